@@ -1,0 +1,90 @@
+"""From episodes to token tensors: one row per episode, turn ids from lengths."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from score_ray.types import Episode
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An episode as tokens: turn id 0 is context, i a token drawn in attempt i.
+
+    `sampled_logprobs` are the sampler's, 0.0 on context.
+    """
+
+    token_ids: tuple[int, ...]
+    turn_ids: tuple[int, ...]
+    sampled_logprobs: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.token_ids) == len(self.turn_ids) == len(self.sampled_logprobs):
+            raise ValueError("a row needs one turn id and one log-prob per token")
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """Rows padded on the right, all [B, T]."""
+
+    token_ids: Tensor
+    attention: Tensor
+    turn_ids: Tensor
+    sampled_logprobs: Tensor
+
+
+def row_of(episode: Episode) -> Row:
+    """The episode's row; where attempts begin and end is known from lengths alone."""
+    turns: list[int] = []
+    logprobs: list[float] = []
+    for number, attempt in enumerate(episode.attempts, start=1):
+        context = len(attempt.prompt_ids) - len(turns)
+        turns += [0] * context + [number] * len(attempt.completion_ids)
+        logprobs += [0.0] * context + list(attempt.logprobs)
+    return Row(episode.token_ids, tuple(turns), tuple(logprobs))
+
+
+def collate(rows: Sequence[Row]) -> MicroBatch:
+    """Pad rows on the right with id 0; the mask comes from lengths, not from ids."""
+    width = max(len(row.token_ids) for row in rows)
+
+    def padded(values: Sequence[Sequence[float]], dtype: torch.dtype) -> Tensor:
+        return torch.tensor([[*v, *[0] * (width - len(v))] for v in values], dtype=dtype)
+
+    return MicroBatch(
+        token_ids=padded([row.token_ids for row in rows], torch.int64),
+        attention=padded([[1] * len(row.token_ids) for row in rows], torch.bool),
+        turn_ids=padded([row.turn_ids for row in rows], torch.int64),
+        sampled_logprobs=padded([row.sampled_logprobs for row in rows], torch.float32),
+    )
+
+
+def shard(
+    lengths: Sequence[int], num_ranks: int, tokens_per_micro_batch: int
+) -> list[list[list[int]]]:
+    """For each rank its micro-batches of row indices, as many on every rank.
+
+    Rows of like length share a micro-batch, whose padded size keeps to the budget unless a
+    single row is longer. Empty micro-batches fill up: under ZeRO-3 every forward pass is a
+    collective, so all ranks must make equally many.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    ranks = [
+        _micro_batches(order[r::num_ranks], lengths, tokens_per_micro_batch)
+        for r in range(num_ranks)
+    ]
+    most = max(map(len, ranks))
+    return [share + [[] for _ in range(most - len(share))] for share in ranks]
+
+
+def _micro_batches(order: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
+    batches: list[list[int]] = []
+    for index in order:
+        # Longest first: a batch's width is the length of its first row.
+        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= budget:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches

@@ -1,0 +1,209 @@
+"""The DeepSpeed side: one optimiser step per iteration, and the frozen reference.
+
+The learner knows no stage, no KL and no bonus: it gets rows of tokens and one advantage per
+attempt. Sums are divided by the number of episodes of the whole iteration, so any split
+into micro-batches and ranks gives the same gradient.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed reads it when imported
+
+import deepspeed
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from score_ray.batch import MicroBatch, Row, collate
+from score_ray.loss import attempt_sums, reinforce, token_logprobs
+from score_ray.types import LearnerOptions
+from score_ray.weights.source import Entry, named_weights, pack
+
+Sums = dict[str, tuple[float, float]]
+
+
+class TokenScorer(torch.nn.Module):
+    """A causal language model that returns log-probs of drawn tokens, and only of those.
+
+    The output head runs on the positions that are asked for: with a vocabulary of 49k and
+    long prompts it would otherwise be most of the work.
+    """
+
+    def __init__(self, model: torch.nn.Module, temperature: float) -> None:
+        super().__init__()
+        self.model = model
+        self.temperature = temperature
+
+    def forward(
+        self, ids: torch.Tensor, attention: torch.Tensor, wanted: torch.Tensor
+    ) -> torch.Tensor:
+        """[B, T] log-probs of `ids` where `wanted`, 0 elsewhere; position 0 has none."""
+        hidden = self.model.base_model(
+            input_ids=ids, attention_mask=attention, use_cache=False
+        ).last_hidden_state  # [B, T, H]
+        rows, columns = torch.nonzero(wanted[:, 1:], as_tuple=True)
+        logits = self.model.get_output_embeddings()(hidden[rows, columns])  # [M, V]
+        found = token_logprobs(logits, ids[rows, columns + 1], self.temperature)
+        scores = torch.zeros(ids.shape, dtype=torch.float32, device=ids.device)
+        return scores.index_put((rows, columns + 1), found)
+
+
+class Learner:
+    """One rank: the policy in a DeepSpeed engine beside its frozen reference."""
+
+    def __init__(self, options: LearnerOptions, rank: int, num_ranks: int) -> None:
+        self._options, self._rank, self._num_ranks = options, rank, num_ranks
+        on_gpu = torch.cuda.is_available()
+        self.device = torch.device("cuda" if on_gpu else "cpu")
+        deepspeed.init_distributed(
+            dist_backend="nccl" if on_gpu else "gloo", rank=rank, world_size=num_ranks
+        )
+        self._reference = self._load().to(self.device).eval().requires_grad_(False)
+        policy = self._load()
+        optimizer = torch.optim.AdamW(
+            policy.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+        )
+        self._engine, *_ = deepspeed.initialize(
+            model=policy, optimizer=optimizer, config=_deepspeed_config(options)
+        )
+
+    def reference_sums(self, rows: Sequence[Row], shards: list[list[int]]) -> dict[int, list]:
+        """Sum of the reference's log-probs per attempt, by row index, for this rank's share."""
+        with torch.no_grad():
+            return {
+                index: sums
+                for indices in shards
+                if indices
+                for index, sums in self._sums_of(rows, indices)
+            }
+
+    def update(
+        self, rows: Sequence[Row], advantages: np.ndarray, shards: list[list[int]], iteration: int
+    ) -> Sums:
+        """One optimiser step on this rank's share; metrics as (sum, count).
+
+        `advantages` is [rows, attempts] for all rows; `shards` are this rank's micro-batches
+        of row indices, as many on every rank.
+        """
+        rate = self._options.learning_rate * min(
+            1.0, (iteration + 1) / (self._options.warmup_iterations + 1)
+        )
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = rate
+        self._engine.train()
+        parts = [
+            self._backward(rows, advantages, indices, last=number == len(shards) - 1)
+            for number, indices in enumerate(shards)
+        ]
+        norm = self._grad_norm()
+        self._engine.step()
+        totals = {
+            key: (sum(p[key][0] for p in parts), sum(p[key][1] for p in parts)) for key in parts[0]
+        }
+        return {**totals, "grad_norm": (norm, 1.0), "lr": (rate, 1.0)}
+
+    def score(self, rows: Sequence[tuple[int, ...]]) -> list[list[float]]:
+        """The policy's log-probs of every token of each row but the first.
+
+        Untempered, as the engine's own scoring is.
+        """
+        self._engine.eval()
+        scored = []
+        with torch.no_grad():
+            for ids in rows:
+                batch = torch.tensor([ids], device=self.device)
+                scores = self._engine(batch, torch.ones_like(batch), torch.ones_like(batch).bool())
+                scored.append(scores[0, 1:].tolist())
+        return scored
+
+    def packed_weights(self) -> tuple[list[Entry], np.ndarray]:
+        """The whole policy as one buffer; a collective under ZeRO-3."""
+        return pack(
+            (name.removeprefix("model."), tensor)
+            for name, tensor in named_weights(self._engine.module)
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write this rank's share of policy and optimiser; a collective."""
+        self._engine.save_checkpoint(str(folder), tag="learner", save_latest=False)
+
+    def restore(self, folder: Path) -> None:
+        """Read what `save` wrote; a collective."""
+        found, _ = self._engine.load_checkpoint(str(folder), tag="learner")
+        if found is None:
+            raise FileNotFoundError(f"{folder}: holds no learner state")
+
+    def export(self, folder: Path) -> None:
+        """Write the policy as a Hugging Face model folder, tokenizer included."""
+        weights = {
+            name.removeprefix("model."): tensor.detach().cpu().clone()
+            for name, tensor in named_weights(self._engine.module)
+        }
+        if self._rank == 0:
+            model = self._engine.module.model
+            model.save_pretrained(folder, state_dict=weights)
+            AutoTokenizer.from_pretrained(self._options.model).save_pretrained(folder)
+
+    def _grad_norm(self) -> float:
+        """Norm of the whole gradient, all ranks' shares together, before clipping."""
+        squares = [
+            deepspeed.utils.safe_get_full_grad(p).float().norm() ** 2
+            for p in self._engine.module.parameters()
+        ]
+        return float(torch.stack(squares).sum().sqrt())
+
+    def _load(self) -> TokenScorer:
+        dtype = getattr(torch, self._options.dtype)
+        model = AutoModelForCausalLM.from_pretrained(self._options.model, dtype=dtype)
+        return TokenScorer(model, self._options.temperature)
+
+    def _collate(self, rows: Sequence[Row], indices: Sequence[int]) -> MicroBatch:
+        return collate([rows[i] for i in indices])
+
+    def _sums_of(self, rows: Sequence[Row], indices: list[int]) -> list[tuple[int, list]]:
+        batch = self._collate(rows, indices)
+        turn = batch.turn_ids.to(self.device)
+        logprobs = self._reference(
+            batch.token_ids.to(self.device), batch.attention.to(self.device), turn > 0
+        )
+        sums = attempt_sums(logprobs, turn, self._options.num_attempts)
+        return list(zip(indices, sums.tolist(), strict=True))
+
+    def _backward(
+        self, rows: Sequence[Row], advantages: np.ndarray, indices: list[int], last: bool
+    ) -> Sums:
+        # Every rank runs the same number of micro-batches, since ZeRO-3 gathers in each;
+        # a rank that has run out of rows takes part with a row of zero advantage.
+        chosen = indices or [0]
+        batch = self._collate(rows, chosen)
+        turn = batch.turn_ids.to(self.device)
+        logprobs = self._engine(
+            batch.token_ids.to(self.device), batch.attention.to(self.device), turn > 0
+        )
+        weight = torch.from_numpy(advantages[chosen]).to(self.device, torch.float32)
+        loss = reinforce(logprobs, turn, weight * bool(indices)) / len(rows)
+        self._engine.set_gradient_accumulation_boundary(last)
+        # DeepSpeed averages over ranks; the loss is already divided by the global count.
+        self._engine.backward(loss * self._num_ranks)
+        gap = (logprobs.detach().cpu() - batch.sampled_logprobs).abs() * (batch.turn_ids > 0)
+        tokens = float((batch.turn_ids > 0).sum()) * bool(indices)
+        return {
+            "loss": (float(loss.detach()) * len(rows), float(len(indices))),
+            "mismatch/sampled_mean_abs": (float(gap.sum()) * bool(indices), tokens),
+        }
+
+
+def _deepspeed_config(options: LearnerOptions) -> dict:
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": options.max_grad_norm,
+        "zero_optimization": {"stage": options.zero_stage},
+        "zero_allow_untested_optimizer": True,
+        "bf16": {"enabled": options.dtype == "bfloat16"},
+        "steps_per_print": 10**9,
+    }

@@ -1,0 +1,166 @@
+"""The story of a run: collect, grade, score, shape, update, broadcast; evaluate between stages.
+
+Everything named here lives elsewhere; the loop imports no Ray, vLLM or DeepSpeed and runs
+with fakes. It never asks which stage it is in: a stage is a row of numbers.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from score_ray import checkpoint
+from score_ray.batch import row_of
+from score_ray.config import Config
+from score_ray.evaluate import episode_metrics, eval_record
+from score_ray.objective import Weights, advantages, shaped_rewards
+from score_ray.report import Reporter
+from score_ray.rollout import derive_seed
+from score_ray.types import GradedEpisode, Grader, Pool, Problem, SamplingPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Everyone the loop talks to."""
+
+    train: Sequence[Problem]
+    test: Sequence[Problem]
+    pool: Pool
+    grader: Grader
+    learner: Any
+    channel: Any
+    reporter: Reporter
+
+
+class Clock:
+    """Seconds per phase of one iteration."""
+
+    def __init__(self) -> None:
+        self.start = self._last = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def lap(self, phase: str) -> None:
+        """Everything since the last lap was `phase`."""
+        now = time.perf_counter()
+        self.seconds[f"time/{phase}"] = now - self._last
+        self._last = now
+
+    def done(self) -> dict[str, float]:
+        """All phases, and the whole iteration."""
+        return {**self.seconds, "time/iteration": time.perf_counter() - self.start}
+
+
+def train(roles: Roles, config: Config, checkpoints: Path, start: int) -> None:
+    """Run iterations `start` to the end; `start` updates have been made already."""
+    ends = config.stage_ends()
+    roles.channel.broadcast(start)
+    if start == 0:
+        evaluate(roles, config, 0, "base")
+    for iteration in range(start, config.iterations):
+        roles.reporter.iteration(step(roles, config, iteration))
+        done = iteration + 1
+        if done in ends or (config.evaluation.every and done % config.evaluation.every == 0):
+            evaluate(roles, config, done, ends.get(done, f"iteration {done}"))
+        if done in ends or done % config.checkpoint.every == 0:
+            state = {"iteration": done}
+            checkpoint.save(checkpoints, done, roles.learner.save, state, config.checkpoint.keep)
+
+
+def step(roles: Roles, config: Config, iteration: int) -> dict[str, Any]:
+    """One iteration: collect episodes, update the policy, broadcast it; its metrics."""
+    clock, stage = Clock(), config.stage_at(iteration)
+    problems = draw(roles.train, config.rollout.problems, config.seed, iteration)
+    plan = training_plan(config, iteration)
+    for episodes in roles.pool.sample(problems, plan):
+        roles.grader.submit(episodes)
+    clock.lap("rollout")
+    graded = in_order(problems, roles.grader.collect())
+    clock.lap("grade")
+    rows = [row_of(g.episode) for g in graded]
+    reference = roles.learner.reference_sums(rows, plan.attempts)
+    clock.lap("reference")
+    kl = torch.from_numpy(sampled_sums(graded) - reference)
+    weights = Weights(stage.reward, stage.bonus, stage.kl)
+    shaped = shaped_rewards(reward_table(graded), kl, weights)
+    update = roles.learner.update(rows, advantages(shaped, plan.samples).numpy(), iteration)
+    clock.lap("update")
+    mismatch = roles.channel.broadcast(iteration + 1)
+    clock.lap("broadcast")
+    roles.reporter.generations(graded, iteration, limit=2)
+    return {
+        "iteration": iteration,
+        "stage": stage.name,
+        "version": iteration + 1,
+        **episode_metrics(graded),
+        **{f"kl/t{i + 1}": float(kl[:, i].mean()) for i in range(plan.attempts)},
+        **update,
+        "mismatch/logp_mean_abs": mismatch,
+        "weights/checked": config.rollout.num_actors,
+        "restarts/rollout": 0,
+        "tokens/trained": sum(len(row.token_ids) for row in rows),
+        **clock.done(),
+    }
+
+
+def evaluate(roles: Roles, config: Config, done: int, label: str) -> dict:
+    """Greedy evaluation after `done` updates, written to the run folder."""
+    problems = roles.test[: config.evaluation.problems]
+    plan = SamplingPlan(
+        seed=config.seed,
+        samples=1,
+        attempts=config.rollout.attempts,
+        max_tokens=config.rollout.max_tokens,
+        temperature=0.0,
+    )
+    for episodes in roles.pool.sample(problems, plan):
+        roles.grader.submit(episodes)
+    record = eval_record(roles.grader.collect(), done, config.task.name, "test")
+    roles.reporter.evaluation(record, label)
+    return record
+
+
+def draw(problems: Sequence[Problem], count: int, seed: int, iteration: int) -> list[Problem]:
+    """The problems of an iteration: none twice within an epoch, reshuffled for each epoch.
+
+    The few that do not fill an iteration at an epoch's end are left out of that epoch.
+    """
+    epoch, number = divmod(iteration, len(problems) // count)
+    order = np.random.default_rng(derive_seed(seed, epoch)).permutation(len(problems))
+    return [problems[i] for i in order[number * count : (number + 1) * count]]
+
+
+def training_plan(config: Config, iteration: int) -> SamplingPlan:
+    """How the episodes of an iteration are sampled; its seed is new in every iteration."""
+    return SamplingPlan(
+        seed=derive_seed(config.seed, iteration),
+        samples=config.rollout.samples,
+        attempts=config.rollout.attempts,
+        max_tokens=config.rollout.max_tokens,
+        temperature=config.rollout.temperature,
+    )
+
+
+def in_order(problems: Sequence[Problem], graded: Sequence[GradedEpisode]) -> list[GradedEpisode]:
+    """Groups in the order the problems were drawn, samples in order, nothing lost or doubled.
+
+    Arrival order depends on timing; sums of floats, and so resumed runs, must not.
+    """
+    place = {problem.index: number for number, problem in enumerate(problems)}
+    ordered = sorted(graded, key=lambda g: (place[g.episode.problem.index], g.episode.sample))
+    keys = {(g.episode.problem.index, g.episode.sample) for g in ordered}
+    assert len(keys) == len(ordered), "an episode was sampled twice"
+    return ordered
+
+
+def reward_table(graded: Sequence[GradedEpisode]) -> torch.Tensor:
+    """[episodes, attempts] rewards of the verdicts."""
+    return torch.tensor([[v.reward for v in g.verdicts] for g in graded], dtype=torch.float64)
+
+
+def sampled_sums(graded: Sequence[GradedEpisode]) -> np.ndarray:
+    """[episodes, attempts] sums of the sampler's own log-probs."""
+    return np.array([[sum(a.logprobs) for a in g.episode.attempts] for g in graded])

@@ -1,0 +1,135 @@
+"""The words around a question, as token ids: first prompt and appended correction turn.
+
+Text is encoded once and never again: a later attempt's prompt is the earlier attempt's
+prompt ids, its completion ids and the ids of the correction turn.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from score_ray.types import Attempt, Finish, Problem
+
+# arXiv 2409.12917, appendix C, word for word.
+PAPER_MATH_FIRST = (
+    "You are a math expert. When you respond, respond only with the Solution of the final "
+    "Problem, thinking step by step. At the end of the Solution, when you give your final "
+    'answer, write it in the form "Final Answer: The final answer is $answer$. I hope it is '
+    'correct."'
+)
+PAPER_MATH_CORRECTION = (
+    "There might be an error in the solution above because of lack of understanding of the "
+    "question. Please correct the error, if any, and rewrite the solution. Only output the "
+    "final solution! At the end of the Solution, when you give your final answer, write it in "
+    'the form "Final Answer: The final answer is $answer$. I hope it is correct."'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """The texts of a recipe; `first` contains {question}."""
+
+    first: str
+    correction: str
+    system: str = ""
+
+
+PRESETS = {"paper_math": Prompts("{question}", PAPER_MATH_CORRECTION, PAPER_MATH_FIRST)}
+
+
+def choose(preset: str, own: Prompts) -> Prompts:
+    """The preset's texts where one is named, with the recipe's own in place of them if given."""
+    base = PRESETS[preset] if preset else own
+    return Prompts(
+        own.first or base.first, own.correction or base.correction, own.system or base.system
+    )
+
+
+# Content that a template is tried with: if it rewrites an earlier answer, or drops its
+# thinking, the second attempt would not see what the first one wrote.
+_ANSWERS = ("An answer.", "<think>\nA thought.\n</think>\n\nAn answer.")
+
+
+class Prompter:
+    """Turns questions and attempts into prompt ids; ValueError for texts that cannot work."""
+
+    def __init__(self, tokenizer: Any, first: str, correction: str, system: str = "") -> None:
+        if "{question}" not in first:
+            raise ValueError("prompts.first: must contain {question}")
+        self._tokenizer, self._first, self._system = tokenizer, first, system
+        turn = self._template_turn(correction) if tokenizer.chat_template else correction
+        self._correction = self._encode(turn)
+        if not self._correction:
+            raise ValueError("prompts.correction: gives no tokens")
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Tokens that end an attempt: the end of text, and the template's end of turn."""
+        ends = {self._tokenizer.eos_token_id}
+        if self._tokenizer.chat_template and self._is_special(self._correction[0]):
+            ends.add(self._correction[0])
+        return tuple(sorted(ends - {None}))
+
+    @property
+    def longest_correction(self) -> tuple[int, ...]:
+        """The correction turn at its longest, after an attempt that was cut."""
+        return self._correction
+
+    def first_ids(self, question: str) -> tuple[int, ...]:
+        """The prompt of the first attempt."""
+        # Not str.format: questions may hold braces.
+        text = self._first.replace("{question}", question)
+        if self._tokenizer.chat_template:
+            text = self._render(self._opening(text))
+        return self._encode(text)
+
+    def correction_ids(self, finish: Finish) -> tuple[int, ...]:
+        """What follows an attempt; one that was not cut has its end-of-turn token already."""
+        closed = finish is Finish.STOP and self._correction[0] in self.stop_ids
+        return self._correction[1:] if closed else self._correction
+
+    def next_prompt(self, attempt: Attempt) -> tuple[int, ...]:
+        """The prompt of the attempt after this one."""
+        return attempt.prompt_ids + attempt.completion_ids + self.correction_ids(attempt.finish)
+
+    def check_length(self, problems: Sequence[Problem], max_prompt_tokens: int) -> None:
+        """Raise ValueError naming the first problem whose prompt is too long."""
+        for problem in problems:
+            length = len(self.first_ids(problem.question))
+            if length > max_prompt_tokens:
+                raise ValueError(
+                    f"problem {problem.index}: its prompt has {length} tokens; model.max_length "
+                    f"leaves room for {max_prompt_tokens} beside the attempts"
+                )
+
+    def _template_turn(self, correction: str) -> str:
+        """The text between an answer and the next one, as the chat template writes it."""
+        turns = set()
+        for answer in _ANSWERS:
+            before = self._render(self._opening("A question.")) + answer
+            talk = [
+                {"role": "assistant", "content": answer},
+                {"role": "user", "content": correction},
+            ]
+            after = self._render([*self._opening("A question."), *talk])
+            if not after.startswith(before):
+                raise ValueError(
+                    f"the chat template of {self._tokenizer.name_or_path} changes earlier turns "
+                    f"when the talk goes on (tried with the answer {answer!r}), so a second "
+                    "attempt would not see the first one as it was written"
+                )
+            turns.add(after[len(before) :])
+        return turns.pop()
+
+    def _opening(self, text: str) -> list[dict[str, str]]:
+        system = [{"role": "system", "content": self._system}] if self._system else []
+        return [*system, {"role": "user", "content": text}]
+
+    def _render(self, talk: list[dict[str, str]]) -> str:
+        return self._tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def _is_special(self, token: int) -> bool:
+        return token in self._tokenizer.all_special_ids

@@ -1,0 +1,88 @@
+"""Sampling episodes: every attempt follows the one before it without a barrier.
+
+As soon as one attempt ends, the next attempt of its episode enters the engine's running
+batch; nobody waits for the slowest first attempt. What is drawn depends on the plan's seed,
+the problem and the sample number alone, not on how episodes are spread over actors.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from score_ray.prompts import Prompter
+from score_ray.types import Attempt, Completion, Engine, Episode, Problem, Request, SamplingPlan
+
+
+def derive_seed(*parts: int) -> int:
+    """A 63-bit seed as a pure function of its parts (run seed, iteration, problem, ...)."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """An episode in the engine: the attempts it has, and the request for the next one."""
+
+    problem: Problem
+    sample: int
+    attempts: tuple[Attempt, ...]
+    request: Request
+
+
+def sample(
+    engine: Engine, prompter: Prompter, problems: Sequence[Problem], plan: SamplingPlan
+) -> Iterator[list[Episode]]:
+    """Draw `plan.samples` episodes of each problem; yield those that ended together."""
+    running: dict[str, _Running] = {}
+
+    def start(problem: Problem, number: int, attempts: tuple[Attempt, ...]) -> None:
+        entry = _Running(
+            problem, number, attempts, _request(prompter, plan, problem, number, attempts)
+        )
+        running[entry.request.key] = entry
+        engine.add(entry.request)
+
+    for problem in problems:
+        for number in range(plan.samples):
+            start(problem, number, ())
+    while running:
+        ended = []
+        for completion in engine.step():
+            entry = running.pop(completion.key)
+            attempts = (*entry.attempts, _attempt(entry.request, completion, engine.version))
+            if len(attempts) < plan.attempts:
+                start(entry.problem, entry.sample, attempts)
+            else:
+                ended.append(Episode(entry.problem, entry.sample, attempts))
+        if ended:
+            yield ended
+
+
+def _request(
+    prompter: Prompter,
+    plan: SamplingPlan,
+    problem: Problem,
+    number: int,
+    attempts: tuple[Attempt, ...],
+) -> Request:
+    first = not attempts
+    return Request(
+        key=f"{problem.index}/{number}/{len(attempts)}",
+        prompt_ids=prompter.first_ids(problem.question)
+        if first
+        else prompter.next_prompt(attempts[-1]),
+        max_tokens=plan.max_tokens,
+        temperature=plan.temperature,
+        seed=derive_seed(plan.seed, problem.index, number, len(attempts)),
+    )
+
+
+def _attempt(request: Request, completion: Completion, version: int) -> Attempt:
+    return Attempt(
+        prompt_ids=request.prompt_ids,
+        completion_ids=completion.token_ids,
+        logprobs=completion.logprobs,
+        text=completion.text,
+        finish=completion.finish,
+        version=version,
+    )

@@ -1,0 +1,28 @@
+"""Two-digit addition asked in words, for instruction-tuned models."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from score_ray.tasks.arithmetic import held_out_pairs
+from score_ray.types import Problem, Verdict
+
+
+@dataclass(frozen=True)
+class Sums:
+    """ "What is 17 + 25?", split as Arithmetic is."""
+
+    seed: int = 0
+    held_out: int = 1000
+
+    def problems(self, split: str) -> Sequence[Problem]:
+        """The train or test split, in a fixed order."""
+        pairs = held_out_pairs(self.seed, self.held_out, split)
+        return [Problem(i, f"What is {a} + {b}?", str(a + b)) for i, (a, b) in enumerate(pairs)]
+
+    def grade(self, problem: Problem, text: str) -> Verdict:
+        """The last whole number in the text is the answer."""
+        numbers = re.findall(r"\d+", text)
+        if not numbers:
+            return Verdict.NO_ANSWER
+        return Verdict.CORRECT if int(numbers[-1]) == int(problem.answer) else Verdict.WRONG

@@ -1,0 +1,155 @@
+"""Grading in worker processes, each attempt with a hard deadline.
+
+A grader that hangs or dies costs its own attempt a TIMEOUT or GRADER_ERROR and its worker a
+restart; everything else goes on. Attempts travel in chunks, so that a cheap grader is not
+all message passing, and a worker answers attempt by attempt, so that a deadline is each
+attempt's own.
+"""
+
+import logging
+import multiprocessing
+import queue
+import threading
+import traceback
+from collections.abc import Iterable
+from multiprocessing.connection import Connection
+
+from score_ray.types import Episode, Finish, GradedEpisode, Problem, Task, Verdict
+
+CHUNK = 64
+START_SECONDS = 120.0  # a worker imports its task's modules first
+
+Item = tuple[tuple[int, int], Problem, str]  # (episode number, attempt), problem, text
+_log = logging.getLogger(__name__)
+
+
+class ProcessGrader:
+    """Grades in the background; `collect` returns what `submit` was given."""
+
+    def __init__(self, task: Task, num_workers: int, deadline: float) -> None:
+        self._task, self._deadline = task, deadline
+        self._chunks: queue.Queue[list[Item] | None] = queue.Queue()
+        self._episodes: list[Episode] = []
+        self._verdicts: dict[tuple[int, int], Verdict] = {}
+        self._all_graded = threading.Condition()
+        self._feeders = [
+            threading.Thread(target=self._feed, daemon=True) for _ in range(num_workers)
+        ]
+        for feeder in self._feeders:
+            feeder.start()
+
+    def submit(self, episodes: Iterable[Episode]) -> None:
+        """Start grading these episodes in the background."""
+        items: list[Item] = []
+        for episode in episodes:
+            number = len(self._episodes)
+            self._episodes.append(episode)
+            items += [
+                ((number, i), episode.problem, attempt.text)
+                for i, attempt in enumerate(episode.attempts)
+            ]
+        for start in range(0, len(items), CHUNK):
+            self._chunks.put(items[start : start + CHUNK])
+
+    def collect(self) -> list[GradedEpisode]:
+        """Wait for everything submitted; in order of problem index and sample."""
+        total = sum(len(episode.attempts) for episode in self._episodes)
+        with self._all_graded:
+            self._all_graded.wait_for(lambda: len(self._verdicts) == total)
+        graded = [
+            GradedEpisode(
+                episode,
+                tuple(
+                    _final(self._verdicts[number, i], attempt.finish)
+                    for i, attempt in enumerate(episode.attempts)
+                ),
+            )
+            for number, episode in enumerate(self._episodes)
+        ]
+        self._episodes, self._verdicts = [], {}
+        return sorted(graded, key=lambda g: (g.episode.problem.index, g.episode.sample))
+
+    def close(self) -> None:
+        """End the workers."""
+        for _ in self._feeders:
+            self._chunks.put(None)
+        for feeder in self._feeders:
+            feeder.join()
+
+    def _feed(self) -> None:
+        worker = _Worker(self._task)
+        while (chunk := self._chunks.get()) is not None:
+            while chunk:
+                verdicts = worker.grade(chunk, self._deadline)
+                if len(verdicts) < len(chunk) or not worker.alive:
+                    worker.stop()
+                    worker = _Worker(self._task)
+                with self._all_graded:
+                    self._verdicts |= {
+                        item[0]: verdict for item, verdict in zip(chunk, verdicts, strict=False)
+                    }
+                    self._all_graded.notify_all()
+                chunk = chunk[len(verdicts) :]
+        worker.stop()
+
+
+class _Worker:
+    """One grading process and the pipe to it."""
+
+    def __init__(self, task: Task) -> None:
+        # Not fork: the driver has threads.
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, task), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._ready = False
+        self.alive = True
+
+    def grade(self, chunk: list[Item], deadline: float) -> list[Verdict]:
+        """Verdicts of the chunk's first attempts, up to one that hung or crashed included."""
+        verdicts: list[Verdict] = []
+        try:
+            if not self._ready:
+                self._ready = self._pipe.poll(START_SECONDS) and self._pipe.recv()
+            self._pipe.send([(problem, text) for _, problem, text in chunk])
+            while len(verdicts) < len(chunk):
+                if not self._pipe.poll(deadline):
+                    self.alive = False
+                    return [*verdicts, Verdict.TIMEOUT]
+                verdicts.append(self._pipe.recv())
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            self.alive = False
+            _log.warning("a grading process died on problem %s", chunk[len(verdicts)][1].index)
+            return [*verdicts, Verdict.GRADER_ERROR]
+        return verdicts
+
+    def stop(self) -> None:
+        """End the process, whatever it is doing."""
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+
+def _serve(pipe: Connection, task: Task) -> None:
+    """A worker's life: grade what comes until the other end of the pipe is gone."""
+    pipe.send(True)
+    try:
+        while True:
+            for problem, text in pipe.recv():
+                pipe.send(_grade(task, problem, text))
+    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+        return
+
+
+def _grade(task: Task, problem: Problem, text: str) -> Verdict:
+    try:
+        return task.grade(problem, text)
+    except Exception:
+        _log.warning("grading problem %s failed:\n%s", problem.index, traceback.format_exc())
+        return Verdict.GRADER_ERROR
+
+
+def _final(verdict: Verdict, finish: Finish) -> Verdict:
+    cut = finish is Finish.LENGTH and verdict in (Verdict.WRONG, Verdict.NO_ANSWER)
+    return Verdict.TRUNCATED if cut else verdict

@@ -1,0 +1,58 @@
+"""The learner's side of a weight transfer: the whole model as one buffer and its table.
+
+This file knows names and tensors, nothing of reinforcement learning, and neither vLLM nor
+Ray: the buffer is an ordinary array, and who calls this decides where it goes.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+
+class Entry(NamedTuple):
+    """Where one tensor lies in the buffer, in bytes."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    num_bytes: int
+
+
+def named_weights(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every parameter, whole, one at a time; under ZeRO-3 gathered from all ranks.
+
+    Gathering is a collective: every rank must run through the iterator in step. Parameters
+    that share memory (tied embeddings) come once, under their first name.
+    """
+    for name, parameter in model.named_parameters():
+        if hasattr(parameter, "ds_id"):
+            import deepspeed
+
+            with deepspeed.zero.GatheredParameters([parameter]):
+                yield name, parameter.data
+        else:
+            yield name, parameter.data
+
+
+def pack(weights: Iterable[tuple[str, torch.Tensor]]) -> tuple[list[Entry], np.ndarray]:
+    """Copy every tensor into one byte buffer, in order, each aligned to 64 bytes."""
+    entries: list[Entry] = []
+    pieces: list[np.ndarray] = []
+    offset = 0
+    for name, tensor in weights:
+        piece = tensor.detach().to("cpu", copy=True).contiguous().reshape(-1).view(torch.uint8)
+        entries.append(Entry(name, str(tensor.dtype), tuple(tensor.shape), offset, piece.numel()))
+        padding = -piece.numel() % 64
+        pieces += [piece.numpy(), np.zeros(padding, np.uint8)]
+        offset += piece.numel() + padding
+    return entries, np.concatenate(pieces)
+
+
+def unpack(entries: Iterable[Entry], buffer: np.ndarray) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of a packed buffer, as views: nothing is copied, nothing may be written."""
+    for name, dtype, shape, offset, num_bytes in entries:
+        piece = torch.frombuffer(buffer, dtype=torch.uint8, count=num_bytes, offset=offset)
+        yield name, piece.view(getattr(torch, dtype.removeprefix("torch."))).view(shape)

@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from score_ray.config import ConfigError, differences, dump, load
+
+CONFIGS = sorted(Path("configs").glob("*.yaml"))
+ARITHMETIC = Path("configs/arithmetic.yaml")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
+def test_every_shipped_config_loads_and_its_dump_loads_equal(path, tmp_path):
+    config = load(path)
+    (tmp_path / "saved.yaml").write_text(dump(config))
+    assert load(tmp_path / "saved.yaml") == config
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
+def test_every_shipped_config_starts_with_a_comment(path):
+    assert path.read_text().startswith("# ")
+
+
+def test_stage_at_changes_exactly_after_the_first_stage_has_had_its_iterations():
+    config = load(ARITHMETIC, ["stages.0.iterations=3", "stages.1.iterations=2"])
+    assert [config.stage_at(i).name for i in range(5)] == ["stage_1"] * 3 + ["stage_2"] * 2
+    assert config.stage_ends() == {3: "stage_1", 5: "stage_2"}
+    with pytest.raises(IndexError):
+        config.stage_at(5)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("rollout.sample=4", "rollout.sample: unknown key"),
+        ("rollout.samples=four", "rollout.samples: .*valid integer.*'four'"),
+        ("rollout.samples=0", "rollout.samples: .*greater than 0"),
+        ("learner.zero_stage=4", "learner.zero_stage"),
+        ("learner.learning_rate=.nan", "learner.learning_rate"),
+        ("prompts.first=nothing", "prompts.first: must contain"),
+        ("task.name=math", "task.train and task.test"),
+        ("task.name=geography", "task.name"),
+        ("rollout.attempts=3", "one per attempt"),
+        ("stages=[]", "at least one stage"),
+        ("rollout", "section.key=value"),
+    ],
+)
+def test_a_wrong_value_is_one_error_that_names_the_key(override, message):
+    with pytest.raises(ConfigError, match=message):
+        load(ARITHMETIC, [override])
+
+
+def test_a_missing_key_is_named(tmp_path):
+    tree = yaml.safe_load(ARITHMETIC.read_text())
+    del tree["model"]["path"]
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(tree))
+    with pytest.raises(ConfigError, match=r"model\.path: this key is required"):
+        load(tmp_path / "c.yaml")
+
+
+def test_a_missing_config_file_and_broken_yaml_are_named(tmp_path):
+    with pytest.raises(ConfigError, match="no such config file"):
+        load(tmp_path / "none.yaml")
+    (tmp_path / "c.yaml").write_text("a: [")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load(tmp_path / "c.yaml")
+
+
+def test_differences_names_the_dotted_key_and_both_values():
+    ours, theirs = load(ARITHMETIC, ["seed=1"]), load(ARITHMETIC)
+    assert differences(ours, theirs) == ["seed: 0 -> 1"]
+    assert differences(ours, ours) == []
