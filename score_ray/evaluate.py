@@ -1,6 +1,6 @@
-"""What an evaluation and a training iteration say about attempts: pure arithmetic.
+"""What graded episodes say: accuracy per attempt, and what the second attempt changed.
 
-All rates are fractions of all episodes, so delta = i_to_c - c_to_i = acc_t2 - acc_t1.
+Every rate is a fraction of all episodes, so that delta = acc_t2 - acc_t1 = i_to_c - c_to_i.
 """
 
 from collections import Counter
@@ -14,7 +14,11 @@ from score_ray.types import Finish, GradedEpisode, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Accuracy of every attempt, and what became of the first one in the second."""
+    """Accuracy per attempt, and attempt 2 compared with attempt 1 (0.0 if there is only one).
+
+    `i_to_c` and `c_to_i` are the shares that went from incorrect to correct and back;
+    `changed` the share with another text, white space at the ends aside.
+    """
 
     n: int
     acc: tuple[float, ...]
@@ -26,71 +30,84 @@ class Accuracy:
 
 
 def accuracy(graded: Sequence[GradedEpisode]) -> Accuracy:
-    """Accuracies and transition rates; with a single attempt the rates are 0."""
-    n = len(graded)
-    right = [[v is Verdict.CORRECT for v in g.verdicts] for g in graded]
-    acc = tuple(sum(column) / n for column in zip(*right, strict=True))
-    pairs = [r for r in right if len(r) > 1]
-    texts = [
-        (g.episode.attempts[0].text.strip(), g.episode.attempts[1].text.strip())
-        for g in graded
-        if len(g.verdicts) > 1
-    ]
-    i_to_c = sum(not r[0] and r[1] for r in pairs) / n
-    c_to_i = sum(r[0] and not r[1] for r in pairs) / n
+    """Measure a set of episodes.
+
+    Raises ValueError if there are none, or if they differ in their number of attempts.
+    """
+    n, attempts = len(graded), attempts_of(graded)
+    acc = tuple(sum(g.verdicts[i] is Verdict.CORRECT for g in graded) / n for i in range(attempts))
+    if attempts == 1:
+        return Accuracy(n, acc, 0.0, 0.0, 0.0, 0.0, 0.0)
+    flips = Counter((g.verdicts[0].reward, g.verdicts[1].reward) for g in graded)
+    texts = [(g.episode.attempts[0].text, g.episode.attempts[1].text) for g in graded]
     return Accuracy(
         n=n,
         acc=acc,
-        i_to_c=i_to_c,
-        c_to_i=c_to_i,
-        delta=i_to_c - c_to_i,
-        changed=sum(a != b for a, b in texts) / n,
+        i_to_c=flips[0.0, 1.0] / n,
+        c_to_i=flips[1.0, 0.0] / n,
+        # Counts are subtracted before the division, so that equal flips give exactly 0.
+        delta=(flips[0.0, 1.0] - flips[1.0, 0.0]) / n,
+        changed=sum(a.strip() != b.strip() for a, b in texts) / n,
         edit_ratio=sum(edit_ratio(a, b) for a, b in texts) / n,
     )
 
 
-def edit_ratio(first: str, second: str) -> float:
-    """Edit distance over the length of both texts (arXiv 2409.12917, section 4)."""
-    length = len(first) + len(second)
-    return Levenshtein.distance(first, second) / length if length else 0.0
+def attempts_of(graded: Sequence[GradedEpisode]) -> int:
+    """The number of attempts that all episodes have.
+
+    Raises ValueError if there are no episodes, or if they differ in it.
+    """
+    counts = {len(g.verdicts) for g in graded}
+    if not counts:
+        raise ValueError("no episodes to measure")
+    if len(counts) > 1 or 0 in counts:
+        raise ValueError(f"episodes need one and the same number of attempts, not {counts}")
+    return counts.pop()
+
+
+def edit_ratio(a: str, b: str) -> float:
+    """Levenshtein distance of two texts over the sum of their lengths; 0.0 if both are empty."""
+    return Levenshtein.distance(a, b) / (len(a) + len(b)) if a or b else 0.0
 
 
 def episode_metrics(graded: Sequence[GradedEpisode]) -> dict[str, float]:
-    """The `train/*`, `verdict/*` and `tokens/sampled` entries of metrics.jsonl."""
+    """The metrics of an iteration's episodes, under their names in metrics.jsonl.
+
+    Per attempt: accuracy, share cut at the token limit, and the count of every verdict that
+    occurred. Raises ValueError as `accuracy` does.
+    """
     found = accuracy(graded)
-    attempts = list(zip(*(g.episode.attempts for g in graded), strict=True))
-    verdicts = list(zip(*(g.verdicts for g in graded), strict=True))
-    counts = {
-        f"verdict/{verdict}_t{i}": float(count)
-        for i, column in enumerate(verdicts, start=1)
-        for verdict, count in sorted(Counter(column).items())
-    }
-    return {
-        **{f"train/acc_t{i}": value for i, value in enumerate(found.acc, start=1)},
-        "train/delta": found.delta,
-        "train/i_to_c": found.i_to_c,
-        "train/c_to_i": found.c_to_i,
-        "train/changed": found.changed,
-        **{
-            f"train/truncated_t{i}": sum(a.finish is Finish.LENGTH for a in column) / len(column)
-            for i, column in enumerate(attempts, start=1)
-        },
-        **counts,
-        "tokens/sampled": float(sum(len(a.completion_ids) for column in attempts for a in column)),
-    }
+    metrics = {f"train/acc_t{i}": value for i, value in enumerate(found.acc, 1)}
+    for name in ("delta", "i_to_c", "c_to_i", "changed"):
+        metrics[f"train/{name}"] = getattr(found, name)
+    for i in range(len(found.acc)):
+        cut = sum(g.episode.attempts[i].finish is Finish.LENGTH for g in graded)
+        metrics[f"train/truncated_t{i + 1}"] = cut / found.n
+    metrics["tokens/sampled"] = sum(
+        len(a.completion_ids) for g in graded for a in g.episode.attempts
+    )
+    for i in range(len(found.acc)):
+        counts = Counter(g.verdicts[i] for g in graded)
+        metrics |= {f"verdict/{v.value}_t{i + 1}": counts[v] for v in Verdict if counts[v]}
+    return metrics
 
 
 def eval_record(
     graded: Sequence[GradedEpisode], iteration: int, task: str, split: str
 ) -> dict[str, float | int | str]:
-    """A line of evals.jsonl; `iteration` updates have been made."""
+    """A line of evals.jsonl: an evaluation taken after `iteration` updates.
+
+    With a single attempt acc_t2 is acc_t1, which keeps delta = acc_t2 - acc_t1. Raises
+    ValueError as `accuracy` does.
+    """
     found = accuracy(graded)
     return {
         "iteration": iteration,
         "task": task,
         "split": split,
         "n": found.n,
-        **{f"acc_t{i}": value for i, value in enumerate(found.acc, start=1)},
+        "acc_t1": found.acc[0],
+        "acc_t2": found.acc[min(1, len(found.acc) - 1)],
         "delta": found.delta,
         "i_to_c": found.i_to_c,
         "c_to_i": found.c_to_i,
