@@ -8,6 +8,7 @@ into micro-batches and ranks gives the same gradient.
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,6 +68,7 @@ class Learner:
         optimizer = torch.optim.AdamW(
             policy.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )
+        self._engine: Any
         self._engine, *_ = deepspeed.initialize(
             model=policy, optimizer=optimizer, config=_deepspeed_config(options)
         )
@@ -150,10 +152,8 @@ class Learner:
 
     def _grad_norm(self) -> float:
         """Norm of the whole gradient, all ranks' shares together, before clipping."""
-        squares = [
-            deepspeed.utils.safe_get_full_grad(p).float().norm() ** 2
-            for p in self._engine.module.parameters()
-        ]
+        gradient: Any = deepspeed.utils.safe_get_full_grad  # ZeRO shards it; None only if unused
+        squares = [gradient(p).float().norm() ** 2 for p in self._engine.module.parameters()]
         return float(torch.stack(squares).sum().sqrt())
 
     def _load(self) -> TokenScorer:

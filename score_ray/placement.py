@@ -115,7 +115,7 @@ class RolloutPool:
 
     def sample(self, problems: Sequence[Problem], plan: SamplingPlan) -> Iterator[list[Episode]]:
         """Stream episodes as they end, from whichever actor has some."""
-        streams = [
+        streams: list[Any] = [
             actor.sample.options(num_returns="streaming").remote(
                 problems[number :: len(self._actors)], plan
             )
@@ -123,7 +123,7 @@ class RolloutPool:
         ]
         while streams:
             ready, _ = ray.wait(streams, num_returns=1)
-            stream = ready[0]
+            stream: Any = ready[0]
             try:
                 yield ray.get(next(stream))
             except StopIteration:

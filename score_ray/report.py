@@ -290,6 +290,7 @@ def plot_accuracy(metrics: list[Record], evals: list[Record], out: Path) -> None
     task = f"{evals[0]['task']}: " if evals else ""
     axes.set_title(f"{task}accuracy at the first and the second attempt", pad=22)
     axes.set_xlabel("updates")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel("accuracy")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
@@ -308,7 +309,7 @@ def draw_training(axes: Axes, metrics: Sequence[Record], attempt: str, colour: s
         return
     xs, ys = zip(*points, strict=True)
     axes.plot(xs, ys, color=colour, linewidth=0.7, alpha=0.4)
-    # t2 is dashed in the legend's sense too: shape tells what colour might not in print.
+    # Dashes tell the attempts apart where colour cannot, as in a grey print.
     style = "-" if attempt == "t1" else (0, (5, 1))
     axes.plot(
         xs,
@@ -356,12 +357,8 @@ def draw_stages(axes: Axes, metrics: Sequence[Record]) -> None:
 
 
 def smooth(values: Sequence[float], reach: int) -> list[float]:
-    """The mean over `reach` neighbours on each side, fewer (as many on both) at the ends."""
-    means = []
-    for i in range(len(values)):
-        side = min(reach, i, len(values) - 1 - i)
-        means.append(fmean(values[i - side : i + side + 1]))
-    return means
+    """The mean over `reach` neighbours on each side, or as many as there are at the ends."""
+    return [fmean(values[max(0, i - reach) : i + reach + 1]) for i in range(len(values))]
 
 
 # The page.

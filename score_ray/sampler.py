@@ -7,6 +7,7 @@ the moment its first one ends.
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
@@ -36,10 +37,10 @@ class Sampler:
         self.version = 0
         self._stop_ids = list(stop_ids)
         self._tokenizer = AutoTokenizer.from_pretrained(options.model)
-        self._llm = LLM(
+        self._llm: Any = LLM(
             model=options.model,
             skip_tokenizer_init=True,
-            dtype=options.dtype,
+            dtype=options.dtype,  # type: ignore[arg-type]
             max_model_len=options.max_length,
             max_num_seqs=options.max_running,
             # Prefills are never split: on CPU a prompt prefilled in parts crashes the
@@ -67,7 +68,7 @@ class Sampler:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         prompt = {"prompt_token_ids": list(request.prompt_ids)}
-        self._llm.llm_engine.add_request(request.key, prompt, params)  # type: ignore[arg-type]
+        self._llm.llm_engine.add_request(request.key, prompt, params)
 
     def step(self) -> list[Completion]:
         """Advance every running request by a token; return those that ended."""
@@ -96,7 +97,7 @@ class Sampler:
         """Log-probs of every token of each row but the first, from the weights being served."""
         params = SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0, detokenize=False)
         prompts = [{"prompt_token_ids": list(row)} for row in rows]
-        outputs = self._llm.generate(prompts, params, use_tqdm=False)  # type: ignore[arg-type]
+        outputs = self._llm.generate(prompts, params, use_tqdm=False)
         return [
             [at[token].logprob for at, token in zip(o.prompt_logprobs[1:], row[1:], strict=True)]
             for o, row in zip(outputs, rows, strict=True)
@@ -122,7 +123,7 @@ def _platform_options(options: EngineOptions) -> dict:
     }
 
 
-def _completion(output, text: str) -> Completion:
+def _completion(output: Any, text: str) -> Completion:
     best = output.outputs[0]
     ids = tuple(best.token_ids)
     return Completion(

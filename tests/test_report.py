@@ -194,7 +194,7 @@ def test_quiet_is_silent(tmp_path, capsys):
 
 def test_durations_and_smoothing():
     assert [duration(s) for s in (42, 376, 12000)] == ["42 s", "6 min", "3 h 20 min"]
-    assert smooth([0.0, 3.0, 6.0, 0.0], 1) == [0.0, 3.0, 3.0, 0.0]
+    assert smooth([0.0, 3.0, 6.0, 0.0], 1) == [1.5, 3.0, 3.0, 3.0]
     assert smooth([1.0, 2.0], 0) == [1.0, 2.0]
 
 

@@ -8,6 +8,7 @@ what SCoRe has to bring out.
 
 import math
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -60,15 +61,15 @@ def model_config(tokenizer: PreTrainedTokenizerFast, tied: bool = False) -> Llam
         tie_word_embeddings=tied,
         initializer_range=0.1,
         bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.get_vocab()[EOS],
+        pad_token_id=tokenizer.get_vocab()[PAD],
     )
 
 
 def fit(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
-    problems: list[Problem],
+    problems: Sequence[Problem],
     steps: int,
     rng: random.Random,
 ) -> None:

@@ -1,6 +1,7 @@
 """Questions and answers from local files and Hugging Face data sets."""
 
 from pathlib import Path
+from typing import Any
 
 from score_ray.types import Problem
 
@@ -29,7 +30,7 @@ def load_problems(
     return problems
 
 
-def _load(source: str, split: str):
+def _load(source: str, split: str) -> Any:
     import datasets
 
     datasets.disable_progress_bars()

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from score_ray.tasks.dataset import load_problems
 from score_ray.types import Problem, Verdict
@@ -30,8 +31,9 @@ class MathAnswers:
         from math_verify import parse, verify
 
         # The process pool holds the deadline; math-verify's own is an alarm.
-        gold = parse(f"${gold_answer(problem.answer)}$", parsing_timeout=None)
-        found = parse(given_answer(text), parsing_timeout=None)
+        no_alarm: Any = {"parsing_timeout": None}
+        gold = parse(f"${gold_answer(problem.answer)}$", **no_alarm)
+        found = parse(given_answer(text), **no_alarm)
         if not found:
             return Verdict.NO_ANSWER
         return Verdict.CORRECT if verify(gold, found, timeout_seconds=None) else Verdict.WRONG

@@ -1,0 +1,128 @@
+"""The real thing, small: Ray, vLLM and DeepSpeed through the command line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
+
+from score_ray.tasks.base_model import character_tokenizer, model_config
+
+pytestmark = pytest.mark.ray
+STAGES = (
+    "stages=[{name: stage_1, iterations: 2, reward: [0, 1], kl: [0.2, 0.3]},"
+    " {name: stage_2, iterations: 2, reward: [1, 1], bonus: 10, kl: [0.3, 0.3]}]"
+)
+SMALL = [STAGES, "rollout.problems=8", "evaluation.problems=16", "checkpoint.every=1"]
+TIMES = ("time/",)
+
+
+@pytest.fixture(scope="module", params=["untied", "tied"])
+def model(request, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / request.param
+    tokenizer = character_tokenizer()
+    torch.manual_seed(0)
+    LlamaForCausalLM(model_config(tokenizer, tied=request.param == "tied")).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def command(runs: Path, model: Path, *more: str) -> list[str]:
+    recipe = "configs/arithmetic.yaml"
+    return [sys.executable, "launch.py", "train", recipe, *SMALL, f"model.path={model}",
+            *more, "--runs", str(runs)]  # fmt: skip
+
+
+def metrics(runs: Path) -> list[dict]:
+    path = runs / "arithmetic" / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def without_times(records: list[dict]) -> list[dict]:
+    return [{k: v for k, v in r.items() if not k.startswith(TIMES)} for r in records]
+
+
+def test_a_run_keeps_weights_equal_and_resumes_exactly_after_kill_9(model, tmp_path):
+    whole = tmp_path / "whole"
+    subprocess.run(command(whole, model), check=True, timeout=300)
+    lines = metrics(whole)
+    assert [r["iteration"] for r in lines] == [0, 1, 2, 3]
+    assert all(r["mismatch/logp_mean_abs"] < 1e-3 for r in lines)
+    assert all(r["mismatch/sampled_mean_abs"] < 1e-3 for r in lines)
+    folder = whole / "arithmetic"
+    names = {p.name for p in folder.iterdir()}
+    assert names >= {"config.yaml", "metrics.jsonl", "evals.jsonl", "generations.jsonl",
+                     "generations.txt", "accuracies.txt", "report.html", "accuracy.png",
+                     "checkpoints", "model"}  # fmt: skip
+    evals = [json.loads(x) for x in (folder / "evals.jsonl").read_text().splitlines()]
+    assert [e["iteration"] for e in evals] == [0, 2, 4]
+    trained = AutoModelForCausalLM.from_pretrained(folder / "model").state_dict()
+    base = AutoModelForCausalLM.from_pretrained(model).state_dict()
+    assert trained.keys() == base.keys()
+    assert any(not torch.equal(trained[k], base[k]) for k in base)
+
+    cut = tmp_path / "cut"
+    process = subprocess.Popen(command(cut, model), start_new_session=True)
+    while len(metrics(cut)) < 2 and process.poll() is None:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 2 <= len(metrics(cut)) < 4
+    subprocess.run(command(cut, model), check=True, timeout=300)
+    assert without_times(metrics(cut)) == without_times(lines)
+
+
+def test_a_run_folder_of_another_config_is_refused_and_left_alone(tmp_path):
+    folder = tmp_path / "arithmetic"
+    folder.mkdir()
+    from score_ray.config import dump, load
+
+    saved = dump(load(Path("configs/arithmetic.yaml"), ["seed=5"]))
+    (folder / "config.yaml").write_text(saved)
+    found = refused("configs/arithmetic.yaml", "--runs", str(tmp_path))
+    assert "seed: 5 -> 0" in found
+    assert (folder / "config.yaml").read_text() == saved
+
+
+def refused(*arguments: str) -> str:
+    """The one error line of a training run that must not start."""
+    found = subprocess.run(
+        [sys.executable, "launch.py", "train", *arguments], capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+    assert found.returncode != 0
+    assert "Traceback" not in found.stderr
+    return found.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("rollout.sample=4", "rollout.sample: unknown key"),
+        ("rollout.samples=four", "rollout.samples"),
+        ("model.path=./nowhere", "there is no folder ./nowhere"),
+        ("model.max_length=12", "its prompt has 6 tokens"),
+        ("task={name: math, train: none.jsonl, test: none.jsonl}", "none.jsonl: no such data file"),
+    ],
+)
+def test_bad_input_is_one_clear_error(override, message, tmp_path, model):
+    assert message in refused(
+        "configs/arithmetic.yaml", f"model.path={model}", override, "--runs", str(tmp_path)
+    )
+
+
+def test_a_missing_column_and_an_empty_split_are_named(tmp_path, model):
+    (tmp_path / "rows.jsonl").write_text('{"question": "1+1=", "solution": "2"}\n')
+    (tmp_path / "empty.jsonl").write_text("")
+    base = ("configs/arithmetic.yaml", f"model.path={model}", "--runs", str(tmp_path))
+    rows, empty = tmp_path / "rows.jsonl", tmp_path / "empty.jsonl"
+    found = refused(*base, f"task={{name: math, train: {rows}, test: {rows}}}")
+    assert "no column 'answer'" in found
+    found = refused(*base, f"task={{name: math, train: {empty}, test: {empty}}}")
+    assert "the train split is empty" in found

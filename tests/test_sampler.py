@@ -1,0 +1,59 @@
+"""A real engine: its log-probs follow the weights it is sent, and a stale one is caught."""
+
+import pytest
+import torch
+from transformers import LlamaForCausalLM
+
+from score_ray.tasks.base_model import character_tokenizer, model_config
+from score_ray.types import EngineOptions, Request
+from score_ray.weights.probe import WeightMismatch, check
+from score_ray.weights.source import named_weights, pack
+
+pytestmark = pytest.mark.ray
+ROWS = [(1, 2, 10, 3, 4, 11), (5, 5, 10, 3, 1, 11, 4, 4, 13, 12, 8, 6, 13)]
+
+
+def scores(model: LlamaForCausalLM) -> list[list[float]]:
+    found = []
+    for row in ROWS:
+        logprobs = model(torch.tensor([row])).logits[0].float().log_softmax(-1)
+        found.append(logprobs[:-1].gather(1, torch.tensor(row[1:])[:, None])[:, 0].tolist())
+    return found
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+def test_engine_serves_what_it_was_sent_and_a_stale_one_is_caught(tied, tmp_path):
+    from score_ray.sampler import Sampler
+
+    tokenizer = character_tokenizer()
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(model_config(tokenizer, tied))
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    options = EngineOptions(str(tmp_path), "float32", 32, 64, 2**27, 1.0)
+    sampler = Sampler(options, [13])
+    before = scores(model)
+    assert check(sampler.score(ROWS), before, None, 1e-3, "engine") < 1e-5
+
+    for parameter in model.parameters():
+        parameter.add_(torch.randn_like(parameter) * 1e-4)
+    with pytest.raises(WeightMismatch, match="did not take effect"):
+        check(sampler.score(ROWS), scores(model), before, 1.0, "engine")
+    for parameter in model.parameters():
+        parameter.add_(torch.randn_like(parameter) * 0.05)
+    with pytest.raises(WeightMismatch, match="differ from the learner's"):
+        check(sampler.score(ROWS), scores(model), before, 1e-3, "engine")
+
+    sampler.load_weights(*pack(named_weights(model)), version=1)
+    assert check(sampler.score(ROWS), scores(model), before, 1e-3, "engine") < 1e-5
+    assert sampler.version == 1
+
+    request = Request("a", ROWS[0], 4, 1.0, seed=7)
+    drawn = []
+    for _ in range(2):
+        sampler.add(request)
+        while not (ended := sampler.step()):
+            pass
+        drawn.append(ended[0].token_ids)
+    assert drawn[0] == drawn[1]

@@ -1,0 +1,69 @@
+import os
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from score_ray.types import Attempt, Episode, Finish, Problem, Verdict
+from score_ray.verify import ProcessGrader
+
+
+@dataclass(frozen=True)
+class Hostile:
+    """Does to the grader what the attempt says."""
+
+    def problems(self, split):
+        return []
+
+    def grade(self, problem, text):
+        if text == "hang":
+            time.sleep(1000)
+        if text == "die":
+            os._exit(3)
+        if text == "raise":
+            raise RuntimeError("a fault of the grader")
+        return Verdict.CORRECT if text == "right" else Verdict.WRONG
+
+
+def episode(index: int, *texts: str, finish: Finish = Finish.STOP) -> Episode:
+    attempts, prompt = [], (1,)
+    for text in texts:
+        attempts.append(Attempt(prompt, (2,), (-1.0,), text, finish, 0))
+        prompt = (*prompt, 2, 3)
+    return Episode(Problem(index, "q", "a"), 0, tuple(attempts))
+
+
+@pytest.fixture
+def grader():
+    grader = ProcessGrader(Hostile(), num_workers=1, deadline=1.0)
+    yield grader
+    grader.close()
+
+
+def test_a_hanging_dying_or_raising_grader_costs_only_its_own_attempt(grader):
+    grader.submit([episode(3, "right", "hang"), episode(2, "die", "right")])
+    grader.submit([episode(1, "raise", "wrong"), episode(0, "right", "right")])
+    found = [(g.episode.problem.index, *g.verdicts) for g in grader.collect()]
+    assert found == [
+        (0, Verdict.CORRECT, Verdict.CORRECT),
+        (1, Verdict.GRADER_ERROR, Verdict.WRONG),
+        (2, Verdict.GRADER_ERROR, Verdict.CORRECT),
+        (3, Verdict.CORRECT, Verdict.TIMEOUT),
+    ]
+    grader.submit([episode(9, "right", "wrong")])
+    assert [g.verdicts for g in grader.collect()] == [(Verdict.CORRECT, Verdict.WRONG)]
+
+
+def test_a_cut_attempt_is_truncated_unless_it_is_right_as_it_stands(grader):
+    grader.submit([episode(0, "right", "wrong", finish=Finish.LENGTH)])
+    assert grader.collect()[0].verdicts == (Verdict.CORRECT, Verdict.TRUNCATED)
+
+
+def test_close_leaves_no_process():
+    import multiprocessing
+
+    grader = ProcessGrader(Hostile(), num_workers=2, deadline=1.0)
+    grader.submit([episode(0, "right")])
+    grader.collect()
+    grader.close()
+    assert not multiprocessing.active_children()
