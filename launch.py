@@ -3,6 +3,7 @@
 import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from filelock import FileLock, Timeout
 from score_ray import checkpoint, prompts
 from score_ray.config import Config, ConfigError, differences, dump, load
 from score_ray.models import resolve
+from score_ray.types import Task
 
 CACHE = Path(os.environ.get("SCORE_RAY_CACHE", "cache"))
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -38,8 +40,12 @@ def train(
     chosen = load(config, [*(overrides or []), *(f"{k}={v}" for k, v in flags.items() if v)])
     folder = runs / chosen.name
     with _locked(folder):
-        _claim(folder, chosen)
-        _run(chosen, folder)
+        _refuse_other_config(folder, chosen)
+        model = resolve(chosen.model.path, CACHE)
+        task, make_prompter = _inputs(chosen, model)
+        # Claimed only now: input that had to be mended must not stand in its own way.
+        (folder / "config.yaml").write_text(dump(chosen))
+        _run(chosen, folder, model, task, make_prompter)
 
 
 @app.command()
@@ -51,15 +57,13 @@ def report(folder: Annotated[Path, typer.Argument(help="a run folder")]) -> None
     typer.echo(f"{folder / 'report.html'}")
 
 
-def _run(config: Config, folder: Path) -> None:
+def _run(config: Config, folder: Path, model: str, task: Task, make_prompter: Callable) -> None:
     from rich.console import Console
 
     from score_ray import loop
     from score_ray.placement import start_ray, stop_ray
     from score_ray.report import Reporter, read_jsonl, results_table, write_report
 
-    model = resolve(config.model.path, CACHE)
-    task, prompter = _inputs(config, model)
     checkpoints = folder / "checkpoints"
     found = checkpoint.newest(checkpoints) if checkpoints.is_dir() else None
     start = found[1]["iteration"] if found else 0
@@ -68,7 +72,7 @@ def _run(config: Config, folder: Path) -> None:
         reporter.note(f"resuming from {found[0]}")
     start_ray()
     try:
-        roles = _roles(config, model, task, prompter, reporter)
+        roles = _roles(config, model, task, make_prompter, reporter)
         if found:
             roles.learner.restore(found[0])
         loop.train(roles, config, checkpoints, start)
@@ -85,8 +89,8 @@ def _run(config: Config, folder: Path) -> None:
     typer.echo(f"run folder: {folder}")
 
 
-def _inputs(config: Config, model: str) -> tuple:
-    """Task and prompter, with everything checked that can be checked before a start."""
+def _inputs(config: Config, model: str) -> tuple[Task, Callable]:
+    """Task and maker of prompters, with everything checked that can be checked before a start."""
     from transformers import AutoTokenizer
 
     from score_ray.tasks.catalog import make_task
@@ -165,18 +169,15 @@ def _roles(config: Config, model: str, task, make_prompter, reporter):
     return Roles(train, test, pool, grader, group, channel, reporter)
 
 
-def _claim(folder: Path, config: Config) -> None:
-    """Save the resolved config with a new run, or check that an old run has the same."""
+def _refuse_other_config(folder: Path, config: Config) -> None:
+    """A run folder belongs to one config; raise ConfigError naming what differs."""
     saved = folder / "config.yaml"
-    if saved.is_file():
-        changed = differences(config, load(saved))
-        if changed:
-            raise ConfigError(
-                f"{folder} holds a run of another config; choose another name=... or remove the "
-                "folder. What differs:\n  " + "\n  ".join(changed)
-            )
-        return
-    saved.write_text(dump(config))
+    changed = differences(config, load(saved)) if saved.is_file() else []
+    if changed:
+        raise ConfigError(
+            f"{folder} holds a run of another config; choose another name=... or remove the "
+            "folder. What differs:\n  " + "\n  ".join(changed)
+        )
 
 
 def _locked(folder: Path) -> FileLock:

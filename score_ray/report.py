@@ -18,6 +18,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
@@ -290,7 +291,7 @@ def plot_accuracy(metrics: list[Record], evals: list[Record], out: Path) -> None
     task = f"{evals[0]['task']}: " if evals else ""
     axes.set_title(f"{task}accuracy at the first and the second attempt", pad=22)
     axes.set_xlabel("updates")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("accuracy")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
