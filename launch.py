@@ -51,7 +51,7 @@ def train(
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="a run folder")]) -> None:
     """Write accuracy.png and report.html again from what the run folder holds."""
-    from score_ray.report import write_report
+    from score_ray.page import write_report
 
     write_report(folder)
     typer.echo(f"{folder / 'report.html'}")
@@ -61,8 +61,10 @@ def _run(config: Config, folder: Path, model: str, task: Task, make_prompter: Ca
     from rich.console import Console
 
     from score_ray import loop
+    from score_ray.page import write_report
     from score_ray.placement import start_ray, stop_ray
-    from score_ray.report import Reporter, read_jsonl, results_table, write_report
+    from score_ray.records import read_jsonl
+    from score_ray.report import Reporter, results_table
 
     checkpoints = folder / "checkpoints"
     found = checkpoint.newest(checkpoints) if checkpoints.is_dir() else None

@@ -10,9 +10,10 @@ import pytest
 PACKAGE = Path("score_ray")
 LAYERS = [
     ["types", "config"],
-    ["prompts", "objective", "batch", "loss", "checkpoint"],
+    ["prompts", "objective", "batch", "loss", "checkpoint", "records"],
     ["tasks"],
-    ["rollout", "verify", "evaluate", "report", "models"],
+    ["rollout", "verify", "evaluate", "report", "plot", "models"],
+    ["page"],
     ["weights"],
     ["sampler", "learner"],
     ["placement"],

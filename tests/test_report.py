@@ -8,18 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from score_ray.report import (
-    Reporter,
-    accuracies_text,
-    duration,
-    generations_text,
-    plot_accuracy,
-    progress_line,
-    read_jsonl,
-    results_table,
-    smooth,
-    write_report,
-)
+from score_ray.page import write_report
+from score_ray.plot import plot_accuracy, smooth
+from score_ray.records import accuracies_text, generations_text, read_jsonl
+from score_ray.report import Reporter, duration, progress_line, results_table
 from score_ray.types import Attempt, Episode, Finish, GradedEpisode, Problem, Verdict
 
 EVIL = "<script>alert('x')</script> & <b>4</b>"
