@@ -1,0 +1,33 @@
+import pytest
+
+from score_ray.types import Attempt, Episode, Finish, GradedEpisode, Problem, Verdict
+
+
+def attempt(prompt, completion=(9,)):
+    return Attempt(prompt, completion, (-1.0,) * len(completion), "", Finish.STOP, 0)
+
+
+def test_only_correct_is_rewarded():
+    assert {v for v in Verdict if v.reward} == {Verdict.CORRECT}
+
+
+def test_an_attempt_needs_a_log_prob_for_every_token():
+    with pytest.raises(ValueError, match="1 log-probs for 2"):
+        Attempt((1,), (2, 3), (-1.0,), "", Finish.STOP, 0)
+    with pytest.raises(ValueError, match="at least one completion token"):
+        attempt((1,), ())
+
+
+def test_an_episode_is_one_row_of_tokens():
+    episode = Episode(Problem(0, "", ""), 0, (attempt((1, 2)), attempt((1, 2, 9, 4))))
+    assert episode.token_ids == (1, 2, 9, 4, 9)
+
+
+def test_an_attempt_that_does_not_continue_the_one_before_is_refused():
+    with pytest.raises(ValueError, match="problem 7, sample 3"):
+        Episode(Problem(7, "", ""), 3, (attempt((1, 2)), attempt((1, 2, 8, 4))))
+
+
+def test_every_attempt_needs_a_verdict():
+    with pytest.raises(ValueError, match="0 verdicts for 1 attempts"):
+        GradedEpisode(Episode(Problem(0, "", ""), 0, (attempt((1,)),)), ())
