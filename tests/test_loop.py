@@ -1,0 +1,187 @@
+"""The loop with fakes: what it does, in which order, and that the reward rises."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from score_ray.config import load
+from score_ray.loop import Roles, draw, in_order, train
+from score_ray.prompts import Prompter
+from score_ray.records import read_jsonl
+from score_ray.report import Reporter
+from score_ray.rollout import sample
+from score_ray.tasks.base_model import character_tokenizer
+from score_ray.types import (
+    Attempt,
+    Completion,
+    Episode,
+    Finish,
+    GradedEpisode,
+    Problem,
+    Verdict,
+)
+
+PROBLEMS = [Problem(i, f"{i}+1=", "5") for i in range(10)]
+
+
+class Coin:
+    """A policy of one number per attempt: the logit of answering 5 rather than 4."""
+
+    def __init__(self):
+        self.logits, self.version, self.log = torch.zeros(2, dtype=torch.float64), 0, []
+
+    def logprobs(self) -> torch.Tensor:
+        return torch.stack([torch.zeros(2), self.logits], 1).log_softmax(1)  # [attempt, answer]
+
+    # the engine
+    def add(self, request):
+        attempt = int(request.key[-1])
+        rng = np.random.default_rng(request.seed)
+        right = float(self.logprobs()[attempt, 1].exp())
+        answer = int(self.logits[attempt] > 0 if request.temperature == 0 else rng.random() < right)
+        logprob = float(self.logprobs()[attempt, answer])
+        self.waiting.append(
+            Completion(request.key, (4 + answer,), (logprob,), str(4 + answer), Finish.STOP)
+        )
+
+    def step(self):
+        ended, self.waiting = self.waiting, []
+        return ended
+
+    # the pool
+    def sample(self, problems, plan):
+        self.log.append("sample")
+        self.waiting: list[Completion] = []
+        yield from sample(self, Prompter(character_tokenizer(), "{question}", "?"), problems, plan)
+
+    # the learner
+    def reference_sums(self, rows, num_attempts):
+        self.log.append("reference")
+        return np.full((len(rows), num_attempts), np.log(0.5))
+
+    def update(self, rows, advantages, iteration):
+        self.log.append("update")
+        logits = self.logits.clone().requires_grad_()
+        logprobs = torch.stack([torch.zeros(2), logits], 1).log_softmax(1)
+        loss = torch.zeros((), dtype=torch.float64)
+        for row, weight in zip(rows, advantages, strict=True):
+            for turn in (1, 2):
+                answer = row.token_ids[row.turn_ids.index(turn)] - 4
+                loss = loss - weight[turn - 1] * logprobs[turn - 1, answer]
+        (loss / len(rows)).backward()
+        self.logits = self.logits - 2.0 * logits.grad
+        return {"loss": float(loss.detach()), "grad_norm": 0.0, "lr": 2.0}
+
+    def save(self, folder):
+        self.log.append("save")
+        torch.save(self.logits, folder / "logits.pt")
+
+    # the channel
+    def broadcast(self, version):
+        self.log.append(f"broadcast {version}")
+        self.version = version
+        return 0.0
+
+
+class Inline:
+    """A grader without processes."""
+
+    def __init__(self):
+        self.graded = []
+
+    def submit(self, episodes):
+        for e in episodes:
+            verdicts = (Verdict.CORRECT if a.text == "5" else Verdict.WRONG for a in e.attempts)
+            self.graded.append(GradedEpisode(e, tuple(verdicts)))
+
+    def collect(self):
+        graded, self.graded = self.graded, []
+        return graded
+
+
+def run(folder, start=0, coin=None, stages=(6, 6)):
+    coin = coin or Coin()
+    config = load(
+        Path("configs/arithmetic.yaml"),
+        ["rollout.problems=5", "rollout.samples=8", "evaluation.problems=4", "checkpoint.every=5",
+         f"stages.0.iterations={stages[0]}", f"stages.1.iterations={stages[1]}"],
+    )  # fmt: skip
+    reporter = Reporter(folder, config.iterations, start, quiet=True)
+    roles = Roles(PROBLEMS, PROBLEMS, coin, Inline(), coin, coin, reporter)
+    train(roles, config, folder / "checkpoints", start)
+    return coin
+
+
+def test_an_iteration_goes_through_its_phases_in_order(tmp_path):
+    log = run(tmp_path, stages=(1, 1)).log
+    one = ["sample", "reference", "update"]
+    assert log == ["broadcast 0", "sample", *one, "broadcast 1", "sample", "save",
+                   *one, "broadcast 2", "sample", "save"]  # fmt: skip
+
+
+def test_stage_1_teaches_the_second_attempt_alone_and_stage_2_both(tmp_path):
+    first = run(tmp_path / "a", stages=(12, 1)).logits
+    assert first[1] > 0.5
+    assert abs(first[0]) < 0.6
+    both = run(tmp_path / "b", stages=(6, 20)).logits
+    assert both[0] > 0.5
+    assert both[1] > 0.5
+
+
+def test_a_resumed_run_writes_what_the_whole_run_writes(tmp_path):
+    whole = run(tmp_path / "whole")
+    config = tmp_path / "cut"
+    run(config)
+    coin = Coin()
+    saved = sorted((config / "checkpoints").iterdir())[0]
+    coin.logits = torch.load(saved / "logits.pt")
+    again = run(config, start=int(saved.name[-6:]), coin=coin)
+    torch.testing.assert_close(again.logits, whole.logits)
+
+    def metrics(folder):
+        return [
+            {k: v for k, v in r.items() if not k.startswith("time/")}
+            for r in read_jsonl(folder / "metrics.jsonl")
+        ]
+
+    assert metrics(config) == metrics(tmp_path / "whole")
+    assert [r["iteration"] for r in read_jsonl(config / "evals.jsonl")] == [0, 6, 12]
+
+
+def test_metrics_have_the_names_that_others_read(tmp_path):
+    run(tmp_path, stages=(1, 1))
+    names = set(read_jsonl(tmp_path / "metrics.jsonl")[0])
+    law = (
+        "iteration stage version train/acc_t1 train/acc_t2 train/delta train/i_to_c train/c_to_i "
+        "train/changed train/truncated_t1 train/truncated_t2 kl/t1 kl/t2 loss grad_norm lr "
+        "mismatch/logp_mean_abs weights/checked restarts/rollout tokens/sampled tokens/trained "
+        "time/rollout time/grade time/reference time/update time/broadcast time/iteration"
+    )
+    assert names >= set(law.split())
+
+
+def test_draw_repeats_no_problem_within_an_epoch_and_is_a_function_of_seed_and_iteration():
+    epoch = [p.index for i in range(3) for p in draw(PROBLEMS, 3, seed=1, iteration=i)]
+    assert len(set(epoch)) == 9
+    assert draw(PROBLEMS, 3, 1, 2) == draw(PROBLEMS, 3, 1, 2)
+    assert draw(PROBLEMS, 3, 1, 0) != draw(PROBLEMS, 3, 2, 0)
+    assert draw(PROBLEMS, 3, 1, 0) != draw(PROBLEMS, 3, 1, 3)
+
+
+def graded(index: int, number: int) -> GradedEpisode:
+    attempt = Attempt((1,), (2,), (-1.0,), "", Finish.STOP, 0)
+    return GradedEpisode(Episode(Problem(index, "", ""), number, (attempt,)), (Verdict.WRONG,))
+
+
+def test_in_order_undoes_the_order_of_arrival():
+    problems = [Problem(7, "", ""), Problem(2, "", "")]
+    arrived = [graded(2, 1), graded(7, 1), graded(2, 0), graded(7, 0)]
+    found = [(g.episode.problem.index, g.episode.sample) for g in in_order(problems, arrived)]
+    assert found == [(7, 0), (7, 1), (2, 0), (2, 1)]
+
+
+def test_an_episode_that_comes_twice_is_noticed():
+    with pytest.raises(AssertionError, match="twice"):
+        in_order([Problem(7, "", "")], [graded(7, 0), graded(7, 0)])
