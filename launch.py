@@ -1,9 +1,11 @@
-"""The command line: parse, build the roles, call the loop."""
+"""The command line: parse, check the input, build the roles, call the loop."""
 
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,19 +14,37 @@ from filelock import FileLock, Timeout
 
 from score_ray import checkpoint, prompts
 from score_ray.config import Config, ConfigError, differences, dump, load
+from score_ray.loop import Roles, evaluate
 from score_ray.models import resolve
-from score_ray.types import Task
+from score_ray.records import label_of, read_jsonl
+from score_ray.report import Reporter, results_table
+from score_ray.types import EngineOptions, LearnerOptions, Task
 
 CACHE = Path(os.environ.get("SCORE_RAY_CACHE", "cache"))
+INTERRUPTED = 130
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+Recipe = Annotated[Path, typer.Argument(help="for instance configs/arithmetic.yaml")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...")]
+Runs = Annotated[Path, typer.Option(help="where run folders are kept")]
+RunFolder = Annotated[Path, typer.Argument(help="a run folder, for instance runs/arithmetic")]
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything that can be checked before a process starts, checked."""
+
+    config: Config
+    model: str
+    task: Task
+    make_prompter: Callable[[], prompts.Prompter]
 
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(help="a recipe, for instance configs/arithmetic.yaml")],
+    config: Recipe,
     overrides: Overrides = None,
-    runs: Annotated[Path, typer.Option(help="where run folders are kept")] = Path("runs"),
+    runs: Runs = Path("runs"),
     model_name: Annotated[str, typer.Option("--model_name", help="model.path")] = "",
     dataset_name: Annotated[str, typer.Option("--dataset_name", help="task.train")] = "",
     question_column: Annotated[str, typer.Option("--question_column")] = "",
@@ -41,134 +61,178 @@ def train(
     folder = runs / chosen.name
     with _locked(folder):
         _refuse_other_config(folder, chosen)
-        model = resolve(chosen.model.path, CACHE)
-        task, make_prompter = _inputs(chosen, model)
+        inputs = check_inputs(chosen)
         # Claimed only now: input that had to be mended must not stand in its own way.
         (folder / "config.yaml").write_text(dump(chosen))
-        _run(chosen, folder, model, task, make_prompter)
+        try:
+            _train(inputs, folder)
+        except KeyboardInterrupt:
+            typer.echo("interrupted: the same command goes on from the last checkpoint", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+@app.command("eval")
+def evaluate_folder(
+    folder: RunFolder,
+    problems: Annotated[int, typer.Option(help="0: as many as the run's config says")] = 0,
+) -> None:
+    """Evaluate the trained model of a run folder on the held-out problems, greedily."""
+    config = load(folder / "config.yaml", [f"model.path={folder / 'model'}"])
+    if problems:
+        config = load(folder / "config.yaml", [f"model.path={folder / 'model'}",
+                                               f"evaluation.problems={problems}"])  # fmt: skip
+    inputs = check_inputs(config)
+    with _roles(inputs, Reporter(folder / "eval", 0, 0)) as roles:
+        roles.channel.broadcast(0)
+        evaluate(roles, config, 0, "model")
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="a run folder")]) -> None:
+def report(folder: RunFolder) -> None:
     """Write accuracy.png and report.html again from what the run folder holds."""
     from score_ray.page import write_report
 
-    write_report(folder)
+    try:
+        write_report(folder)
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from error
     typer.echo(f"{folder / 'report.html'}")
 
 
-def _run(config: Config, folder: Path, model: str, task: Task, make_prompter: Callable) -> None:
+@app.command()
+def bench(
+    config: Recipe,
+    overrides: Overrides = None,
+    iterations: Annotated[int, typer.Option(help="measured, after one to warm up")] = 3,
+) -> None:
+    """Measure a recipe on this machine: seconds by phase, tokens per second, peak memory."""
+    from score_ray import bench as measure
+
+    inputs = check_inputs(load(config, overrides or []))
+    rate = measure.matmul_rate()
+    with _roles(inputs, Reporter(Path("runs") / "bench", iterations + 1, 0, quiet=True)) as roles:
+        typer.echo(measure.run(roles, inputs.config, iterations, rate))
+
+
+def _train(inputs: Inputs, folder: Path) -> None:
     from rich.console import Console
 
-    from score_ray import loop
+    from score_ray.loop import train as run
     from score_ray.page import write_report
-    from score_ray.placement import start_ray, stop_ray
-    from score_ray.records import read_jsonl
-    from score_ray.report import Reporter, results_table
 
-    checkpoints = folder / "checkpoints"
+    config, checkpoints = inputs.config, folder / "checkpoints"
     found = checkpoint.newest(checkpoints) if checkpoints.is_dir() else None
     start = found[1]["iteration"] if found else 0
     reporter = Reporter(folder, config.iterations, start)
-    if found:
-        reporter.note(f"resuming from {found[0]}")
-    start_ray()
-    try:
-        roles = _roles(config, model, task, make_prompter, reporter)
+    with _roles(inputs, reporter) as roles:
         if found:
+            reporter.note(f"resuming from {found[0]}")
             roles.learner.restore(found[0])
-        loop.train(roles, config, checkpoints, start)
+        run(roles, config, checkpoints, start)
         roles.learner.export(folder / "model")
-        roles.grader.close()
-    finally:
-        reporter.close()
-        stop_ray()
-    evals = read_jsonl(folder / "evals.jsonl")
     write_report(folder)
-    labels = {0: "base", **{k: f"after {v}" for k, v in config.stage_ends().items()}}
-    shown = [record for record in evals if record["iteration"] in labels]
-    Console().print(results_table(shown, [labels[r["iteration"]] for r in shown]))
+    ends = {0, *config.stage_ends()}
+    shown = [r for r in read_jsonl(folder / "evals.jsonl") if r["iteration"] in ends]
+    Console().print(results_table(shown, [label_of(r) for r in shown]))
     typer.echo(f"run folder: {folder}")
 
 
-def _inputs(config: Config, model: str) -> tuple[Task, Callable]:
-    """Task and maker of prompters, with everything checked that can be checked before a start."""
-    from transformers import AutoTokenizer
+def check_inputs(config: Config) -> Inputs:
+    """Model, data and prompts of a config; ConfigError for what cannot work."""
+    with _input_errors():
+        from transformers import AutoTokenizer
 
-    from score_ray.tasks.catalog import make_task
+        from score_ray.tasks.catalog import make_task
 
-    task = make_task(config.task)
-    for split in ("train", "test"):
-        if not task.problems(split):
-            raise ConfigError(f"task.{split}: the {split} split is empty")
-    if len(task.problems("train")) < config.rollout.problems:
-        raise ConfigError(
-            f"rollout.problems: {config.rollout.problems} an iteration, but the train split "
-            f"has only {len(task.problems('train'))}"
-        )
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    own = config.prompts
-    words = prompts.choose(own.preset, prompts.Prompts(own.first, own.correction, own.system))
-    prompter = prompts.Prompter(tokenizer, words.first, words.correction, words.system)
-    turns = len(prompter.longest_correction) + config.rollout.max_tokens
-    room = config.model.max_length - config.rollout.attempts * turns
-    for split in ("train", "test"):
-        prompter.check_length(task.problems(split), room)
-    return task, functools.partial(_make_prompter, model, words)
+        task = make_task(config.task)
+        train, test = task.problems("train"), task.problems("test")
+        if len(train) < config.rollout.problems or not test:
+            raise ConfigError(
+                f"rollout.problems: an iteration takes {config.rollout.problems}; the train split "
+                f"has {len(train)} problems, the test split {len(test)}"
+            )
+        model = resolve(config.model.path, CACHE)
+        own = config.prompts
+        words = prompts.choose(own.preset, prompts.Prompts(own.first, own.correction, own.system))
+        prompter = prompts.Prompter(AutoTokenizer.from_pretrained(model), words)
+        turn = len(prompter.longest_correction) + config.rollout.max_tokens
+        room = config.model.max_length - config.rollout.attempts * turn
+        prompter.check_length([*train, *test[: config.evaluation.problems]], room)
+    return Inputs(config, model, task, functools.partial(_make_prompter, model, words))
 
 
 def _make_prompter(model: str, words: prompts.Prompts) -> prompts.Prompter:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    return prompts.Prompter(tokenizer, words.first, words.correction, words.system)
+    return prompts.Prompter(AutoTokenizer.from_pretrained(model), words)
 
 
-def _roles(config: Config, model: str, task, make_prompter, reporter):
-    from score_ray.loop import Roles
-    from score_ray.placement import Channel, LearnerGroup, RolloutPool
-    from score_ray.types import EngineOptions, LearnerOptions
+@contextmanager
+def _roles(inputs: Inputs, reporter: Reporter) -> Iterator[Roles]:
+    """Start everyone the loop talks to, and end them with it."""
+    from score_ray.placement import Channel, LearnerGroup, RolloutPool, start_ray, stop_ray
     from score_ray.verify import ProcessGrader
     from score_ray.weights.probe import probe_rows
 
-    rollout, learner = config.rollout, config.learner
+    config, task = inputs.config, inputs.task
+    start_ray()
     grader = ProcessGrader(task, config.grading.num_workers, config.grading.deadline)
-    pool = RolloutPool(
-        rollout.num_actors,
-        EngineOptions(
-            model=model,
-            dtype=config.model.dtype,
-            max_length=config.model.max_length,
-            max_running=rollout.max_running,
-            kv_cache_bytes=int(rollout.kv_cache_gb * 2**30),
-            temperature=rollout.temperature,
-        ),
-        make_prompter,
+    try:
+        pool = RolloutPool(config.rollout.num_actors, _engine(inputs), inputs.make_prompter)
+        learner = LearnerGroup(
+            config.learner.num_ranks, _learner(inputs), config.learner.tokens_per_micro_batch
+        )
+        train, test, prompter = (
+            task.problems("train"),
+            task.problems("test"),
+            inputs.make_prompter(),
+        )
+        probe = probe_rows(
+            [prompter.first_ids(p.question) for p in train[:512]], config.weights.probe_tokens
+        )
+        pool.wait_ready()
+        learner.wait_ready()
+        channel = Channel(learner, pool, probe, config.weights.max_mismatch)
+        yield Roles(train, test, pool, grader, learner, channel, reporter)
+        grader.close()
+    finally:
+        reporter.close()
+        stop_ray()
+
+
+def _engine(inputs: Inputs) -> EngineOptions:
+    model, rollout = inputs.config.model, inputs.config.rollout
+    return EngineOptions(
+        model=inputs.model,
+        dtype=model.dtype,
+        max_length=model.max_length,
+        max_running=rollout.max_running,
+        kv_cache_bytes=int(rollout.kv_cache_gb * 2**30),
     )
-    group = LearnerGroup(
-        learner.num_ranks,
-        LearnerOptions(
-            model=model,
-            dtype=config.model.dtype,
-            temperature=rollout.temperature,
-            num_attempts=rollout.attempts,
-            zero_stage=learner.zero_stage,
-            learning_rate=learner.learning_rate,
-            warmup_iterations=learner.warmup_iterations,
-            weight_decay=learner.weight_decay,
-            max_grad_norm=learner.max_grad_norm,
-        ),
-        learner.tokens_per_micro_batch,
+
+
+def _learner(inputs: Inputs) -> LearnerOptions:
+    learner, rollout = inputs.config.learner, inputs.config.rollout
+    return LearnerOptions(
+        model=inputs.model,
+        dtype=inputs.config.model.dtype,
+        temperature=rollout.temperature,
+        num_attempts=rollout.attempts,
+        zero_stage=learner.zero_stage,
+        learning_rate=learner.learning_rate,
+        warmup_iterations=learner.warmup_iterations,
+        weight_decay=learner.weight_decay,
+        max_grad_norm=learner.max_grad_norm,
     )
-    train, test = task.problems("train"), task.problems("test")
-    prompter = make_prompter()
-    probe = probe_rows(
-        [prompter.first_ids(p.question) for p in train[:512]], config.weights.probe_tokens
-    )
-    pool.wait_ready()
-    group.wait_ready()
-    channel = Channel(group, pool, probe, config.weights.max_mismatch)
-    return Roles(train, test, pool, grader, group, channel, reporter)
+
+
+@contextmanager
+def _input_errors() -> Iterator[None]:
+    """What is wrong with the input is said in one line; only here, not around the run."""
+    try:
+        yield
+    except (FileNotFoundError, ValueError) as error:
+        raise ConfigError(str(error)) from error
 
 
 def _refuse_other_config(folder: Path, config: Config) -> None:
@@ -183,6 +247,7 @@ def _refuse_other_config(folder: Path, config: Config) -> None:
 
 
 def _locked(folder: Path) -> FileLock:
+    """Hold a run folder; ConfigError if another process does."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", timeout=0)
     try:
@@ -193,13 +258,11 @@ def _locked(folder: Path) -> FileLock:
 
 
 def main() -> None:
-    """Run a command; what the user can mend ends in one clear line and exit code 2."""
+    """Run a command; input that the user can mend ends in one clear message."""
     try:
         app()
-    except (ConfigError, FileNotFoundError, ValueError) as error:
+    except ConfigError as error:
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted: the same command goes on from the last checkpoint")
 
 
 if __name__ == "__main__":

@@ -129,6 +129,16 @@ class Learner:
             for name, tensor in named_weights(self._engine.module)
         )
 
+    def sizes(self) -> dict[str, int]:
+        """Weights in the body's matrices and in the output head, for counting FLOPs."""
+        model = self._engine.module.model
+        body = sum(
+            p.numel()
+            for n, p in model.base_model.named_parameters()
+            if p.ndim == 2 and "embed" not in n
+        )
+        return {"body": body, "head": model.get_output_embeddings().weight.numel()}
+
     def save(self, folder: Path) -> None:
         """Write this rank's share of policy and optimiser; a collective."""
         self._engine.save_checkpoint(str(folder), tag="learner", save_latest=False)

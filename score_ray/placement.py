@@ -5,6 +5,7 @@ environment and a network address, and the loop gets objects it can call like lo
 """
 
 import os
+import resource
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -68,6 +69,14 @@ class RolloutActor:
         """Log-probs of the probe rows."""
         return self._sampler.score(rows)
 
+    def offline_seconds(self, episodes: list[Episode]) -> float:
+        """What vLLM's own offline generation of the same attempts takes."""
+        return self._sampler.offline_seconds(episodes)
+
+    def peak_memory(self) -> float:
+        """Of this process, in GiB."""
+        return peak_memory()
+
 
 class LearnerRank:
     """A process with one DeepSpeed rank."""
@@ -94,6 +103,10 @@ class LearnerRank:
         from score_ray.learner import Learner
 
         self._learner = Learner(options, rank, num_ranks)
+
+    def peak_memory(self) -> float:
+        """Of this process, in GiB."""
+        return peak_memory()
 
     def call(self, method: str, *args: Any) -> Any:
         """Call a method of the learner by name."""
@@ -136,6 +149,20 @@ class RolloutPool:
     def score(self, rows: list[tuple[int, ...]]) -> list[list[list[float]]]:
         """Each engine's log-probs of the rows."""
         return ray.get([actor.score.remote(rows) for actor in self._actors])
+
+    def offline_seconds(self, episodes: Sequence[Episode]) -> float:
+        """Seconds of vLLM's own offline generation, each actor on its share."""
+        count = len(self._actors)
+        shares = [
+            actor.offline_seconds.remote([e for e in episodes if e.problem.index % count == number])
+            for number, actor in enumerate(self._actors)
+        ]
+        return max(ray.get(shares))
+
+    def peak_memory(self) -> dict[str, float]:
+        """GiB per rollout actor."""
+        peaks = ray.get([actor.peak_memory.remote() for actor in self._actors])
+        return {f"rollout actor {i}": peak for i, peak in enumerate(peaks)}
 
 
 class LearnerGroup:
@@ -193,6 +220,15 @@ class LearnerGroup:
         """Write the policy as a Hugging Face model folder."""
         self._call("export", folder)
 
+    def sizes(self) -> dict[str, int]:
+        """Weights of the policy's body and of its output head."""
+        return self._call("sizes")[0]
+
+    def peak_memory(self) -> dict[str, float]:
+        """GiB per learner rank."""
+        peaks = ray.get([rank.peak_memory.remote() for rank in self._ranks])
+        return {f"learner rank {i}": peak for i, peak in enumerate(peaks)}
+
     def _all(self, method: str, arguments: Callable, rows: Sequence[Row]) -> list:
         shares = shard([len(row.token_ids) for row in rows], len(self._ranks), self._budget)
         return ray.get(
@@ -228,6 +264,11 @@ class Channel:
         ]
         self._before = expected
         return max(gaps)
+
+
+def peak_memory() -> float:
+    """The most memory this process has held at once, in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def _resources() -> dict[str, Any]:

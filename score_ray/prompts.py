@@ -53,11 +53,12 @@ _ANSWERS = ("An answer.", "<think>\nA thought.\n</think>\n\nAn answer.")
 class Prompter:
     """Turns questions and attempts into prompt ids; ValueError for texts that cannot work."""
 
-    def __init__(self, tokenizer: Any, first: str, correction: str, system: str = "") -> None:
-        if "{question}" not in first:
+    def __init__(self, tokenizer: Any, words: Prompts) -> None:
+        if "{question}" not in words.first:
             raise ValueError("prompts.first: must contain {question}")
-        self._tokenizer, self._first, self._system = tokenizer, first, system
-        turn = self._template_turn(correction) if tokenizer.chat_template else correction
+        self._tokenizer, self._words = tokenizer, words
+        chat = bool(tokenizer.chat_template)
+        turn = self._template_turn(words.correction) if chat else words.correction
         self._correction = self._encode(turn)
         if not self._correction:
             raise ValueError("prompts.correction: gives no tokens")
@@ -78,7 +79,7 @@ class Prompter:
     def first_ids(self, question: str) -> tuple[int, ...]:
         """The prompt of the first attempt."""
         # Not str.format: questions may hold braces.
-        text = self._first.replace("{question}", question)
+        text = self._words.first.replace("{question}", question)
         if self._tokenizer.chat_template:
             text = self._render(self._opening(text))
         return self._encode(text)
@@ -122,7 +123,8 @@ class Prompter:
         return turns.pop()
 
     def _opening(self, text: str) -> list[dict[str, str]]:
-        system = [{"role": "system", "content": self._system}] if self._system else []
+        words = self._words.system
+        system = [{"role": "system", "content": words}] if words else []
         return [*system, {"role": "user", "content": text}]
 
     def _render(self, talk: list[dict[str, str]]) -> str:

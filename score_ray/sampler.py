@@ -6,6 +6,7 @@ the moment its first one ends.
 """
 
 import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from vllm.config import WeightTransferConfig
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 from vllm.sampling_params import RequestOutputKind
 
-from score_ray.types import Completion, EngineOptions, Finish, Request
+from score_ray.types import Completion, EngineOptions, Episode, Finish, Request
 from score_ray.weights.plugin import BACKEND
 from score_ray.weights.source import Entry
 
@@ -102,6 +103,25 @@ class Sampler:
             [at[token].logprob for at, token in zip(o.prompt_logprobs[1:], row[1:], strict=True)]
             for o, row in zip(outputs, rows, strict=True)
         ]
+
+    def offline_seconds(self, episodes: Sequence[Episode]) -> float:
+        """What `LLM.generate` takes for the same attempts, to the same lengths.
+
+        One call per attempt, as a loop with a barrier between attempts would.
+        """
+        self._llm.reset_prefix_cache()
+        start = time.perf_counter()
+        for number in range(len(episodes[0].attempts)):
+            attempts = [e.attempts[number] for e in episodes]
+            params = [
+                SamplingParams(
+                    max_tokens=len(a.completion_ids), ignore_eos=True, logprobs=0, detokenize=False
+                )
+                for a in attempts
+            ]
+            prompts = [{"prompt_token_ids": list(a.prompt_ids)} for a in attempts]
+            self._llm.generate(prompts, params, use_tqdm=False)
+        return time.perf_counter() - start
 
     def _require_backend(self) -> None:
         # vLLM only logs a plug-in that fails to load.

@@ -154,7 +154,6 @@ class EngineOptions:
     max_length: int
     max_running: int
     kv_cache_bytes: int
-    temperature: float
 
 
 @dataclass(frozen=True, slots=True)

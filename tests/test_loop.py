@@ -8,7 +8,7 @@ import torch
 
 from score_ray.config import load
 from score_ray.loop import Roles, draw, in_order, train
-from score_ray.prompts import Prompter
+from score_ray.prompts import Prompter, Prompts
 from score_ray.records import read_jsonl
 from score_ray.report import Reporter
 from score_ray.rollout import sample
@@ -54,7 +54,9 @@ class Coin:
     def sample(self, problems, plan):
         self.log.append("sample")
         self.waiting: list[Completion] = []
-        yield from sample(self, Prompter(character_tokenizer(), "{question}", "?"), problems, plan)
+        yield from sample(
+            self, Prompter(character_tokenizer(), Prompts("{question}", "?")), problems, plan
+        )
 
     # the learner
     def reference_sums(self, rows, num_attempts):

@@ -50,7 +50,7 @@ def test_the_papers_prompts_word_for_word():
 
 @pytest.mark.parametrize(("end", "finish"), [("<|im_end|>", Finish.STOP), ("", Finish.LENGTH)])
 def test_a_chat_goes_on_as_the_template_writes_it(end, finish):
-    prompter = Prompter(Characters(CHATML), "Q: {question}", "Again!", "Be good.")
+    prompter = Prompter(Characters(CHATML), Prompts("Q: {question}", "Again!", "Be good."))
     first = prompter.first_ids("1+1 in {braces}?")
     assert text_of(first) == (
         "<|im_start|>system\nBe good.<|im_end|>\n"
@@ -64,11 +64,11 @@ def test_a_chat_goes_on_as_the_template_writes_it(end, finish):
 
 def test_a_template_that_drops_earlier_thinking_is_named():
     with pytest.raises(ValueError, match="template of test-model changes earlier turns"):
-        Prompter(Characters(FORGETFUL), "{question}", "Again!")
+        Prompter(Characters(FORGETFUL), Prompts("{question}", "Again!"))
 
 
 def test_a_base_model_gets_plain_text_and_the_second_prompt_extends_the_first():
-    prompter = Prompter(character_tokenizer(), "{question}", "?")
+    prompter = Prompter(character_tokenizer(), Prompts("{question}", "?"))
     first = prompter.first_ids("37+48=")
     assert first == (3, 7, 10, 4, 8, 11)
     after = prompter.next_prompt(Attempt(first, (7, 5, 13), (0.0,) * 3, "75", Finish.STOP, 0))
@@ -77,14 +77,14 @@ def test_a_base_model_gets_plain_text_and_the_second_prompt_extends_the_first():
 
 
 def test_a_prompt_that_is_too_long_is_named():
-    prompter = Prompter(character_tokenizer(), "{question}", "?")
+    prompter = Prompter(character_tokenizer(), Prompts("{question}", "?"))
     with pytest.raises(ValueError, match="problem 4: its prompt has 6 tokens.*room for 5"):
         prompter.check_length([Problem(4, "37+48=", "85")], 5)
 
 
 def test_first_must_contain_the_question():
     with pytest.raises(ValueError, match="question"):
-        Prompter(character_tokenizer(), "37", "?")
+        Prompter(character_tokenizer(), Prompts("37", "?"))
 
 
 def test_a_recipes_own_texts_go_before_the_presets():

@@ -1,4 +1,4 @@
-from score_ray.prompts import Prompter
+from score_ray.prompts import Prompter, Prompts
 from score_ray.rollout import derive_seed, sample
 from score_ray.tasks.base_model import character_tokenizer
 from score_ray.types import Completion, Finish, Problem, Request, SamplingPlan
@@ -32,7 +32,7 @@ class FakeEngine:
 
 
 def episodes(problems, engine=None):
-    prompter = Prompter(character_tokenizer(), "{question}", "?")
+    prompter = Prompter(character_tokenizer(), Prompts("{question}", "?"))
     found = [e for part in sample(engine or FakeEngine(), prompter, problems, PLAN) for e in part]
     return {(e.problem.index, e.sample): e for e in found}
 

@@ -31,7 +31,7 @@ def test_engine_serves_what_it_was_sent_and_a_stale_one_is_caught(tied, tmp_path
     model = LlamaForCausalLM(model_config(tokenizer, tied))
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    options = EngineOptions(str(tmp_path), "float32", 32, 64, 2**27, 1.0)
+    options = EngineOptions(str(tmp_path), "float32", 32, 64, 2**27)
     sampler = Sampler(options, [13])
     before = scores(model)
     assert check(sampler.score(ROWS), before, None, 1e-3, "engine") < 1e-5

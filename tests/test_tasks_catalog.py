@@ -1,0 +1,17 @@
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from score_ray.config import TaskConfig, load
+from score_ray.tasks.catalog import TASKS, make_task
+
+
+def test_the_catalog_holds_exactly_the_names_a_config_may_give():
+    assert set(TASKS) == set(get_args(TaskConfig.model_fields["name"].annotation))
+
+
+@pytest.mark.parametrize("name", ["arithmetic", "sums_smollm2"])
+def test_a_configs_task_can_be_made(name):
+    task = make_task(load(Path(f"configs/{name}.yaml"), ["task.held_out=7"]).task)
+    assert len(task.problems("test")) == 7
