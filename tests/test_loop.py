@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from score_ray.config import load
-from score_ray.loop import Roles, draw, in_order, train
+from score_ray.loop import Roles, RolloutError, draw, in_order, train
 from score_ray.prompts import Prompter, Prompts
 from score_ray.records import read_jsonl
 from score_ray.report import Reporter
@@ -172,18 +172,30 @@ def test_draw_repeats_no_problem_within_an_epoch_and_is_a_function_of_seed_and_i
     assert draw(PROBLEMS, 3, 1, 0) != draw(PROBLEMS, 3, 1, 3)
 
 
-def graded(index: int, number: int) -> GradedEpisode:
-    attempt = Attempt((1,), (2,), (-1.0,), "", Finish.STOP, 0)
+def graded(index: int, number: int, version: int = 3) -> GradedEpisode:
+    attempt = Attempt((1,), (2,), (-1.0,), "", Finish.STOP, version)
     return GradedEpisode(Episode(Problem(index, "", ""), number, (attempt,)), (Verdict.WRONG,))
 
 
+TWO = [Problem(7, "", ""), Problem(2, "", "")]
+
+
 def test_in_order_undoes_the_order_of_arrival():
-    problems = [Problem(7, "", ""), Problem(2, "", "")]
     arrived = [graded(2, 1), graded(7, 1), graded(2, 0), graded(7, 0)]
-    found = [(g.episode.problem.index, g.episode.sample) for g in in_order(problems, arrived)]
+    ordered = in_order(arrived, TWO, samples=2, version=3)
+    found = [(g.episode.problem.index, g.episode.sample) for g in ordered]
     assert found == [(7, 0), (7, 1), (2, 0), (2, 1)]
 
 
-def test_an_episode_that_comes_twice_is_noticed():
-    with pytest.raises(AssertionError, match="twice"):
-        in_order([Problem(7, "", "")], [graded(7, 0), graded(7, 0)])
+@pytest.mark.parametrize(
+    ("arrived", "message"),
+    [
+        ([graded(7, 0)], "2 episodes were asked for; 1 came"),
+        ([graded(7, 0), graded(2, 0), graded(2, 0)], "3 came, 2 of them different"),
+        ([graded(7, 0), graded(5, 0)], "2 came, 2 of them different and 1 as asked"),
+        ([graded(7, 0), graded(2, 0, version=2)], r"version \[2, 3\]; the policy is at version 3"),
+    ],
+)
+def test_episodes_lost_doubled_foreign_or_stale_are_named(arrived, message):
+    with pytest.raises(RolloutError, match=message):
+        in_order(arrived, TWO, samples=1, version=3)

@@ -48,3 +48,9 @@ def test_a_row_without_an_answer_is_named(tmp_path):
     path = write(tmp_path / "rows.jsonl", [*ROWS, {"q": "3+3?", "a": None}])
     with pytest.raises(ValueError, match="row 2 has no question or no answer"):
         load_problems(path, "train", "q", "a")
+
+
+def test_a_file_that_is_not_what_its_name_says_is_named(tmp_path):
+    (tmp_path / "rows.jsonl").write_text("this is not JSON\n")
+    with pytest.raises(ValueError, match=r"rows\.jsonl: cannot be read"):
+        load_problems(str(tmp_path / "rows.jsonl"), "train", "q", "a")

@@ -34,6 +34,14 @@ def _load(source: str, split: str) -> Any:
     import datasets
 
     datasets.disable_progress_bars()
+    try:
+        return _read(datasets, source, split)
+    except datasets.exceptions.DatasetsError as error:
+        cause = error.__cause__ or error  # the outer one only says that there was an error
+        raise ValueError(f"{source}: cannot be read: {cause}") from error
+
+
+def _read(datasets: Any, source: str, split: str) -> Any:
     suffix = Path(source).suffix
     if suffix in READERS:
         path = Path(source).expanduser()
