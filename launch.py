@@ -123,6 +123,17 @@ def bench(
         typer.echo(measure.run(roles, inputs.config, iterations, rate))
 
 
+@app.command("doctor")
+def examine_machine() -> None:
+    """Say what this machine has for a run and what is missing; exit 1 if it cannot run."""
+    from score_ray import doctor
+
+    findings = doctor.examine()
+    _print(doctor.table(findings))
+    if not all(finding.good for finding in findings):
+        raise typer.Exit(1)
+
+
 def _train(inputs: Inputs, folder: Path) -> None:
     from score_ray.loop import train as run
     from score_ray.page import write_report

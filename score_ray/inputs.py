@@ -63,8 +63,8 @@ def check_inputs(config: Config, cache: Path) -> Inputs:
         model = resolve(config.model.path, cache)
         own = config.prompts
         words = choose(own.preset, Prompts(own.first, own.correction, own.system))
-        make_prompter = functools.partial(_make_prompter, model, words)
-        _check_room(config, task, make_prompter())
+        make_prompter = functools.partial(load_prompter, model, words)
+        _check_room(config, task, model, make_prompter())
     return Inputs(config, model, task, make_prompter)
 
 
@@ -86,15 +86,24 @@ def _check_sizes(config: Config, task: Task) -> None:
         )
 
 
-def _check_room(config: Config, task: Task, prompter: Prompter) -> None:
+def _check_room(config: Config, task: Task, model: str, prompter: Prompter) -> None:
     """Every problem's prompt and all its attempts fit into the model."""
+    from transformers import AutoConfig
+
     turn = len(prompter.longest_correction) + config.rollout.max_tokens
+    positions = getattr(AutoConfig.from_pretrained(model), "max_position_embeddings", None)
+    if positions and config.model.max_length > positions:
+        raise ConfigError(
+            f"model.max_length: {config.model.max_length} is more than the {positions} positions "
+            "of the model"
+        )
     room = config.model.max_length - config.rollout.attempts * turn
     test = task.problems("test")[: config.evaluation.problems]
     prompter.check_length([*task.problems("train"), *test], room)
 
 
-def _make_prompter(model: str, words: Prompts) -> Prompter:
+def load_prompter(model: str, words: Prompts) -> Prompter:
+    """The prompter of a model's tokenizer; a function of plain values, so that it travels."""
     from transformers import AutoTokenizer
 
     return Prompter(AutoTokenizer.from_pretrained(model), words)

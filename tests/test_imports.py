@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path("score_ray")
 LAYERS = [
-    ["types", "config"],
+    ["types", "config", "doctor"],
     ["prompts", "objective", "batch", "loss", "checkpoint", "records"],
     ["tasks"],
     ["rollout", "verify", "evaluate", "report", "plot", "models"],

@@ -1,5 +1,6 @@
 """Mathematics with a final answer, judged by math-verify."""
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from score_ray.types import Problem, Verdict
 
 # The form the paper's prompt asks for (arXiv 2409.12917, appendix C).
 FINAL = re.compile(r"[Tt]he final answer is:?\s*(.+?)\s*\.?\s*(?:I hope it is correct|$)", re.S)
+
+# It warns in every process that its own deadline is off, as grade() wants it.
+logging.getLogger("math_verify").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
