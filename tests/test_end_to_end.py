@@ -152,7 +152,6 @@ def refused(*arguments: str) -> str:
         ("model.path=./nowhere", "there is no folder ./nowhere"),
         ("model.max_length=12", "its prompt has 6 tokens"),
         ("model.max_length=4096", "is more than the"),
-        ("model.path=nobody/nothing", "nobody/nothing"),
         ("task={name: math, train: none.jsonl, test: none.jsonl}", "none.jsonl: no such data file"),
     ],
 )
