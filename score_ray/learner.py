@@ -34,13 +34,16 @@ class TokenScorer(torch.nn.Module):
     long prompts it would otherwise be most of the work.
     """
 
-    def __init__(self, model: torch.nn.Module, temperature: float) -> None:
+    def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.temperature = temperature
 
     def forward(
-        self, ids: torch.Tensor, attention: torch.Tensor, wanted: torch.Tensor
+        self,
+        ids: torch.Tensor,
+        attention: torch.Tensor,
+        wanted: torch.Tensor,
+        temperature: float,
     ) -> torch.Tensor:
         """[B, T] log-probs of `ids` where `wanted`, 0 elsewhere; position 0 has none."""
         hidden = self.model.base_model(
@@ -48,7 +51,7 @@ class TokenScorer(torch.nn.Module):
         ).last_hidden_state  # [B, T, H]
         rows, columns = torch.nonzero(wanted[:, 1:], as_tuple=True)
         logits = self.model.get_output_embeddings()(hidden[rows, columns])  # [M, V]
-        found = token_logprobs(logits, ids[rows, columns + 1], self.temperature)
+        found = token_logprobs(logits, ids[rows, columns + 1], temperature)
         scores = torch.zeros(ids.shape, dtype=torch.float32, device=ids.device)
         return scores.index_put((rows, columns + 1), found)
 
@@ -111,16 +114,14 @@ class Learner:
     def score(self, rows: Sequence[tuple[int, ...]]) -> list[list[float]]:
         """The policy's log-probs of every token of each row but the first.
 
-        Untempered, as the engine's own scoring is.
+        At temperature 1, as the engine scores prompts.
         """
+        batch = collate([Row(row, (0,) * len(row), (0.0,) * len(row)) for row in rows])
+        ids, attention = batch.token_ids.to(self.device), batch.attention.to(self.device)
         self._engine.eval()
-        scored = []
         with torch.no_grad():
-            for ids in rows:
-                batch = torch.tensor([ids], device=self.device)
-                scores = self._engine(batch, torch.ones_like(batch), torch.ones_like(batch).bool())
-                scored.append(scores[0, 1:].tolist())
-        return scored
+            scores = self._engine(ids, attention, attention, 1.0).tolist()
+        return [found[1 : len(row)] for found, row in zip(scores, rows, strict=True)]
 
     def packed_weights(self) -> tuple[list[Entry], np.ndarray]:
         """The whole policy as one buffer; a collective under ZeRO-3."""
@@ -169,17 +170,17 @@ class Learner:
     def _load(self) -> TokenScorer:
         dtype = getattr(torch, self._options.dtype)
         model = AutoModelForCausalLM.from_pretrained(self._options.model, dtype=dtype)
-        return TokenScorer(model, self._options.temperature)
+        return TokenScorer(model)
 
-    def _collate(self, rows: Sequence[Row], indices: Sequence[int]) -> MicroBatch:
-        return collate([rows[i] for i in indices])
+    def _logprobs(self, model: Any, batch: MicroBatch, turn: torch.Tensor) -> torch.Tensor:
+        """[B, T] log-probs of the drawn tokens, at the temperature they were drawn with."""
+        ids, attention = batch.token_ids.to(self.device), batch.attention.to(self.device)
+        return model(ids, attention, turn > 0, self._options.temperature)
 
     def _sums_of(self, rows: Sequence[Row], indices: list[int]) -> list[tuple[int, list]]:
-        batch = self._collate(rows, indices)
+        batch = collate([rows[i] for i in indices])
         turn = batch.turn_ids.to(self.device)
-        logprobs = self._reference(
-            batch.token_ids.to(self.device), batch.attention.to(self.device), turn > 0
-        )
+        logprobs = self._logprobs(self._reference, batch, turn)
         sums = attempt_sums(logprobs, turn, self._options.num_attempts)
         return list(zip(indices, sums.tolist(), strict=True))
 
@@ -189,11 +190,9 @@ class Learner:
         # Every rank runs the same number of micro-batches, since ZeRO-3 gathers in each;
         # a rank that has run out of rows takes part with a row of zero advantage.
         chosen = indices or [0]
-        batch = self._collate(rows, chosen)
+        batch = collate([rows[i] for i in chosen])
         turn = batch.turn_ids.to(self.device)
-        logprobs = self._engine(
-            batch.token_ids.to(self.device), batch.attention.to(self.device), turn > 0
-        )
+        logprobs = self._logprobs(self._engine, batch, turn)
         weight = torch.from_numpy(advantages[chosen]).to(self.device, torch.float32)
         loss = reinforce(logprobs, turn, weight * bool(indices)) / len(rows)
         self._engine.set_gradient_accumulation_boundary(last)

@@ -50,6 +50,8 @@ class Sampler:
             enable_prefix_caching=True,
             seed=0,
             disable_log_stats=True,
+            # Of the distribution that was drawn from: the default ignores the temperature.
+            logprobs_mode="processed_logprobs",
             weight_transfer_config=WeightTransferConfig(backend=BACKEND),
             **_platform_options(options),
         )

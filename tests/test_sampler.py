@@ -49,11 +49,16 @@ def test_engine_serves_what_it_was_sent_and_a_stale_one_is_caught(tied, tmp_path
     assert check(sampler.score(ROWS), scores(model), before, 1e-3, "engine") < 1e-5
     assert sampler.version == 1
 
-    request = Request("a", ROWS[0], 4, 1.0, seed=7)
+    request = Request("a", ROWS[0], 4, temperature=0.5, seed=7)
     drawn = []
     for _ in range(2):
         sampler.add(request)
         while not (ended := sampler.step()):
             pass
-        drawn.append(ended[0].token_ids)
-    assert drawn[0] == drawn[1]
+        drawn.append(ended[0])
+    assert drawn[0].token_ids == drawn[1].token_ids
+    # Log-probs are those of the distribution that was drawn from, temperature included.
+    whole = torch.tensor(ROWS[0] + drawn[0].token_ids)
+    logprobs = (model(whole[None]).logits[0, :-1] / 0.5).log_softmax(-1)
+    expected = logprobs.gather(1, whole[1:, None])[len(ROWS[0]) - 1 :, 0]
+    torch.testing.assert_close(torch.tensor(drawn[0].logprobs), expected, atol=1e-5, rtol=0)

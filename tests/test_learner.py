@@ -1,0 +1,106 @@
+"""A real DeepSpeed engine of one rank, in this process, against plain torch."""
+
+import socket
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
+
+from score_ray.batch import Row
+from score_ray.tasks.base_model import character_tokenizer, model_config
+from score_ray.types import LearnerOptions
+from score_ray.weights.source import unpack
+
+pytestmark = pytest.mark.ray
+ROWS = [
+    Row((1, 2, 10, 3, 4, 11), (0, 0, 0, 1, 0, 2), (0.0,) * 6),
+    Row((5, 5, 10, 3, 1), (0, 0, 1, 0, 2), (0.0,) * 5),
+]
+TEMPERATURE, RATE, WARMUP = 0.5, 0.01, 3
+ALL = [[0, 1]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model")
+    tokenizer = character_tokenizer()
+    torch.manual_seed(0)
+    LlamaForCausalLM(model_config(tokenizer)).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def learner(folder):
+    from score_ray.learner import Learner
+
+    with pytest.MonkeyPatch.context() as patch, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        free.close()
+        for name, value in {**where, "RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
+            patch.setenv(name, value)
+        yield Learner(
+            LearnerOptions(folder, "float32", TEMPERATURE, 2, 0, RATE, WARMUP, 0.0, 0.5), 0, 1
+        )
+        torch.distributed.destroy_process_group()
+
+
+def logprobs(model, row: Row, temperature: float) -> torch.Tensor:
+    """[tokens - 1] log-probs of every token but the first."""
+    ids = torch.tensor(row.token_ids)
+    scaled = model(ids[None]).logits[0, :-1] / temperature
+    return scaled.log_softmax(-1).gather(1, ids[1:, None])[:, 0]
+
+
+def test_drawn_tokens_are_scored_at_the_sampling_temperature_and_probes_at_1(learner, folder):
+    model = LlamaForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        tempered = [
+            [logprobs(model, row, TEMPERATURE)[torch.tensor(row.turn_ids[1:]) == turn].sum().item()
+             for turn in (1, 2)]
+            for row in ROWS
+        ]  # fmt: skip
+        plain = [logprobs(model, row, 1.0).tolist() for row in ROWS]
+    found = learner.reference_sums(ROWS, ALL)
+    np.testing.assert_allclose([found[0], found[1]], tempered, atol=1e-5)
+    scored = learner.score([row.token_ids for row in ROWS])
+    for ours, theirs in zip(scored, plain, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_an_update_warms_up_clips_and_leaves_the_reference_alone(learner):
+    before = learner.reference_sums(ROWS, ALL)
+    advantages = np.array([[50.0, -100.0], [25.0, 200.0]])
+    weights = dict(unpack(*learner.packed_weights()))
+    held = {name: tensor.clone() for name, tensor in weights.items()}
+    metrics = learner.update(ROWS, advantages, ALL, iteration=0)
+    assert metrics["lr"] == (RATE / (WARMUP + 1), 1.0)
+    assert metrics["grad_norm"][0] > 0.5
+    # AdamW's first step moves every weight that has a gradient by the learning rate.
+    moved = dict(unpack(*learner.packed_weights()))
+    largest = max(float((moved[n] - held[n]).abs().max()) for n in held)
+    assert largest == pytest.approx(RATE / (WARMUP + 1), rel=1e-3)
+    assert learner.reference_sums(ROWS, ALL) == before
+
+
+def test_micro_batches_and_empty_ones_change_nothing(learner, tmp_path):
+    learner.save(tmp_path / "state")
+    advantages = np.array([[0.5, -1.0], [0.25, 2.0]])
+    results = []
+    for shards in ([[0, 1]], [[0], [1]], [[1], [0], []]):
+        learner.restore(tmp_path / "state")
+        metrics = learner.update(ROWS, advantages, shards, iteration=9)
+        results.append((metrics["loss"], dict(unpack(*learner.packed_weights()))))
+    for loss, weights in results[1:]:
+        assert loss == pytest.approx(results[0][0], rel=1e-5)
+        for name, tensor in weights.items():
+            torch.testing.assert_close(tensor, results[0][1][name], atol=1e-5, rtol=0)
+
+
+def test_an_exported_model_loads_with_the_weights_that_were_served(learner, tmp_path):
+    learner.export(tmp_path)
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path).state_dict()
+    for name, tensor in unpack(*learner.packed_weights()):
+        assert torch.equal(exported[name], tensor)
