@@ -39,6 +39,7 @@ class TaskConfig(Section):
 
     name: Literal["arithmetic", "sums", "math"]
     held_out: PositiveInt = 1000  # generated tasks: problems kept for evaluation
+    largest: PositiveInt = 99  # sums: the largest number that is added
     train: str = ""  # json, jsonl, csv or parquet file, or a Hugging Face data set name
     test: str = ""
     question_column: str = "question"

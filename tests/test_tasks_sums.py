@@ -1,15 +1,17 @@
+import re
+
 import pytest
 
-from score_ray.tasks.arithmetic import Arithmetic
 from score_ray.tasks.sums import Sums
 from score_ray.types import Problem, Verdict
 
 
-def test_questions_are_in_words_and_split_as_the_bare_sums_are():
-    words, bare = Sums().problems("test"), Arithmetic().problems("test")
-    assert [p.answer for p in words] == [p.answer for p in bare]
-    a, b = bare[0].question.rstrip("=").split("+")
-    assert words[0].question == f"What is {a} + {b}?"
+def test_splits_share_no_problem_and_hold_all_sums_up_to_the_largest_number():
+    train, test = (Sums(held_out=40, largest=12).problems(split) for split in ("train", "test"))
+    assert (len(train), len(test)) == (104, 40)
+    assert len({p.question for p in [*train, *test]}) == 144
+    question = re.fullmatch(r"What is (\d+) \+ (\d+)\?", test[0].question)
+    assert sum(map(int, question.groups())) == int(test[0].answer)
 
 
 @pytest.mark.parametrize(

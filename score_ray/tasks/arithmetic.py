@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from score_ray.types import Problem, Verdict
 
 
-def held_out_pairs(seed: int, held_out: int, split: str) -> list[tuple[int, int]]:
-    """All pairs of two-digit numbers, shuffled by seed; the first `held_out` are the test split."""
-    pairs = [(a, b) for a in range(10, 100) for b in range(10, 100)]
+def held_out_pairs(
+    numbers: range, seed: int, held_out: int, split: str
+) -> list[tuple[int, int]]:
+    """All pairs of numbers, shuffled by seed; the first `held_out` are the test split."""
+    pairs = [(a, b) for a in numbers for b in numbers]
     random.Random(seed).shuffle(pairs)
     return pairs[:held_out] if split == "test" else pairs[held_out:]
 
@@ -23,7 +25,7 @@ class Arithmetic:
 
     def problems(self, split: str) -> Sequence[Problem]:
         """The train or test split, in a fixed order."""
-        pairs = held_out_pairs(self.seed, self.held_out, split)
+        pairs = held_out_pairs(range(10, 100), self.seed, self.held_out, split)
         return [Problem(i, f"{a}+{b}=", str(a + b)) for i, (a, b) in enumerate(pairs)]
 
     def grade(self, problem: Problem, text: str) -> Verdict:

@@ -10,7 +10,7 @@ from score_ray.types import Task
 
 TASKS: dict[str, Callable[[Any], Task]] = {
     "arithmetic": lambda c: Arithmetic(held_out=c.held_out),
-    "sums": lambda c: Sums(held_out=c.held_out),
+    "sums": lambda c: Sums(held_out=c.held_out, largest=c.largest),
     "math": lambda c: MathAnswers(c.train, c.test, c.question_column, c.answer_column),
 }
 

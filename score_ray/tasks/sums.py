@@ -1,4 +1,4 @@
-"""Two-digit addition asked in words, for instruction-tuned models."""
+"""Addition asked in words, for instruction-tuned models."""
 
 import re
 from collections.abc import Sequence
@@ -10,14 +10,16 @@ from score_ray.types import Problem, Verdict
 
 @dataclass(frozen=True)
 class Sums:
-    """ "What is 17 + 25?", split as Arithmetic is."""
+    """ "What is 17 + 25?": sums of two numbers from 1 to `largest`."""
 
     seed: int = 0
     held_out: int = 1000
+    largest: int = 99
 
     def problems(self, split: str) -> Sequence[Problem]:
         """The train or test split, in a fixed order."""
-        pairs = held_out_pairs(self.seed, self.held_out, split)
+        numbers = range(1, self.largest + 1)
+        pairs = held_out_pairs(numbers, self.seed, self.held_out, split)
         return [Problem(i, f"What is {a} + {b}?", str(a + b)) for i, (a, b) in enumerate(pairs)]
 
     def grade(self, problem: Problem, text: str) -> Verdict:
