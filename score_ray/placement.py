@@ -28,6 +28,8 @@ def start_ray() -> None:
         ray.init(**quiet)
     else:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # Ray's workers would run at niceness 15: every other process would slow the run down.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         ray.init(
             address="local",
             include_dashboard=False,
