@@ -60,7 +60,12 @@ def whole(model, tmp_path_factory) -> Path:
 
 def cut_off(arguments: list[str], when: Callable[[], bool], how: signal.Signals) -> None:
     """Start a run, end it early, and see that none of its processes lives on."""
-    process = subprocess.Popen(arguments, start_new_session=True)
+    # A test run in the background of a shell ignores SIGINT, and would hand that down.
+    process = subprocess.Popen(
+        arguments,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not when() and process.poll() is None:
         time.sleep(0.05)
     family = psutil.Process(process.pid).children(recursive=True)
