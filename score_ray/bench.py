@@ -35,8 +35,8 @@ def matmul_rate(size: int = 1536, seconds: float = 2.0) -> float:
 def run(roles: Roles, config: Config, iterations: int, rate: float) -> str:
     """Measure `iterations` iterations after one to warm up; the tables as text."""
     roles.channel.broadcast(0)
-    step(roles, config, 0)
-    records = [step(roles, config, i) for i in range(1, iterations + 1)]
+    step(roles, config, 0, {})
+    records = [step(roles, config, i, {}) for i in range(1, iterations + 1)]
     means = {key: _mean(records, key) for key in records[0] if _is_number(records[0][key])}
     # The shapes of the last update serve for both yardsticks, so weights do not move again.
     plan = training_plan(config, iterations)
@@ -45,19 +45,17 @@ def run(roles: Roles, config: Config, iterations: int, rate: float) -> str:
     episodes = [e for part in roles.pool.sample(problems, plan) for e in part]
     ours = time.perf_counter() - start
     theirs = roles.pool.offline_seconds(episodes)
-    sizes = roles.learner.sizes()
+    flops = update_flops(episodes, roles.learner.sizes()) / means["time/update"]
     return _text(
         _phase_table(means),
-        _rate_table(
-            means, ours / theirs, _update_flops(episodes, sizes) / means["time/update"], rate
-        ),
+        _rate_table(rate_rows(means, ours / theirs, flops, rate)),
         _memory_table(
             {**roles.pool.peak_memory(), **roles.learner.peak_memory(), "driver": peak_memory()}
         ),
     )
 
 
-def _update_flops(episodes: list[Episode], sizes: dict[str, int]) -> float:
+def update_flops(episodes: list[Episode], sizes: dict[str, int]) -> float:
     """Forward and backward: 6 per weight and token; the head sees completion tokens alone."""
     tokens = sum(len(e.token_ids) for e in episodes)
     drawn = sum(len(a.completion_ids) for e in episodes for a in e.attempts)
@@ -72,22 +70,32 @@ def _phase_table(means: dict[str, float]) -> Table:
     return table
 
 
-def _rate_table(means: dict[str, float], slower: float, flops: float, rate: float) -> Table:
+def rate_rows(
+    means: dict[str, float], slower: float, flops: float, rate: float
+) -> list[tuple[str, str]]:
+    """What was measured, named, from means per iteration.
+
+    `slower` is our rollout time over vLLM's offline time; `flops` and `rate` are the
+    learner's and the matrix product's, in FLOP/s.
+    """
     busy = sum(means[f"time/{p}"] for p in ("rollout", "reference", "update"))
+    sampled = means["tokens/sampled"] / means["time/rollout"]
+    trained = means["tokens/trained"] / means["time/update"]
+    return [
+        ("sampled tokens / s of rollout", f"{sampled:,.0f}"),
+        ("trained tokens / s of update", f"{trained:,.0f}"),
+        ("rollout / vLLM offline, same prompts and lengths", f"{1 / slower:.2f}"),
+        ("learner GFLOP/s", f"{flops / 1e9:.1f}"),
+        ("float32 matrix product GFLOP/s", f"{rate / 1e9:.1f}"),
+        ("learner / matrix product", f"{flops / rate:.2f}"),
+        ("neither rollout, reference nor update", f"{1 - busy / means['time/iteration']:.1%}"),
+    ]
+
+
+def _rate_table(rows: list[tuple[str, str]]) -> Table:
     table = Table("what", "value", title="rates")
-    table.add_row(
-        "sampled tokens / s of rollout", f"{means['tokens/sampled'] / means['time/rollout']:,.0f}"
-    )
-    table.add_row(
-        "trained tokens / s of update", f"{means['tokens/trained'] / means['time/update']:,.0f}"
-    )
-    table.add_row("rollout / vLLM offline, same prompts and lengths", f"{1 / slower:.2f}")
-    table.add_row("learner GFLOP/s", f"{flops / 1e9:.1f}")
-    table.add_row("float32 matrix product GFLOP/s", f"{rate / 1e9:.1f}")
-    table.add_row("learner / matrix product", f"{flops / rate:.2f}")
-    table.add_row(
-        "neither rollout, reference nor update", f"{1 - busy / means['time/iteration']:.1%}"
-    )
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
