@@ -1,56 +1,187 @@
+import gzip
 import json
+import time
 
+import datasets
+import pandas
 import pytest
 
-from score_ray.tasks.dataset import load_problems
+from score_ray.tasks.dataset import load_problems, shared_questions
 from score_ray.types import Problem
 
-ROWS = [{"q": "1+1?", "a": "2"}, {"q": "2+2?", "a": "4"}]
-FOUND = [Problem(0, "1+1?", "2"), Problem(1, "2+2?", "4")]
+ROWS = [{"q": "1+1?", "a": "2"}, {"q": "2+2?", "a": "4"}, {"q": "0+7, in binary?", "a": "0111"}]
+FOUND = [Problem(i, row["q"], row["a"]) for i, row in enumerate(ROWS)]
+MORE = [{"q": "5+5?", "a": "10"}]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Nothing is fetched, and nothing is found again."""
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
 def write(path, rows=ROWS):
-    import pandas
-
-    table = pandas.DataFrame(rows)
-    if path.suffix == ".csv":
-        table.to_csv(path, index=False)
-    elif path.suffix == ".parquet":
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table, suffix = pandas.DataFrame(rows), path.suffix
+    if suffix in (".csv", ".tsv"):
+        table.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
+    elif suffix == ".parquet":
         table.to_parquet(path)
+    elif suffix == ".json":
+        path.write_text(json.dumps(rows, indent=1))
     else:
-        path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+        opened = gzip.open if suffix == ".gz" else open
+        with opened(path, "wt") as file:
+            file.writelines(json.dumps(r) + "\n" for r in rows)
     return str(path)
 
 
-@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
-def test_a_local_file_gives_its_rows_in_order(tmp_path, suffix):
-    found = load_problems(write(tmp_path / f"rows.{suffix}"), "train", "q", "a")
-    assert found == FOUND
+def load(source, split="train"):
+    return load_problems(str(source), split, "q", "a")
 
 
-def test_a_missing_file_is_named():
-    with pytest.raises(FileNotFoundError, match=r"none\.jsonl: no such data file"):
-        load_problems("none.jsonl", "train", "q", "a")
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "tsv", "parquet", "jsonl.gz"])
+def test_a_file_gives_its_rows_in_order_and_their_texts_as_they_stand(tmp_path, suffix):
+    assert load(write(tmp_path / f"rows.{suffix}")) == FOUND
+
+
+def test_a_file_is_the_whole_of_either_split_or_the_part_that_is_named(tmp_path):
+    path = write(tmp_path / "rows.jsonl")
+    assert load(path, "test") == FOUND
+    assert [p.answer for p in load(f"{path}@train[1:]")] == ["4", "0111"]
+    assert [p.answer for p in load(f"{path}@train[:1]", "test")] == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train.jsonl", "test.jsonl"),
+        ("train.csv", "test.csv"),
+        ("data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"),
+        ("train/a.json", "test/a.json"),
+    ],
+)
+def test_a_folder_with_a_train_and_a_test_file_has_both_splits(tmp_path, train, test):
+    write(tmp_path / "set" / train)
+    write(tmp_path / "set" / test, MORE)
+    (tmp_path / "set" / "README.md").write_text("About it.")
+    assert load(tmp_path / "set") == FOUND
+    assert load(tmp_path / "set", "test") == [Problem(0, "5+5?", "10")]
+    assert load(f"{tmp_path / 'set'}@test", "train") == [Problem(0, "5+5?", "10")]
+
+
+def test_the_files_of_a_folder_are_read_in_the_order_of_their_names(tmp_path):
+    for name in ("c", "a", "b"):
+        write(tmp_path / "set" / f"{name}.jsonl", [{"q": name, "a": name}])
+    assert [p.question for p in load(tmp_path / "set")] == ["a", "b", "c"]
+
+
+def test_a_config_of_a_folder_is_named_after_a_colon(tmp_path):
+    write(tmp_path / "set/main/train.jsonl")
+    write(tmp_path / "set/other/train.jsonl", MORE)
+    (tmp_path / "set/README.md").write_text(
+        "---\nconfigs:\n- config_name: main\n  data_files: main/*.jsonl\n"
+        "- config_name: other\n  data_files: other/*.jsonl\n---\n"
+    )
+    assert load(f"{tmp_path / 'set'}:main") == FOUND
+    with pytest.raises(ValueError, match=r"\['main', 'other'\].*after a colon: .*set:CONFIG"):
+        load(tmp_path / "set")
+    assert load(f"{tmp_path / 'set'}:other@train") == [Problem(0, "5+5?", "10")]
+
+
+def test_a_saved_data_set_is_read_with_and_without_splits(tmp_path):
+    rows, more = datasets.Dataset.from_list(ROWS), datasets.Dataset.from_list(MORE)
+    rows.save_to_disk(tmp_path / "single", num_shards=3)
+    datasets.DatasetDict({"train": rows, "test": more}).save_to_disk(tmp_path / "both")
+    assert load(tmp_path / "single") == FOUND
+    assert load(tmp_path / "both") == FOUND
+    assert load(tmp_path / "both", "test") == [Problem(0, "5+5?", "10")]
+    assert load(f"{tmp_path / 'both'}@train[2:]", "test") == [Problem(0, *ROWS[2].values())]
+
+
+def test_a_split_that_is_not_there_is_named_with_those_there_are_and_a_way_out(tmp_path):
+    write(tmp_path / "set/train.jsonl")
+    with pytest.raises(ValueError, match=r'split "test".*\[\'train\'\].*task.test=.*set@train\['):
+        load(tmp_path / "set", "test")
+
+
+def test_numbers_become_text(tmp_path):
+    path = write(tmp_path / "rows.jsonl", [{"q": 1, "a": 2.5}])
+    assert load(path) == [Problem(0, "1", "2.5")]
+
+
+def test_words_that_pandas_takes_for_nothing_stay(tmp_path):
+    path = write(
+        tmp_path / "rows.csv", [{"q": "Is it 0/0?", "a": "NaN"}, {"q": "None?", "a": "None"}]
+    )
+    assert [p.answer for p in load(path)] == ["NaN", "None"]
+
+
+def test_question_and_answer_may_be_one_column(tmp_path):
+    found = load_problems(write(tmp_path / "rows.jsonl", MORE), "train", "a", "a")
+    assert found == [Problem(0, "10", "10")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("rows.jsonl", b'{"q": "1", "a": "2"}\n{"q": \n', r"rows\.jsonl: cannot be read: line 2: "),
+        ("rows.jsonl", b"this is not JSON\n", r"rows\.jsonl: cannot be read: line 1: "),
+        ("rows.jsonl", b"", r"rows\.jsonl: the file is empty"),
+        ("rows.json", b"{", r"rows\.json: cannot be read"),
+        ("rows.json", b"[1, 2]", "no column 'q'"),
+        ("rows.csv", b"q,a\n", "the train split is empty"),
+        ("rows.csv", b"q,a\n1 and 2, or?,3\n", r"rows\.csv: cannot be read: .*header"),
+        ("rows.csv", b"q,a\n1,2\n4,5,6\n", "Expected 2 fields in line 3, saw 3"),
+        ("rows.csv", "q,a\nhöw?,2\n".encode("latin-1"), "'utf-8' codec can't decode byte 0xf6"),
+        ("rows.jsonl", '{"q": "ö", "a": "2"}'.encode("latin-1"), "'utf-8' codec can't decode"),
+        ("rows.parquet", b"hello", r"rows\.parquet: cannot be read: Parquet"),
+        ("rows.txt", b"1+1? 2", "not a data file; json, jsonl, csv, tsv, parquet is expected"),
+        ("rows.jsonl", b'{"q": ["1"], "a": "2"}', "row 0: column 'q' holds a list; a text or"),
+        ("rows.jsonl", b'{"q": "1", "a": {"value": "2"}}', "row 0: column 'a' holds a dict"),
+        ("rows.jsonl", b'{"q": "1", "a": "2"}\n{"q": "2", "a": null}', "no answer in row 1 "),
+        ("rows.jsonl", b'{"q": "1", "a": "2"}\n{"q": " ", "a": "2"}', "no question or .* row 1 "),
+        ("rows.csv", b"q,a\n1,2\n3,\n", "no answer in row 1 "),
+        ("rows.csv", b"q,a\n1,2\n3\n", "no answer in row 1 "),
+        ("rows.csv", b"q,a\n" + b"1,\n" * 8, r"in rows 0, 1, 2, 3, 4 and 3 more \(counted from 0"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_file_is_one_error(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path / name)
 
 
 def test_a_missing_column_is_named_beside_those_there_are(tmp_path):
-    with pytest.raises(ValueError, match=r"no column 'question'.*\['q', 'a'\]"):
+    with pytest.raises(ValueError, match=r"no column 'question'.*\['q', 'a'\].*question_column"):
         load_problems(write(tmp_path / "rows.jsonl"), "train", "question", "a")
 
 
-def test_an_empty_split_is_named(tmp_path):
-    (tmp_path / "rows.jsonl").write_text("")
-    with pytest.raises(ValueError, match="the test split is empty"):
-        load_problems(str(tmp_path / "rows.jsonl"), "test", "q", "a")
+@pytest.mark.parametrize("source", ["none.jsonl", "./none", "/none/at/all", "a/b/c", "~/none/x"])
+def test_a_missing_file_or_folder_is_named(source):
+    with pytest.raises(FileNotFoundError, match=f"{source}: no such data file or folder"):
+        load(source)
 
 
-def test_a_row_without_an_answer_is_named(tmp_path):
-    path = write(tmp_path / "rows.jsonl", [*ROWS, {"q": "3+3?", "a": None}])
-    with pytest.raises(ValueError, match="row 2 has no question or no answer"):
-        load_problems(path, "train", "q", "a")
+def test_a_folder_without_data_and_one_of_two_kinds_are_named(tmp_path):
+    (tmp_path / "set").mkdir()
+    with pytest.raises(ValueError, match="no data files in this folder; json, jsonl, csv"):
+        load(tmp_path / "set")
+    write(tmp_path / "set/a.csv")
+    write(tmp_path / "set/b.parquet")
+    with pytest.raises(ValueError, match=r"\.csv and \.parquet files in one folder"):
+        load(tmp_path / "set")
 
 
-def test_a_file_that_is_not_what_its_name_says_is_named(tmp_path):
-    (tmp_path / "rows.jsonl").write_text("this is not JSON\n")
-    with pytest.raises(ValueError, match=r"rows\.jsonl: cannot be read"):
-        load_problems(str(tmp_path / "rows.jsonl"), "train", "q", "a")
+def test_a_data_set_that_cannot_be_reached_is_one_quick_error():
+    started = time.monotonic()
+    with pytest.raises(ValueError, match="nobody/nothing:main: no such file or folder, and not"):
+        load("nobody/nothing:main")
+    assert time.monotonic() - started < 5
+
+
+def test_questions_in_both_splits_are_counted():
+    train = [Problem(0, "1 + 1?", "2"), Problem(1, "2 + 2?", "4")]
+    test = [Problem(0, "2 +\n 2?", "4"), Problem(1, "3 + 3?", "6"), Problem(2, "1 + 1?", "2")]
+    assert shared_questions(train, test) == 2

@@ -1,54 +1,206 @@
-"""Questions and answers from local files and Hugging Face data sets."""
+"""Questions and answers from files, folders and Hugging Face data sets.
 
+A source is PLACE[:CONFIG][@SPLIT]. PLACE is a json, jsonl, csv, tsv or parquet file (or one
+of them with .gz), a folder of such files of one kind, a folder that `save_to_disk` of the
+library `datasets` made, or the name of a data set. SPLIT may be a part: `train[:500]`.
+Without it a single table is taken whole, and elsewhere the split of that name.
+"""
+
+import json
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from score_ray.types import Problem
 
-READERS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
+READERS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
+NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
+NAMED_ROWS = 5  # in an error
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A source taken apart; `text` is how errors name it."""
+
+    text: str
+    place: str
+    config: str
+    split: str
+
+    @property
+    def path(self) -> Path:
+        return Path(self.place).expanduser()
 
 
 def load_problems(
     source: str, split: str, question_column: str, answer_column: str
 ) -> list[Problem]:
-    """All rows of `source`: a json, jsonl, csv or parquet file, or a data set "name[:config]".
+    """All rows of a source, in its own order; `split` is taken where the source names none.
 
-    Raises FileNotFoundError for a missing file and ValueError for a missing column, an empty
-    split or a row without an answer; each names what is wrong.
+    Raises FileNotFoundError or ValueError, naming the source and the column, row or split.
     """
-    table = _load(source, split)
-    for column in (question_column, answer_column):
+    columns = (question_column, answer_column)
+    table = load_table(source, split, columns)
+    for column in columns:
         if column not in table.column_names:
-            raise ValueError(f"{source}: no column {column!r}; it has {table.column_names}")
-    if len(table) == 0:
-        raise ValueError(f"{source}: the {split} split is empty")
-    problems = []
-    for index, row in enumerate(table.select_columns([question_column, answer_column])):
-        if row[question_column] is None or row[answer_column] is None:
-            raise ValueError(f"{source}: row {index} has no question or no answer")
-        problems.append(Problem(index, str(row[question_column]), str(row[answer_column])))
-    return problems
+            raise ValueError(
+                f"{source}: no column {column!r}; it has {table.column_names} "
+                "(task.question_column, task.answer_column)"
+            )
+    rows = [
+        tuple(_text(source, index, column, row[column]) for column in columns)
+        for index, row in enumerate(table.select_columns(list(set(columns))))
+    ]
+    _check_none_missing(source, rows)
+    return [Problem(index, question, answer) for index, (question, answer) in enumerate(rows)]
 
 
-def _load(source: str, split: str) -> Any:
+def load_table(source: str, split: str, text_columns: Sequence[str] = ()) -> Any:
+    """All rows of a source as a `datasets.Dataset`; `text_columns` of a csv file stay text.
+
+    Raises FileNotFoundError or ValueError, naming the source.
+    """
     import datasets
+    import pandas
 
+    where = _take_apart(source)
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # faults become errors here
+    arguments = {"split": where.split or split, **_arguments(where, text_columns)}
     try:
-        return _read(datasets, source, split)
-    except datasets.exceptions.DatasetsError as error:
-        cause = error.__cause__ or error  # the outer one only says that there was an error
-        raise ValueError(f"{source}: cannot be read: {cause}") from error
+        with warnings.catch_warnings():
+            # Of a csv row with too many fields it would drop the last ones.
+            warnings.simplefilter("error", pandas.errors.ParserWarning)
+            table = datasets.load_dataset(**arguments)
+    except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
+        raise ValueError(_reason(where, arguments["split"], error)) from error
+    if len(table) == 0:
+        raise ValueError(f"{source}: the {arguments['split']} split is empty")
+    return table
 
 
-def _read(datasets: Any, source: str, split: str) -> Any:
-    suffix = Path(source).suffix
-    if suffix in READERS:
-        path = Path(source).expanduser()
-        if not path.is_file():
-            raise FileNotFoundError(f"{source}: no such data file")
+def shared_questions(train: Sequence[Problem], test: Sequence[Problem]) -> int:
+    """How many test problems have a question, white space aside, that is in train too."""
+    known = {" ".join(problem.question.split()) for problem in train}
+    return sum(" ".join(problem.question.split()) in known for problem in test)
+
+
+def _text(source: str, index: int, column: str, value: object) -> str:
+    if isinstance(value, str | int | float):
+        return str(value)
+    if value is None:
+        return ""
+    raise ValueError(
+        f"{source}: row {index}: column {column!r} holds a {type(value).__name__}; "
+        "a text or a number is expected"
+    )
+
+
+def _check_none_missing(source: str, rows: list[tuple[str, ...]]) -> None:
+    gaps = [str(i) for i, row in enumerate(rows) if not all(text.strip() for text in row)]
+    if gaps:
+        more = f" and {len(gaps) - NAMED_ROWS} more" if len(gaps) > NAMED_ROWS else ""
+        named = f"{'rows' if len(gaps) > 1 else 'row'} {', '.join(gaps[:NAMED_ROWS])}{more}"
+        raise ValueError(f"{source}: no question or no answer in {named} (counted from 0)")
+
+
+def _take_apart(source: str) -> _Source:
+    if Path(source).expanduser().exists():
+        return _Source(source, source, "", "")
+    place, _, split = source.partition("@")
+    place, _, config = place.partition(":")
+    return _Source(source, place, config, split)
+
+
+def _arguments(source: _Source, columns: Sequence[str]) -> dict[str, Any]:
+    """What load_dataset has to be given; what can be checked without it is checked."""
+    path = source.path
+    if path.is_file():
         if path.stat().st_size == 0:
-            raise ValueError(f"{source}: the {split} split is empty")
-        return datasets.load_dataset(READERS[suffix], data_files=str(path), split="train")
-    name, _, config = source.partition(":")
-    return datasets.load_dataset(name, config or None, split=split)
+            raise ValueError(f"{source.text}: the file is empty")
+        kind = _kind(path)
+        if not kind:
+            raise ValueError(f"{source.text}: not a data file; {_known_kinds()} is expected")
+        return {
+            "path": kind,
+            "data_files": str(path),
+            "split": source.split or "train",
+            **_options(path, columns),
+        }
+    if path.is_dir():
+        return _folder_arguments(source, columns)
+    if not NAME.fullmatch(source.place) or _kind(path):
+        raise FileNotFoundError(f"{source.text}: no such data file or folder")
+    return {"path": source.place, "name": source.config or None}
+
+
+def _folder_arguments(source: _Source, columns: Sequence[str]) -> dict[str, Any]:
+    folder = source.path
+    if (folder / "dataset_dict.json").is_file():
+        splits = json.loads((folder / "dataset_dict.json").read_text())["splits"]
+        return {"path": "arrow", "data_files": {s: _shards(folder / s) for s in splits}}
+    if (folder / "state.json").is_file():
+        whole = {"split": source.split or "train"}
+        return {"path": "arrow", "data_files": {"train": _shards(folder)}, **whole}
+    files = [p for p in sorted(folder.rglob("*")) if _kind(p) and p.name != "dataset_infos.json"]
+    if not files:
+        raise ValueError(f"{source.text}: no data files in this folder; {_known_kinds()} count")
+    if len({_kind(p) for p in files}) > 1:
+        # The library would take the most frequent kind and leave the others out.
+        names = sorted({p.suffix for p in files})
+        raise ValueError(f"{source.text}: {' and '.join(names)} files in one folder; name a file")
+    name = source.config or None
+    return {"path": str(folder), "name": name, **_options(files[0], columns)}
+
+
+def _shards(folder: Path) -> list[str]:
+    return [str(path) for path in sorted(folder.glob("*.arrow"))]
+
+
+def _options(path: Path, columns: Sequence[str]) -> dict[str, Any]:
+    """Text in a csv file stays text: 007 is not 7, and N/A is not nothing."""
+    if _kind(path) != "csv":
+        return {}
+    sep = "\t" if ".tsv" in path.suffixes else ","
+    converters = dict.fromkeys(columns, str)
+    return {"converters": converters, "keep_default_na": False, "index_col": False, "sep": sep}
+
+
+def _kind(path: Path) -> str | None:
+    return READERS.get(Path(path.name.removesuffix(".gz")).suffix)
+
+
+def _known_kinds() -> str:
+    return ", ".join(suffix.removeprefix(".") for suffix in READERS)
+
+
+def _reason(source: _Source, split: str, error: Exception) -> str:
+    """One sentence that says what is wrong with a source and what would be right."""
+    lines = str(error.__cause__ or error).strip().split("\n")  # the outer one says little
+    cause = " ".join(lines[:2])
+    if "corresponds to no data" in cause:
+        return f"{source.text}: the {split} split is empty"
+    if "Unknown split" in cause:
+        return (
+            f"{source.text}: {cause} A split, or a part of one, is named after @: "
+            f"task.train={source.place}@train[500:] and task.test={source.place}@train[:500]"
+        )
+    if "Config name is missing" in cause:
+        return f"{source.text}: {cause} It is named after a colon: {source.place}:CONFIG"
+    if not source.path.exists():
+        return f"{source.text}: no such file or folder, and not to be had as a data set: {cause}"
+    return f"{source.text}: cannot be read: {_broken_line(source.path) or cause}"
+
+
+def _broken_line(path: Path) -> str | None:
+    if path.suffix != ".jsonl" or not path.is_file():
+        return None
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            json.loads(line or b"0")
+        except ValueError as error:
+            return f"line {number}: {error}"
+    return None

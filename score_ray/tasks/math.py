@@ -1,17 +1,64 @@
-"""Mathematics with a final answer, judged by math-verify."""
+r"""Mathematics with a final answer, judged by math-verify.
+
+A completion gives its answer in the paper's final sentence, in \boxed{} or after ####; the
+last one counts, and a number in a step on the way never does. An answer that reads like the
+gold one is right; others are parsed and compared as mathematics. Units, percent signs and a
+number's base may be left out; a wrong base, a value that stands once more or less in a list,
+another order in a tuple and another end of an interval are wrong.
+"""
 
 import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
+
+from latex2sympy2_extended.sets import FiniteSet
+from math_verify import LatexExtractionConfig, parse, verify
+from sympy import Expr, UnevaluatedExpr
 
 from score_ray.tasks.dataset import load_problems
 from score_ray.types import Problem, Verdict
 
-# The form the paper's prompt asks for (arXiv 2409.12917, appendix C).
-FINAL = re.compile(r"[Tt]he final answer is:?\s*(.+?)\s*\.?\s*(?:I hope it is correct|$)", re.S)
+# The sentence is what the paper's prompt asks for (arXiv 2409.12917, appendix C).
+MARKS = re.compile(r"final answer is|####|\\boxed|\\fbox", re.I)
+WEAK_MARKS = re.compile(r"\banswer(?: is|\**:)", re.I)  # read where none of MARKS stands
+HOPE = re.compile(r"I hope it is correct", re.I)
+SENTENCE_ENDS = re.compile(r"\n|\.(?=\s|\**$)")
+FORMULA = r"(?:\$\$(?:\\.|[^$\\])+\$\$|\$(?:\\.|[^$\\])+\$|\\\(.+?\\\)|\\\[.+?\\\])"
+FORMULAS = re.compile(rf"{FORMULA}(?:\s*(?:,|,?\s*and|,?\s*or)\s*{FORMULA})*", re.S)
+DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]")
+WORDS = re.compile(r"(?<!\\)\b[A-Za-z]{2,}")
+PROSE = re.compile(r"[a-z]{2}[.!?]\s+[A-Z]|\n\s*\n")
+
+SPELLINGS = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in [
+        (r"\\phantom\s*(?:\{[^}]*\}|.)|(?<!\\)\\!|\\?\$|\*\*", ""),
+        (r"(?<!\\)\\[,;: ]|~|\\q?quad", " "),
+        (r"\{,\}", ","),
+        (r"°|\\degree\b", r"^\\circ "),
+        (r"\\varnothing", r"\\emptyset"),
+        (r"\\([dt]?)frac\s*(\\[a-z]+|\d)\s*(\d)", r"\\frac{\2}{\3}"),
+        (r"(?<=\d) (?=\d{3}(?: \d{3})*(?:\.\d+)?$)", ""),  # 12 345
+        (r"^(-?\d+)\s+(\d+)\s*/\s*(\d+)$", r"\1\\frac{\2}{\3}"),
+        # A unit in words: 18 dollars, but not 5 million, 5 or more.
+        (
+            r"^([-+]?[\d.,/]+)\s+(?!(?:and|or|to|hundred|thousand|dozen|score)\b|\w*illion)"
+            r"[a-z][a-z. ]+$",
+            r"\1",
+        ),
+        (r"^\\(?:text|mbox)\{([^{}]*(?:,| and )[^{}]*)\}$", r"\1"),
+    ]
+]
+WRAPPERS = re.compile(r"\\(?:text(?:bf|it|rm)?|mbox|math(?:rm|bf))\s*\{([^{}]*)\}")
+SPACES = re.compile(r"\s|\\left|\\right")
+BASE = re.compile(r"(-?[0-9A-Z]*\d[0-9A-Z]*)_\{?(\d+)\}?")
+# math-verify reads 3 4 as 7 and takes letters for factors that may change places.
+ONLY_AS_TEXT = re.compile(r"[-\d\s.,]*\d\s+\d[-\d\s.,]*|[A-Z]{3,}")
+SMALL = 1e-3
+MOST_WORDS = 10  # of a gold answer that stands alone
 
 # It warns in every process that its own deadline is off, as grade() wants it.
 logging.getLogger("math_verify").setLevel(logging.ERROR)
@@ -32,48 +79,130 @@ class MathAnswers:
 
     def grade(self, problem: Problem, text: str) -> Verdict:
         """Compare the last final answer in the text with the gold one."""
-        from math_verify import parse, verify
-
-        # The process pool holds the deadline; math-verify's own is an alarm.
-        no_alarm: Any = {"parsing_timeout": None}
-        gold = parse(f"${gold_answer(problem.answer)}$", **no_alarm)
-        found = parse(given_answer(text), **no_alarm)
-        if not found:
+        gold, given = gold_answer(problem.answer), given_answer(text)
+        if not given or not spelled(given):
             return Verdict.NO_ANSWER
-        return Verdict.CORRECT if verify(gold, found, timeout_seconds=None) else Verdict.WRONG
+        return Verdict.CORRECT if same_answer(gold, given) else Verdict.WRONG
 
 
 @cache
 def _read(task: MathAnswers, split: str) -> list[Problem]:
     source = task.train if split == "train" else task.test
-    return load_problems(source, split, task.question_column, task.answer_column)
+    problems = load_problems(source, split, task.question_column, task.answer_column)
+    for problem in problems:
+        try:
+            gold_answer(problem.answer)
+        except ValueError as error:
+            raise ValueError(f"{source}: row {problem.index}: {error}") from error
+    return problems
 
 
 def gold_answer(answer: str) -> str:
-    """The answer in a solution: after ####, else in the last boxed, else all of it."""
+    """The answer in a solution: after ####, else in the last boxed, else all of it.
+
+    Raises ValueError where that is nothing, or running text: a fault of the data, which must
+    not become a wrong answer of the model.
+    """
     if "####" in answer:
-        return answer.rsplit("####", 1)[1].strip().replace(",", "")
-    return last_boxed(answer) or answer.strip()
+        found = answer.rsplit("####", 1)[1]
+    elif "\\boxed" in answer or "\\fbox" in answer:
+        found = last_boxed(answer)
+    else:
+        running = PROSE.search(answer.strip()) or len(WORDS.findall(answer)) > MOST_WORDS
+        found = None if running else answer
+    if not found or not spelled(found):
+        raise ValueError(
+            f"no final answer in {answer[-60:]!r}; it stands after ####, in \\boxed{{}}, or alone"
+        )
+    return found.strip()
 
 
-def given_answer(text: str) -> str:
-    """The part of a completion that math-verify should read."""
-    finals = FINAL.findall(text)
-    if finals:
-        answer = finals[-1].strip().strip("$").strip()
-        return f"${answer}$"
-    boxed = last_boxed(text)
-    return f"${boxed}$" if boxed else text
+def given_answer(text: str) -> str | None:
+    """The last answer that a completion gives; None if it gives none."""
+    marks = list(MARKS.finditer(text)) or list(WEAK_MARKS.finditer(text))
+    if not marks:
+        return None if WORDS.search(text) else text.strip()
+    rest = text[marks[-1].start() :]
+    if rest.startswith(("\\boxed", "\\fbox")):
+        return last_boxed(rest)
+    rest = HOPE.split(text[marks[-1].end() :], maxsplit=1)[0].lstrip(": *\n")
+    formulas = FORMULAS.match(rest)
+    sentence = SENTENCE_ENDS.split(rest, maxsplit=1)[0].strip()
+    if not formulas and WORDS.match(sentence):
+        formulas = FORMULAS.search(sentence)
+    return DELIMITERS.sub("", formulas[0]) if formulas else sentence
 
 
 def last_boxed(text: str) -> str | None:
     r"""What stands in the last \boxed{...}, braces balanced; None if there is none."""
-    start = text.rfind("\\boxed{")
-    if start < 0:
+    boxes = list(re.finditer(r"\\(?:boxed|fbox)\s*(\{|[^\s{])", text))
+    if not boxes:
         return None
+    if boxes[-1][1] != "{":
+        return boxes[-1][1]
     depth = 0
-    for place in range(start + 6, len(text)):
+    for place in range(boxes[-1].end() - 1, len(text)):
         depth += {"{": 1, "}": -1}.get(text[place], 0)
         if depth == 0:
-            return text[start + 7 : place]
+            return text[boxes[-1].end() : place].strip()
     return None
+
+
+def same_answer(gold: str, given: str) -> bool:
+    """Whether two answers are the same, as text or as mathematics; `gold` sets the form."""
+    gold, base = _without_base(spelled(gold))
+    given, other = _without_base(spelled(given))
+    if base and other and base != other:
+        return False
+    if _plain(gold) == _plain(given):
+        return True
+    if ONLY_AS_TEXT.fullmatch(gold) or ONLY_AS_TEXT.fullmatch(given):
+        return False
+    return _same_value(_parse(gold), _parse(given))
+
+
+def spelled(answer: str) -> str:
+    """The answer in the one spelling of what LaTeX can spell in several ways."""
+    answer = answer.strip()
+    for pattern, replacement in SPELLINGS:
+        answer = pattern.sub(replacement, answer).strip()
+    return answer.rstrip(".,;: ")
+
+
+def _plain(answer: str) -> str:
+    return SPACES.sub("", WRAPPERS.sub(r"\1", answer)).rstrip(".,;:")
+
+
+def _without_base(answer: str) -> tuple[str, str]:
+    found = BASE.fullmatch(WRAPPERS.sub(r"\1", answer))
+    return (found[1], found[2]) if found else (answer, "")
+
+
+@lru_cache(maxsize=512)
+def _parse(answer: str) -> list[Any]:
+    # Only as one formula: its other readings take the last number of what they cannot read.
+    # Its own deadline is an alarm; verify.py's worker processes hold one.
+    no_alarm: Any = {"parsing_timeout": None}
+    return parse(f"${answer}$", [LatexExtractionConfig(boxed_match_priority=-1)], **no_alarm)
+
+
+def _same_value(gold: list[Any], given: list[Any]) -> bool:
+    same = verify(gold, given, allow_set_relation_comp=True, timeout_seconds=None)
+    lengths = {_num_values(gold[0]), _num_values(given[0])} - {0} if same else set()
+    return same and len(lengths) < 2 and _is_close(gold[0], given[0])
+
+
+def _num_values(answer: Any) -> int:
+    """Of a list, repeated ones too, which as a set it does not have; 0 for other things."""
+    if isinstance(answer, FiniteSet):
+        return len(answer._unsorted_args)
+    return int(isinstance(answer, Expr))
+
+
+def _is_close(gold: Any, given: Any) -> bool:
+    """math-verify rounds to six decimals, where all small numbers are the same."""
+    for value in (gold, given):
+        if not getattr(value, "is_number", False) or value.has(UnevaluatedExpr):  # a percentage
+            return True
+    gold, given = gold.evalf(), given.evalf()
+    return bool(abs(gold) > SMALL or abs(given - gold) <= 1e-5 * abs(gold) + 1e-60)
