@@ -1,0 +1,209 @@
+"""The inside of a sandbox: shuts itself in, then runs the source that it finds on stdin.
+
+sandbox.py starts this file's text and a call of `main` with `python -c`, in a bare interpreter
+with an empty environment. It imports little, because every sandbox waits for it. The order is
+the argument: namespaces, root, fork, no rights, limits, system calls, and only then the program.
+Nothing in here is secret from the program.
+"""
+
+import ctypes
+import os
+import resource
+import select
+import struct
+import sys
+
+READY = b"ready"  # said on stderr once the program is shut in, and nothing else
+
+# What a Python program needs to compute, to keep files of its own and to wait: system call,
+# number on x86_64, number on aarch64. No call here makes a process, starts another program,
+# signals, traces, mounts, opens a socket to anything, changes rights or reaches the kernel's
+# newer doors (io_uring, bpf, keys, userfaultfd). What is not listed fails with ENOSYS, which
+# libraries take as "an older kernel" and work around.
+SYSTEM_CALLS = """
+    read 0 63, write 1 64, close 3 57, stat 4 -, fstat 5 80, lstat 6 -, poll 7 -, lseek 8 62,
+    mmap 9 222, mprotect 10 226, munmap 11 215, brk 12 214, rt_sigaction 13 134,
+    rt_sigprocmask 14 135, rt_sigreturn 15 139, pread64 17 67, pwrite64 18 68, readv 19 65,
+    writev 20 66, access 21 -, select 23 -, sched_yield 24 124, mremap 25 216, madvise 28 233,
+    dup 32 23, dup2 33 -, nanosleep 35 101, getitimer 36 102, alarm 37 -, setitimer 38 103,
+    getpid 39 172, sendto 44 206, recvfrom 45 207, getsockname 51 204, socketpair 53 199,
+    exit 60 93, uname 63 160, fcntl 72 25, fsync 74 82, ftruncate 77 46, getcwd 79 17,
+    chdir 80 49, rename 82 -, mkdir 83 -, rmdir 84 -, unlink 87 -, readlink 89 -, umask 95 166,
+    gettimeofday 96 169, getrlimit 97 163, getrusage 98 165, sysinfo 99 179, times 100 153,
+    getuid 102 174, getgid 104 176, geteuid 107 175, getegid 108 177, getppid 110 173,
+    sigaltstack 131 132, gettid 186 178, time 201 -, futex 202 98, sched_getaffinity 204 123,
+    getdents64 217 61, set_tid_address 218 96, restart_syscall 219 128, clock_gettime 228 113,
+    clock_getres 229 114, clock_nanosleep 230 115, exit_group 231 94, epoll_wait 232 -,
+    epoll_ctl 233 21, openat 257 56, mkdirat 258 34, newfstatat 262 79, unlinkat 263 35,
+    renameat 264 38, readlinkat 267 78, faccessat 269 48, pselect6 270 72, ppoll 271 73,
+    set_robust_list 273 99, epoll_pwait 281 22, eventfd2 290 19, epoll_create1 291 20,
+    dup3 292 24, pipe2 293 59, prlimit64 302 261, renameat2 316 276, getrandom 318 278,
+    statx 332 291, rseq 334 293, faccessat2 439 439
+"""
+MACHINES = {"x86_64": (1, 0xC000003E), "aarch64": (2, 0xC00000B7)}  # column above, id
+# Listed for some values of one argument: the call, which argument, the values.
+SOME_CALLS = (
+    ("clone 56 220", 0, (0x3D0F00,)),  # what starts a thread; every other starts a process
+    ("ioctl 16 29", 1, (0x5421, 0x5451)),  # (not) blocking, not inherited
+)
+
+CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
+CLONE_OTHERS = 0x02000000 | 0x04000000 | 0x08000000 | 0x20000000 | 0x40000000  # cgroup..net
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
+MOUNT_READ_ONLY_NOSUID_NODEV, AT_FDCWD, AT_RECURSIVE, MNT_DETACH = 1 | 2 | 4, -100, 0x8000, 2
+SYS_PIVOT_ROOT, SYS_MOUNT_SETATTR = {"x86_64": 155, "aarch64": 41}, 442
+PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SIGKILL = 1, 22, 38, 9
+ROOT = "/proc"  # where the new root grows: a folder that every machine has and nobody needs here
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def main(job: dict) -> None:
+    if job["make_namespaces"]:
+        _die_with_parent()
+        if os.getppid() != job["parent"]:
+            sys.exit("the process that wanted this sandbox is gone")
+        enter_namespaces(job["uid"])
+        make_root(job)
+        alive = fork_inside()
+        drop_rights(job["uid"])
+        _die_with_parent()  # only now: a change of user id takes the wish back
+        _exit_if_closed(alive)
+    else:  # by bubblewrap, which also watches over the parent
+        drop_rights(job["uid"])
+    for name, most in job["limits"].items():
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
+    allow_system_calls(os.uname().machine)
+    os.write(2, READY)
+    os.dup2(1, 2)  # stderr was for this file's own troubles
+    source = sys.stdin.buffer.read()
+    exec(compile(source, "program", "exec", dont_inherit=True), {"__name__": "__main__"})
+
+
+def enter_namespaces(uid: int) -> None:
+    """Own mounts, processes, network, IPC, host name and cgroups; own users if need be."""
+    outer_uid, outer_gid = os.geteuid(), os.getegid()
+    try:
+        _call("unshare", CLONE_NEWNS | CLONE_OTHERS)
+    except PermissionError:  # not the administrator: become one, of a user namespace of our own
+        _call("unshare", CLONE_NEWUSER | CLONE_NEWNS | CLONE_OTHERS)
+        _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/uid_map", f"{uid} {outer_uid} 1")
+        _write("/proc/self/gid_map", f"{uid} {outer_gid} 1")
+
+
+def make_root(job: dict) -> None:
+    """A root of the shown paths, all read-only, and an empty /tmp; the old root goes away."""
+    _mount(None, "/", None, MS_REC | MS_PRIVATE)  # from here on nothing shows outside
+    _mount("tmpfs", ROOT, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755")
+    for path in job["shown"]:
+        _make_like(path)
+        _mount(path, ROOT + path, None, MS_BIND | MS_REC)
+    for path, target in job["links"].items():
+        os.makedirs(os.path.dirname(ROOT + path), exist_ok=True)
+        os.symlink(target, ROOT + path)
+    for path in job["hidden"]:
+        _mount("tmpfs", ROOT + path, "tmpfs", MS_NOSUID | MS_NODEV, "size=4k,mode=755")
+    os.mkdir(ROOT + "/tmp")
+    attributes = struct.pack("4Q", MOUNT_READ_ONLY_NOSUID_NODEV, 0, 0, 0)
+    _syscall(SYS_MOUNT_SETATTR, AT_FDCWD, ROOT.encode(), AT_RECURSIVE, attributes, len(attributes))
+    # The temporary folder lives in memory and goes with its last process, also after a kill.
+    room = f"size={job['temp_bytes']},nr_inodes=1000,mode=1777"
+    _mount("tmpfs", ROOT + "/tmp", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, room)
+    os.chdir(ROOT)
+    _syscall(SYS_PIVOT_ROOT[os.uname().machine], b".", b".")
+    _call("umount2", b".", MNT_DETACH)
+    os.chdir("/tmp")
+
+
+def fork_inside() -> int:
+    """Go on as process 1 of the namespace, with a pipe that closes if the process outside dies.
+
+    That one waits for process 1 and ends as it ends.
+    """
+    alive, kept = os.pipe()
+    child = os.fork()
+    if child:
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        os._exit(code if code >= 0 else 128 - code)
+    os.close(kept)
+    return alive
+
+
+def drop_rights(uid: int) -> None:
+    """No capability, no way to get one, and a user id that owns nothing."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    _call("capset", struct.pack("Ii", 0x20080522, 0), bytes(24))
+    _call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def allow_system_calls(machine: str) -> None:
+    """Shut every system call but the listed ones, for this process and all its threads."""
+    if machine not in MACHINES:
+        sys.exit(f"no list of system calls for {machine}, only for {', '.join(MACHINES)}")
+    column, architecture = MACHINES[machine]
+    numbers = [call.split()[column] for call in SYSTEM_CALLS.split(",")]
+    load, equal, answer = 0x20, 0x15, 0x06
+    allow, no_such_call, kill = 0x7FFF0000, 0x00050000 | 38, 0x80000000
+    steps = [(load, 0, 0, 4), (equal, 1, 0, architecture), (answer, 0, 0, kill), (load, 0, 0, 0)]
+    for number in numbers:
+        if number != "-":
+            steps += [(equal, 0, 1, int(number)), (answer, 0, 0, allow)]
+    for call, argument, values in SOME_CALLS:
+        after = 2 + 2 * len(values)
+        steps += [(equal, 0, after, int(call.split()[column])), (load, 0, 0, 16 + 8 * argument)]
+        for value in values:
+            steps += [(equal, 0, 1, value), (answer, 0, 0, allow)]
+        steps.append((answer, 0, 0, no_such_call))
+    steps.append((answer, 0, 0, no_such_call))
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+    _call("prctl", PR_SET_SECCOMP, 2, struct.pack("HP", len(steps), ctypes.addressof(code)), 0, 0)
+
+
+def _die_with_parent() -> None:
+    _call("prctl", PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
+
+
+def _exit_if_closed(pipe: int) -> None:
+    """The parent writes nothing: a readable pipe means that it died before its death counted."""
+    if select.select([pipe], [], [], 0)[0]:
+        os._exit(1)
+    os.close(pipe)
+
+
+def _make_like(path: str) -> None:
+    """An empty folder, or an empty file, to mount `path` on."""
+    if os.path.isdir(path):
+        os.makedirs(ROOT + path, exist_ok=True)
+    else:
+        os.makedirs(os.path.dirname(ROOT + path), exist_ok=True)
+        _write(ROOT + path, "")
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str = "") -> None:
+    encoded = [text.encode() if text is not None else None for text in (source, target, kind)]
+    _check(f"mount {target}", _libc.mount(*encoded, ctypes.c_ulong(flags), data.encode()))
+
+
+def _call(name: str, *arguments: object) -> None:
+    wide = [ctypes.c_ulong(a) if isinstance(a, int) else a for a in arguments]
+    _check(name, getattr(_libc, name)(*wide))
+
+
+def _syscall(number: int, *arguments: object) -> None:
+    wide = [ctypes.c_ulong(a) if isinstance(a, int) else a for a in (number, *arguments)]
+    _check(f"system call {number}", _libc.syscall(*wide))
+
+
+def _check(what: str, result: int) -> None:
+    if result == -1:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")

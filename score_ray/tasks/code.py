@@ -1,0 +1,206 @@
+"""Programs judged by their tests: MBPP, MBPP-R (repair of a given program) and HumanEval.
+
+A problem's tests travel as JSON in `Problem.answer`: an index alone would not say of which
+split, and a grading process needs no data file, only the problem it is sent.
+"""
+
+import ast
+import builtins
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from score_ray.prompts import MBPP_QUESTION
+from score_ray.tasks.dataset import load_table
+from score_ray.tasks.extract import extract, plain_newlines
+from score_ray.tasks.programs import ProgramTests, check_program
+from score_ray.types import Problem, Verdict
+
+# By task_id, as published; 1 to 10 are for prompts, 511 to 600 for validation.
+MBPP_SPLITS = {"train": range(601, 975), "test": range(11, 511)}
+
+
+@dataclass(frozen=True)
+class Mbpp:
+    """Rows of MBPP, full or sanitized; an `attempt_column` holds the first program (MBPP-R).
+
+    One local file named for both splits is taken to hold all rows and is split by task_id.
+    """
+
+    train: str
+    test: str
+    attempt_column: str = ""
+
+    def problems(self, split: str) -> Sequence[Problem]:
+        """The train or test split, read once; without a source it is empty.
+
+        Raises ValueError naming the file, the row and what is wrong with it.
+        """
+        return _read_mbpp(self, split)
+
+    def grade(self, problem: Problem, text: str) -> Verdict:
+        """Run the program in the text against the problem's tests."""
+        tests = program_tests(problem)
+        return _judge(extract(text, tests.entry_point), tests)
+
+
+@dataclass(frozen=True)
+class HumanEval:
+    """Functions to be completed; published with a test split alone."""
+
+    train: str
+    test: str
+
+    def problems(self, split: str) -> Sequence[Problem]:
+        """The train or test split, read once; without a source it is empty.
+
+        Raises ValueError naming the file, the row and what is wrong with it.
+        """
+        return _read_human_eval(self, split)
+
+    def grade(self, problem: Problem, text: str) -> Verdict:
+        """Run the function in the text, or that the text completes, against the tests."""
+        tests = program_tests(problem)
+        return _judge(extract(text, tests.entry_point, problem.question), tests)
+
+
+def program_tests(problem: Problem) -> ProgramTests:
+    """The tests that a problem of this module carries."""
+    found = json.loads(problem.answer)
+    return ProgramTests(found["setup"], tuple(found["tests"]), found["entry_point"])
+
+
+def _judge(program: str, tests: ProgramTests) -> Verdict:
+    return check_program(program, tests) if program else Verdict.NO_ANSWER
+
+
+def _answer(tests: ProgramTests) -> str:
+    return json.dumps(asdict(tests))
+
+
+@cache
+def _read_mbpp(task: Mbpp, split: str) -> list[Problem]:
+    source = task.train if split == "train" else task.test
+    together = task.train == task.test and Path(source).expanduser().is_file()
+    columns = [("text", "prompt"), ("test_list",)]
+    columns += [("task_id",)] if together else []
+    columns += [(task.attempt_column,)] if task.attempt_column else []
+    rows = _rows(source, split, columns)
+    if together:
+        rows = _published(rows, source, split)
+    return [_mbpp_problem(i, row, task.attempt_column) for i, row in enumerate(rows)]
+
+
+@cache
+def _read_human_eval(task: HumanEval, split: str) -> list[Problem]:
+    source = task.train if split == "train" else task.test
+    rows = _rows(source, split, [("prompt",), ("test",), ("entry_point",)])
+    return [_human_eval_problem(i, row) for i, row in enumerate(rows)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row and where it stands, for errors."""
+
+    place: str
+    values: dict[str, Any]
+
+    def text(self, *columns: str) -> str:
+        """The text in the first of these columns that the row has."""
+        column = next(c for c in columns if c in self.values)
+        value = self.values[column]
+        if not isinstance(value, str) or not value.strip():
+            raise self.error(f"{column} must be a text that is not empty; it is {value!r}")
+        return plain_newlines(value)
+
+    def texts(self, column: str) -> list[str]:
+        """The texts that are listed in a column, which may be missing."""
+        listed = self.values.get(column) or []
+        if not isinstance(listed, list) or not all(isinstance(text, str) for text in listed):
+            raise self.error(f"{column} must be a list of texts; it is {listed!r}")
+        return [plain_newlines(text).strip() for text in listed]
+
+    def python(self, source: str, what: str) -> ast.Module:
+        """The syntax tree of code that belongs to the row."""
+        try:
+            return ast.parse(source)
+        except SyntaxError as error:
+            raise self.error(f"{what} is not Python: {error}: {source!r}") from error
+
+    def error(self, message: str) -> ValueError:
+        return ValueError(f"{self.place}: {message}")
+
+
+def _rows(source: str, split: str, columns: list[tuple[str, ...]]) -> list[_Row]:
+    """All rows of a source that has one of each group of columns; none without a source."""
+    if not source:
+        return []
+    table = load_table(source, split)
+    for group in columns:
+        if not set(group) & set(table.column_names):
+            names = " or ".join(map(repr, group))
+            raise ValueError(f"{source}: no column {names}; it has {table.column_names}")
+    return [_Row(f"{source}: row {i}", values) for i, values in enumerate(table)]
+
+
+def _published(rows: list[_Row], source: str, split: str) -> list[_Row]:
+    """The rows of a split, of a file that holds them all."""
+    for row in rows:
+        if not isinstance(row.values["task_id"], int):
+            raise row.error("task_id must be a whole number, by which the file is split")
+    ids = MBPP_SPLITS[split]
+    chosen = [row for row in rows if row.values["task_id"] in ids]
+    if not chosen:
+        raise ValueError(
+            f"{source}: no rows for the {split} split, task_id {ids[0]} to {ids[-1]}; "
+            "a file named for one split alone is used whole"
+        )
+    return chosen
+
+
+def _mbpp_problem(index: int, row: _Row, attempt_column: str) -> Problem:
+    tests = _mbpp_tests(row)
+    shown = {"task": row.text("text", "prompt").strip(), "tests": "\n".join(tests.tests)}
+    # It ends as an attempt at the 3-shot prompt ends.
+    given = f"{row.text(attempt_column).rstrip()}\n[DONE]" if attempt_column else ""
+    return Problem(index, MBPP_QUESTION.format(**shown), _answer(tests), given)
+
+
+def _mbpp_tests(row: _Row) -> ProgramTests:
+    tests = row.texts("test_list")
+    if not tests:
+        raise row.error("test_list is empty: a problem needs at least one test")
+    before = row.text("test_setup_code") if row.values.get("test_setup_code") else ""
+    setup = "\n".join([*row.texts("test_imports"), before]).strip()
+    imported = _imported(row.python(setup, "the setup of the tests"))
+    called = [_called(row.python(test, "a test")) for test in tests]
+    shared = [name for name in called[0] if all(name in names for names in called)]
+    own = [name for name in shared if name not in imported and not hasattr(builtins, name)]
+    if not shared:
+        raise row.error(f"no function is called in every test: {tests}")
+    return ProgramTests(setup, tuple(tests), (own or shared)[0])
+
+
+def _called(tree: ast.Module) -> list[str]:
+    """The plain names that are called, outer calls first."""
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [function.id for function in calls if isinstance(function, ast.Name)]
+
+
+def _imported(tree: ast.Module) -> set[str]:
+    kinds = (ast.Import, ast.ImportFrom)
+    aliases = [alias for node in tree.body if isinstance(node, kinds) for alias in node.names]
+    return {alias.asname or alias.name for alias in aliases}
+
+
+def _human_eval_problem(index: int, row: _Row) -> Problem:
+    prompt, test, entry_point = map(row.text, ("prompt", "test", "entry_point"))
+    for source, column, name in ((prompt, "prompt", entry_point), (test, "test", "check")):
+        tree = row.python(source, column)
+        if name not in {s.name for s in tree.body if isinstance(s, ast.FunctionDef)}:
+            raise row.error(f"{column} does not define the function {name!r}")
+    tests = ProgramTests(test, (f"check({entry_point})",), entry_point)
+    return Problem(index, prompt, _answer(tests))
