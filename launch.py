@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,9 +17,10 @@ from score_ray.inputs import Inputs, check_inputs, input_errors
 from score_ray.loop import Roles, evaluate
 from score_ray.records import label_of, read_jsonl
 from score_ray.report import Reporter, results_table
+from score_ray.types import Grader
 
 if TYPE_CHECKING:
-    from score_ray.placement import LearnerGroup
+    from score_ray.placement import LearnerGroup, RolloutPool
 
 CACHE = Path(os.environ.get("SCORE_RAY_CACHE", "cache"))
 INTERRUPTED = 130
@@ -67,11 +69,16 @@ def evaluate_folder(
     overrides: Overrides = None,
 ) -> None:
     """Evaluate the trained model of a run folder on its held-out problems, greedily."""
-    trained = [f"model.path={folder / 'model'}", *(overrides or [])]
-    inputs = check_inputs(load(folder / "config.yaml", trained), CACHE)
-    with _roles(inputs, Reporter(folder / "eval", 0, 0)) as roles:
-        roles.channel.broadcast(0)
-        evaluate(roles, inputs.config, 0, "model")
+    inputs = check_inputs(load(folder / "config.yaml", overrides or []), CACHE)
+    model = folder / "model"
+    if not model.is_dir():
+        raise ConfigError(f"{folder}: has no model yet; a finished run leaves one")
+    reporter = Reporter(folder / "eval", 0, 0)
+    # The reference, where it judges, stays the base model.
+    with _sampling(inputs, str(model)) as pool, _grading(inputs, None) as grader:
+        pool.wait_ready()
+        test = inputs.task.problems("test")
+        reporter.evaluation(evaluate(pool, grader, test, inputs.config, 0), "model")
     _show_results(folder / "eval")
 
 
@@ -146,7 +153,7 @@ def _train(inputs: Inputs, folder: Path) -> None:
         if found:
             reporter.note(f"resuming from {found[0]}")
             roles.learner.restore(found[0])
-        run(roles, config, checkpoints, start)
+        run(roles, config, folder, start)
         roles.learner.export(folder / "model")
     write_report(folder)
     _show_results(folder, {0, *config.stage_ends()})
@@ -156,29 +163,54 @@ def _train(inputs: Inputs, folder: Path) -> None:
 @contextmanager
 def _roles(inputs: Inputs, reporter: Reporter) -> Iterator[Roles]:
     """Start everyone the loop talks to, and end them with it."""
-    from score_ray.placement import Channel, RolloutPool, start_ray, stop_ray
-    from score_ray.verify import ProcessGrader
+    from score_ray.placement import Channel
     from score_ray.weights.probe import probe_rows
 
     config, task = inputs.config, inputs.task
-    start_ray()
-    grader = ProcessGrader(task, config.grading.num_workers, config.grading.deadline)
-    try:
-        engine, num_actors = inputs.engine_options(), config.rollout.num_actors
-        pool = RolloutPool(num_actors, engine, inputs.make_prompter)
+    train, test = task.problems("train"), task.problems("test")
+    with _sampling(inputs, inputs.model) as pool:
         learner = _learner_group(inputs)
-        train, test = task.problems("train"), task.problems("test")
         prompter = inputs.make_prompter()
         prompts = [prompter.first_ids(p.question) for p in train[:512]]
         probe = probe_rows(prompts, config.weights.probe_tokens)
-        pool.wait_ready()
-        learner.wait_ready()
         channel = Channel(learner, pool, probe, config.weights.max_mismatch)
-        yield Roles(train, test, pool, grader, learner, channel, reporter)
-        grader.close()
+        with _grading(inputs, learner) as grader:
+            pool.wait_ready()
+            learner.wait_ready()
+            try:
+                yield Roles(train, test, pool, grader, learner, channel, reporter)
+            finally:
+                reporter.close()
+
+
+@contextmanager
+def _sampling(inputs: Inputs, model: str) -> Iterator["RolloutPool"]:
+    """Ray, and rollout actors that serve a model; their engines are still starting."""
+    from score_ray.placement import RolloutPool, start_ray, stop_ray
+
+    options = replace(inputs.engine_options(), model=model)
+    start_ray()
+    try:
+        yield RolloutPool(inputs.config.rollout.num_actors, options, inputs.make_prompter)
     finally:
-        reporter.close()
         stop_ray()
+
+
+@contextmanager
+def _grading(inputs: Inputs, learner: "LearnerGroup | None") -> Iterator[Grader]:
+    """The process pool that judges answers, or the learner's reference where the config says."""
+    from score_ray.judge import ReferenceJudge
+    from score_ray.verify import ProcessGrader
+
+    own = inputs.config.grading
+    if own.judge:
+        judges = learner or _learner_group(inputs)
+        judges.wait_ready()
+        yield ReferenceJudge(judges.reference_sums, inputs.judge_question())
+        return
+    grader = ProcessGrader(inputs.task, own.num_workers, own.deadline)
+    yield grader
+    grader.close()
 
 
 def _learner_group(inputs: Inputs) -> "LearnerGroup":

@@ -11,7 +11,7 @@ from score_ray.types import Episode
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An episode as tokens: turn id 0 is context, i a token drawn in attempt i.
+    """An episode as tokens: turn id 0 is context (given attempts too), i drawn in attempt i.
 
     `sampled_logprobs` are the sampler's, 0.0 on context.
     """
@@ -41,7 +41,8 @@ def row_of(episode: Episode) -> Row:
     logprobs: list[float] = []
     for number, attempt in enumerate(episode.attempts, start=1):
         context = len(attempt.prompt_ids) - len(turns)
-        turns += [0] * context + [number] * len(attempt.completion_ids)
+        turn = 0 if attempt.given else number
+        turns += [0] * context + [turn] * len(attempt.completion_ids)
         logprobs += [0.0] * context + list(attempt.logprobs)
     return Row(episode.token_ids, tuple(turns), tuple(logprobs))
 

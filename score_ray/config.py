@@ -14,6 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 from pydantic import NonNegativeFloat as NonNegative
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+JUDGE = (
+    "Question:\n{question}\n\nCorrect answer:\n{answer}\n\nProposed answer:\n{attempt}\n\n"
+    "Is the proposed answer correct? Reply with Yes or No."
+)
 
 
 class ConfigError(ValueError):
@@ -35,24 +39,28 @@ class Model(Section):
 
 
 class TaskConfig(Section):
-    """Where problems come from; the last four keys are for task "math" alone."""
+    """Where problems come from: generated, or read from `train` and `test`."""
 
-    name: Literal["arithmetic", "sums", "math"]
+    name: Literal["arithmetic", "sums", "math", "mbpp", "mbpp_r", "humaneval"]
     held_out: PositiveInt = 1000  # generated tasks: problems kept for evaluation
     largest: PositiveInt = 99  # sums: the largest number that is added
     train: str = ""  # json, jsonl, csv or parquet file, or a Hugging Face data set name
-    test: str = ""
-    question_column: str = "question"
-    answer_column: str = "answer"
+    test: str = ""  # mbpp: one file named for both is split by task_id, as published
+    question_column: str = "question"  # math
+    answer_column: str = "answer"  # math
+    attempt_column: str = ""  # mbpp_r: holds the first program, which is to be repaired
 
 
 class PromptConfig(Section):
     """The words around a question; `preset` names a pair from prompts.py instead."""
 
-    preset: Literal["", "paper_math"] = ""
+    preset: Literal["", "paper_math", "paper_mbpp", "paper_humaneval"] = ""
     first: str = ""  # contains {question}
     correction: str = ""
     system: str = ""
+    judge: str = JUDGE  # contains {question}, {answer} and {attempt}
+    judge_yes: str = "Yes"
+    judge_no: str = "No"
 
 
 class Rollout(Section):
@@ -64,6 +72,7 @@ class Rollout(Section):
     attempts: Annotated[int, Field(ge=1, le=10)] = 2
     max_tokens: PositiveInt  # tokens per attempt
     temperature: PositiveFloat = 1.0
+    offline_share: Fraction = 0.0  # of the problems: first attempt given, by the base model
     max_running: PositiveInt = 256  # requests in an engine's running batch
     kv_cache_gb: PositiveFloat = 1.0  # on a CPU; on a GPU vLLM takes its share of the memory
 
@@ -102,6 +111,7 @@ class Evaluation(Section):
 
     problems: PositiveInt = 1000
     every: Annotated[int, Field(ge=0)] = 0  # also every so many iterations; 0: not
+    attempts: Annotated[int, Field(ge=0, le=10)] = 0  # 0: as many as in training
 
 
 class Grading(Section):
@@ -109,6 +119,8 @@ class Grading(Section):
 
     num_workers: PositiveInt = 1
     deadline: PositiveFloat = 10.0  # seconds per attempt
+    reward: str = ""  # "module:function" of your own, in place of the task's check
+    judge: bool = False  # the frozen reference judges, in place of the task's check
 
 
 class Checkpoint(Section):
@@ -144,10 +156,30 @@ class Config(Section):
                     f"stages: {stage.name!r} needs {self.rollout.attempts} numbers in reward and "
                     f"kl, one per attempt; it has {len(stage.reward)} and {len(stage.kl)}"
                 )
+        if self.rollout.offline_share and self.rollout.attempts == 1:
+            raise ValueError("rollout.offline_share: a given first attempt needs a second one")
+        if self.grading.judge and self.grading.reward:
+            raise ValueError("grading: judge and reward exclude each other")
         if not self.prompts.preset and "{question}" not in self.prompts.first:
             raise ValueError("prompts.first: must contain {question}, or name a preset")
-        if self.task.name == "math" and not (self.task.train and self.task.test):
-            raise ValueError('task.train and task.test: task "math" needs both')
+        self._check_sources()
+
+    def _check_sources(self) -> None:
+        task = self.task
+        if task.name in ("math", "mbpp") and not (task.train and task.test):
+            raise ValueError(f'task.train and task.test: task "{task.name}" needs both')
+        if task.name in ("mbpp_r", "humaneval") and not task.test:
+            raise ValueError(f'task.test: task "{task.name}" needs it')
+        if (task.name == "mbpp_r") != bool(task.attempt_column):
+            raise ValueError(
+                'task.attempt_column: task "mbpp_r" needs the column of the first program, and '
+                "no other task takes one"
+            )
+
+    @property
+    def evaluated_attempts(self) -> int:
+        """Attempts per problem in an evaluation."""
+        return self.evaluation.attempts or self.rollout.attempts
 
     @property
     def iterations(self) -> int:
@@ -179,8 +211,8 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Config:
     if not path.is_file():
         raise ConfigError(f"{path}: no such config file")
     try:
-        tree = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: a mapping of sections is expected")
@@ -195,7 +227,7 @@ def parse(tree: dict, origin: str) -> Config:
         # JSON mode takes lists for tuples and is strict otherwise.
         import json
 
-        return Config.model_validate_json(json.dumps(tree))
+        return Config.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
         lines = [f"  {_place(e['loc'])}{_reason(e)}" for e in error.errors()]
         raise ConfigError("\n".join([f"{origin}: the config does not fit:", *lines])) from error
@@ -216,17 +248,29 @@ def _apply(tree: dict, override: str) -> None:
     key, separator, value = override.partition("=")
     if not separator:
         raise ConfigError(f"{override!r}: an override is section.key=value")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{override!r}: the value is not valid YAML") from error
     *sections, leaf = key.split(".")
     node = tree
     for section in sections:
-        node = node[int(section)] if isinstance(node, list) else node.setdefault(section, {})
+        if isinstance(node, list):
+            node = node[_place_in(node, section, override)]
+        else:
+            node = node.setdefault(section, {})
         if not isinstance(node, dict | list):
             raise ConfigError(f"{override!r}: {section!r} is not a section")
-    parsed = yaml.safe_load(value)
     if isinstance(node, list):
-        node[int(leaf)] = parsed
+        node[_place_in(node, leaf, override)] = parsed
     else:
         node[leaf] = parsed
+
+
+def _place_in(nodes: list, key: str, override: str) -> int:
+    if not key.isdecimal() or int(key) >= len(nodes):
+        raise ConfigError(f"{override!r}: {key!r} is not a place in a list of {len(nodes)}")
+    return int(key)
 
 
 def _place(location: tuple[int | str, ...]) -> str:

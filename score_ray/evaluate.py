@@ -73,18 +73,22 @@ def edit_ratio(a: str, b: str) -> float:
 def episode_metrics(graded: Sequence[GradedEpisode]) -> dict[str, float]:
     """The metrics of an iteration's episodes, under their names in metrics.jsonl.
 
-    Per attempt: accuracy, share cut at the token limit, and the count of every verdict that
-    occurred. Raises ValueError as `accuracy` does.
+    Per attempt: accuracy, mean reward, share cut at the token limit, and the count of every
+    verdict that occurred. Accuracies are of episodes that the policy wrote alone, where there
+    are any: a first attempt that was given says nothing about it. Raises ValueError as
+    `accuracy` does.
     """
-    found = accuracy(graded)
+    own = [g for g in graded if not g.episode.attempts[0].given]
+    found = accuracy(own or graded)
     metrics = {f"train/acc_t{i}": value for i, value in enumerate(found.acc, 1)}
     for name in ("delta", "i_to_c", "c_to_i", "changed"):
         metrics[f"train/{name}"] = getattr(found, name)
     for i in range(len(found.acc)):
         cut = sum(g.episode.attempts[i].finish is Finish.LENGTH for g in graded)
-        metrics[f"train/truncated_t{i + 1}"] = cut / found.n
+        metrics[f"train/truncated_t{i + 1}"] = cut / len(graded)
+        metrics[f"train/reward_t{i + 1}"] = sum(g.rewards[i] for g in graded) / len(graded)
     metrics["tokens/sampled"] = sum(
-        len(a.completion_ids) for g in graded for a in g.episode.attempts
+        len(a.completion_ids) for g in graded for a in g.episode.attempts if not a.given
     )
     for i in range(len(found.acc)):
         counts = Counter(g.verdicts[i] for g in graded)
@@ -97,8 +101,8 @@ def eval_record(
 ) -> dict[str, float | int | str]:
     """A line of evals.jsonl: an evaluation taken after `iteration` updates.
 
-    With a single attempt acc_t2 is acc_t1, which keeps delta = acc_t2 - acc_t1. Raises
-    ValueError as `accuracy` does.
+    With a single attempt acc_t2 is acc_t1, which keeps delta = acc_t2 - acc_t1; attempts
+    beyond the second add acc_t3 and so on. Raises ValueError as `accuracy` does.
     """
     found = accuracy(graded)
     return {
@@ -113,4 +117,5 @@ def eval_record(
         "c_to_i": found.c_to_i,
         "changed": found.changed,
         "edit_ratio": found.edit_ratio,
+        **{f"acc_t{i}": value for i, value in enumerate(found.acc, 1) if i > 2},
     }

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from score_ray.config import Config, ConfigError
+from score_ray.judge import Question
 from score_ray.models import resolve
 from score_ray.prompts import Prompter, Prompts, choose
 from score_ray.tasks.catalog import make_task
+from score_ray.tasks.custom import OwnReward, find_reward
 from score_ray.types import EngineOptions, LearnerOptions, Task
 
 
@@ -43,13 +45,20 @@ class Inputs:
             model=self.model,
             dtype=self.config.model.dtype,
             temperature=rollout.temperature,
-            num_attempts=rollout.attempts,
             zero_stage=learner.zero_stage,
             learning_rate=learner.learning_rate,
             warmup_iterations=learner.warmup_iterations,
             weight_decay=learner.weight_decay,
             max_grad_norm=learner.max_grad_norm,
         )
+
+    def judge_question(self) -> Question:
+        """What the frozen reference is asked where it judges."""
+        from transformers import AutoTokenizer
+
+        words = self.config.prompts
+        tokenizer = AutoTokenizer.from_pretrained(self.model)
+        return Question(tokenizer, words.judge, words.judge_yes, words.judge_no)
 
 
 def check_inputs(config: Config, cache: Path) -> Inputs:
@@ -59,13 +68,17 @@ def check_inputs(config: Config, cache: Path) -> Inputs:
     """
     with input_errors():
         task = make_task(config.task)
+        if config.grading.reward:
+            find_reward(config.grading.reward)
+            task = OwnReward(task, config.grading.reward)
         _check_sizes(config, task)
         model = resolve(config.model.path, cache)
+        _check_loads(model, config.model.path)
         own = config.prompts
         words = choose(own.preset, Prompts(own.first, own.correction, own.system))
-        make_prompter = functools.partial(load_prompter, model, words)
-        _check_room(config, task, model, make_prompter())
-    return Inputs(config, model, task, make_prompter)
+        inputs = Inputs(config, model, task, functools.partial(load_prompter, model, words))
+        _check_room(inputs)
+    return inputs
 
 
 @contextmanager
@@ -77,6 +90,18 @@ def input_errors() -> Iterator[None]:
         raise ConfigError(str(error)) from error
 
 
+def _check_loads(model: str, named: str) -> None:
+    """The libraries' own errors do not say which model, or that a tokenizer is missing."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    for part, loader in (("config", AutoConfig), ("tokenizer", AutoTokenizer)):
+        try:
+            loader.from_pretrained(model)
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise ConfigError(f"model.path: {named} has no {part} that loads: {reason}") from error
+
+
 def _check_sizes(config: Config, task: Task) -> None:
     train, test = task.problems("train"), task.problems("test")
     if len(train) < config.rollout.problems or not test:
@@ -86,20 +111,26 @@ def _check_sizes(config: Config, task: Task) -> None:
         )
 
 
-def _check_room(config: Config, task: Task, model: str, prompter: Prompter) -> None:
+def _check_room(inputs: Inputs) -> None:
     """Every problem's prompt and all its attempts fit into the model."""
     from transformers import AutoConfig
 
-    turn = len(prompter.longest_correction) + config.rollout.max_tokens
-    positions = getattr(AutoConfig.from_pretrained(model), "max_position_embeddings", None)
+    config, task, prompter = inputs.config, inputs.task, inputs.make_prompter()
+    rollout = config.rollout
+    turn = len(prompter.longest_correction) + rollout.max_tokens
+    positions = getattr(AutoConfig.from_pretrained(inputs.model), "max_position_embeddings", None)
     if positions and config.model.max_length > positions:
         raise ConfigError(
             f"model.max_length: {config.model.max_length} is more than the {positions} positions "
             "of the model"
         )
-    room = config.model.max_length - config.rollout.attempts * turn
-    test = task.problems("test")[: config.evaluation.problems]
-    prompter.check_length([*task.problems("train"), *test], room)
+    train, test = task.problems("train"), task.problems("test")[: config.evaluation.problems]
+    for problems, attempts in ((train, rollout.attempts), (test, config.evaluated_attempts)):
+        room = config.model.max_length - attempts * turn
+        prompter.check_length(problems, room, rollout.max_tokens)
+    if config.grading.judge:
+        longest = positions or config.model.max_length
+        inputs.judge_question().check_length([*train, *test], rollout.max_tokens, longest)
 
 
 def load_prompter(model: str, words: Prompts) -> Prompter:

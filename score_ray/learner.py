@@ -76,14 +76,16 @@ class Learner:
             model=policy, optimizer=optimizer, config=_deepspeed_config(options)
         )
 
-    def reference_sums(self, rows: Sequence[Row], shards: list[list[int]]) -> dict[int, list]:
+    def reference_sums(
+        self, rows: Sequence[Row], shards: list[list[int]], num_attempts: int
+    ) -> dict[int, list]:
         """Sum of the reference's log-probs per attempt, by row index, for this rank's share."""
         with torch.no_grad():
             return {
                 index: sums
                 for indices in shards
                 if indices
-                for index, sums in self._sums_of(rows, indices)
+                for index, sums in self._sums_of(rows, indices, num_attempts)
             }
 
     def update(
@@ -177,11 +179,13 @@ class Learner:
         ids, attention = batch.token_ids.to(self.device), batch.attention.to(self.device)
         return model(ids, attention, turn > 0, self._options.temperature)
 
-    def _sums_of(self, rows: Sequence[Row], indices: list[int]) -> list[tuple[int, list]]:
+    def _sums_of(
+        self, rows: Sequence[Row], indices: list[int], num_attempts: int
+    ) -> list[tuple[int, list]]:
         batch = collate([rows[i] for i in indices])
         turn = batch.turn_ids.to(self.device)
         logprobs = self._logprobs(self._reference, batch, turn)
-        sums = attempt_sums(logprobs, turn, self._options.num_attempts)
+        sums = attempt_sums(logprobs, turn, num_attempts)
         return list(zip(indices, sums.tolist(), strict=True))
 
     def _backward(

@@ -5,22 +5,46 @@ with fakes. It never asks which stage it is in: a stage is a row of numbers.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from score_ray import checkpoint
-from score_ray.batch import row_of
+from score_ray.batch import Row, row_of
 from score_ray.config import Config
 from score_ray.evaluate import episode_metrics, eval_record
 from score_ray.objective import Weights, advantages, shaped_rewards
+from score_ray.offline import (
+    draw_first_attempts,
+    offline_part,
+    read_first_attempts,
+    with_given,
+)
 from score_ray.report import Reporter
 from score_ray.rollout import derive_seed
-from score_ray.types import GradedEpisode, Grader, Pool, Problem, SamplingPlan
+from score_ray.types import Channel, GradedEpisode, Grader, Pool, Problem, SamplingPlan
+
+
+class Learner(Protocol):
+    """What the loop needs of the learner's ranks, few or many."""
+
+    def reference_sums(self, rows: Sequence[Row], num_attempts: int) -> np.ndarray:
+        """[rows, attempts] sums of the frozen reference's log-probs."""
+        ...
+
+    def update(
+        self, rows: Sequence[Row], advantages: np.ndarray, iteration: int
+    ) -> dict[str, float]:
+        """One optimiser step, with [rows, attempts] advantages; its metrics."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write policy and optimiser."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +55,8 @@ class Roles:
     test: Sequence[Problem]
     pool: Pool
     grader: Grader
-    learner: Any
-    channel: Any
+    learner: Learner
+    channel: Channel
     reporter: Reporter
 
 
@@ -58,26 +82,32 @@ class Clock:
         return {**self.seconds, "time/iteration": time.perf_counter() - self.start}
 
 
-def train(roles: Roles, config: Config, checkpoints: Path, start: int) -> None:
+def train(roles: Roles, config: Config, folder: Path, start: int) -> None:
     """Run iterations `start` to the end; `start` updates have been made already."""
     ends = config.stage_ends()
     roles.channel.broadcast(start)
     if start == 0:
-        evaluate(roles, config, 0, "base")
+        roles.reporter.evaluation(evaluate(roles.pool, roles.grader, roles.test, config, 0), "base")
+    given = first_attempts(roles, config, folder / "first_attempts.jsonl", start)
     for iteration in range(start, config.iterations):
-        roles.reporter.iteration(step(roles, config, iteration))
+        roles.reporter.iteration(step(roles, config, iteration, given))
         done = iteration + 1
         if done in ends or (config.evaluation.every and done % config.evaluation.every == 0):
-            evaluate(roles, config, done, ends.get(done, f"iteration {done}"))
+            record = evaluate(roles.pool, roles.grader, roles.test, config, done)
+            roles.reporter.evaluation(record, ends.get(done, f"iteration {done}"))
         if done in ends or done % config.checkpoint.every == 0:
-            state = {"iteration": done}
-            checkpoint.save(checkpoints, done, roles.learner.save, state, config.checkpoint.keep)
+            state, keep = {"iteration": done}, config.checkpoint.keep
+            checkpoint.save(folder / "checkpoints", done, roles.learner.save, state, keep)
 
 
-def step(roles: Roles, config: Config, iteration: int) -> dict[str, Any]:
-    """One iteration: collect episodes, update the policy, broadcast it; its metrics."""
+def step(roles: Roles, config: Config, iteration: int, given: Mapping[int, str]) -> dict[str, Any]:
+    """One iteration: collect episodes, update the policy, broadcast it; its metrics.
+
+    `given` holds the base model's first attempts by problem index, for the offline share.
+    """
     clock, stage = Clock(), config.stage_at(iteration)
     problems = draw(roles.train, config.rollout.problems, config.seed, iteration)
+    problems = with_given(problems, given, config.rollout.offline_share)
     plan = training_plan(config, iteration)
     for episodes in roles.pool.sample(problems, plan):
         roles.grader.submit(episodes)
@@ -110,21 +140,35 @@ def step(roles: Roles, config: Config, iteration: int) -> dict[str, Any]:
     }
 
 
-def evaluate(roles: Roles, config: Config, done: int, label: str) -> dict:
-    """Greedy evaluation after `done` updates, written to the run folder."""
-    problems = roles.test[: config.evaluation.problems]
+def evaluate(
+    pool: Pool, grader: Grader, problems: Sequence[Problem], config: Config, done: int
+) -> dict[str, Any]:
+    """Evaluate what the engines serve, greedily, after `done` updates: a line of evals.jsonl."""
     plan = SamplingPlan(
         seed=config.seed,
         samples=1,
-        attempts=config.rollout.attempts,
+        attempts=config.evaluated_attempts,
         max_tokens=config.rollout.max_tokens,
         temperature=0.0,
     )
-    for episodes in roles.pool.sample(problems, plan):
-        roles.grader.submit(episodes)
-    record = eval_record(roles.grader.collect(), done, config.task.name, "test")
-    roles.reporter.evaluation(record, label)
-    return record
+    for episodes in pool.sample(problems[: config.evaluation.problems], plan):
+        grader.submit(episodes)
+    return eval_record(grader.collect(), done, config.task.name, "test")
+
+
+def first_attempts(roles: Roles, config: Config, path: Path, start: int) -> dict[int, str]:
+    """The base model's first attempts by problem index, drawn before the first update."""
+    share, count = config.rollout.offline_share, config.rollout.problems
+    if not share:
+        return {}
+    if start == 0:
+        planned = (
+            problem
+            for iteration in range(config.iterations)
+            for problem in offline_part(draw(roles.train, count, config.seed, iteration), share)
+        )
+        draw_first_attempts(roles.pool, planned, training_plan(config, config.iterations), path)
+    return read_first_attempts(path)
 
 
 def draw(problems: Sequence[Problem], count: int, seed: int, iteration: int) -> list[Problem]:
@@ -173,8 +217,8 @@ def in_order(
 
 
 def reward_table(graded: Sequence[GradedEpisode]) -> torch.Tensor:
-    """[episodes, attempts] rewards of the verdicts."""
-    return torch.tensor([[v.reward for v in g.verdicts] for g in graded], dtype=torch.float64)
+    """[episodes, attempts] rewards."""
+    return torch.tensor([g.rewards for g in graded], dtype=torch.float64)
 
 
 def sampled_sums(graded: Sequence[GradedEpisode]) -> np.ndarray:

@@ -184,7 +184,7 @@ class LearnerGroup:
     def reference_sums(self, rows: Sequence[Row], num_attempts: int) -> np.ndarray:
         """[rows, attempts] sums of the reference's log-probs."""
         shared = ray.put(rows)
-        found = self._all("reference_sums", lambda share: (shared, share), rows)
+        found = self._all("reference_sums", lambda share: (shared, share, num_attempts), rows)
         sums = np.zeros((len(rows), num_attempts))
         for part in found:
             for index, values in part.items():

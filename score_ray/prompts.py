@@ -24,6 +24,66 @@ PAPER_MATH_CORRECTION = (
     'the form "Final Answer: The final answer is $answer$. I hope it is correct."'
 )
 
+PAPER_CODE_CORRECTION = (
+    "# There might be an error in the code above because of lack of understanding of the "
+    "question. Please correct the error, if any, and rewrite the solution. Only output the "
+    "final correct Python program!"
+)
+
+# The 3-shot prompt of Austin et al. (arXiv 2108.07732) with MBPP's problems 2, 3 and 4, as in
+# appendix C. A task writes MBPP_QUESTION, so that {question} holds the tests as well.
+MBPP_QUESTION = "{task} Your code should pass these tests:\n\n{tests}"
+_MBPP_FIRST = "You are an expert Python programmer, and here is your task: {question}\n[BEGIN]\n"
+_MBPP_SHOTS = (
+    (
+        "Write a function to find the similar elements from the given two tuple lists.",
+        """\
+assert similar_elements((3, 4, 5, 6),(5, 7, 4, 10)) == (4, 5)
+assert similar_elements((1, 2, 3, 4),(5, 4, 3, 7)) == (3, 4)
+assert similar_elements((11, 12, 14, 13),(17, 15, 14, 13)) == (13, 14)""",
+        """\
+def similar_elements(test_tup1, test_tup2):
+  res = tuple(set(test_tup1) & set(test_tup2))
+  return (res)""",
+    ),
+    (
+        "Write a python function to identify non-prime numbers.",
+        """\
+assert is_not_prime(2) == False
+assert is_not_prime(10) == True
+assert is_not_prime(35) == True""",
+        """\
+import math
+def is_not_prime(n):
+    result = False
+    for i in range(2,int(math.sqrt(n)) + 1):
+        if n % i == 0:
+            result = True
+    return result""",
+    ),
+    (
+        "Write a function to find the largest integers from a given list of numbers using heap "
+        "queue algorithm.",
+        """\
+assert heap_queue_largest( [25, 35, 22, 85, 14, 65, 75, 22, 58],3)==[85, 75, 65]
+assert heap_queue_largest( [25, 35, 22, 85, 14, 65, 75, 22, 58],2)==[85, 75]
+assert heap_queue_largest( [25, 35, 22, 85, 14, 65, 75, 22, 58],5)==[85, 75, 65, 58, 35]""",
+        """\
+import heapq as hq
+def heap_queue_largest(nums,n):
+  largest_nums = hq.nlargest(n, nums)
+  return largest_nums""",
+    ),
+)
+
+
+def _mbpp_first() -> str:
+    parts = []
+    for task, tests, program in _MBPP_SHOTS:
+        question = MBPP_QUESTION.format(task=task, tests=tests)
+        parts.append(f"{_MBPP_FIRST.format(question=question)}{program}\n[DONE]\n\n")
+    return "".join([*parts, _MBPP_FIRST])
+
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
@@ -34,7 +94,14 @@ class Prompts:
     system: str = ""
 
 
-PRESETS = {"paper_math": Prompts("{question}", PAPER_MATH_CORRECTION, PAPER_MATH_FIRST)}
+# In plain text the instruction stands on lines of its own below the code.
+_CODE_CORRECTION = f"\n\n{PAPER_CODE_CORRECTION}\n"
+
+PRESETS = {
+    "paper_math": Prompts("{question}", PAPER_MATH_CORRECTION, PAPER_MATH_FIRST),
+    "paper_mbpp": Prompts(_mbpp_first(), _CODE_CORRECTION),
+    "paper_humaneval": Prompts("{question}", _CODE_CORRECTION),
+}
 
 
 def choose(preset: str, own: Prompts) -> Prompts:
@@ -58,7 +125,8 @@ class Prompter:
             raise ValueError("prompts.first: must contain {question}")
         self._tokenizer, self._words = tokenizer, words
         chat = bool(tokenizer.chat_template)
-        turn = self._template_turn(words.correction) if chat else words.correction
+        # Line breaks around a correction set it apart in plain text; a chat has turns for that.
+        turn = self._template_turn(words.correction.strip()) if chat else words.correction
         self._correction = self._encode(turn)
         if not self._correction:
             raise ValueError("prompts.correction: gives no tokens")
@@ -89,14 +157,25 @@ class Prompter:
         closed = finish is Finish.STOP and self._correction[0] in self.stop_ids
         return self._correction[1:] if closed else self._correction
 
+    def given_ids(self, text: str) -> tuple[int, ...]:
+        """An attempt that is given as text, ended as one that the model ends itself."""
+        ends = self.stop_ids
+        end = self._correction[0] if self._correction[0] in ends else next(iter(ends), None)
+        return self._encode(text) + (() if end is None else (end,))
+
     def next_prompt(self, attempt: Attempt) -> tuple[int, ...]:
         """The prompt of the attempt after this one."""
         return attempt.prompt_ids + attempt.completion_ids + self.correction_ids(attempt.finish)
 
-    def check_length(self, problems: Sequence[Problem], max_prompt_tokens: int) -> None:
+    def check_length(
+        self, problems: Sequence[Problem], max_prompt_tokens: int, max_tokens: int
+    ) -> None:
         """Raise ValueError naming the first problem whose prompt is too long."""
         for problem in problems:
             length = len(self.first_ids(problem.question))
+            if problem.given:
+                # It takes the place of an attempt, and may be longer than one.
+                length += max(0, len(self.given_ids(problem.given)) - max_tokens)
             if length > max_prompt_tokens:
                 raise ValueError(
                     f"problem {problem.index}: its prompt has {length} tokens; model.max_length "

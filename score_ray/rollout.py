@@ -10,7 +10,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from score_ray.prompts import Prompter
-from score_ray.types import Attempt, Completion, Engine, Episode, Problem, Request, SamplingPlan
+from score_ray.types import (
+    Attempt,
+    Completion,
+    Engine,
+    Episode,
+    Finish,
+    Problem,
+    Request,
+    SamplingPlan,
+)
+
+Ids = tuple[int, ...]
 
 
 def derive_seed(*parts: int) -> int:
@@ -35,42 +46,45 @@ def sample(
     """Draw `plan.samples` episodes of each problem; yield those that ended together."""
     running: dict[str, _Running] = {}
 
-    def start(problem: Problem, number: int, attempts: tuple[Attempt, ...]) -> None:
-        entry = _Running(
-            problem, number, attempts, _request(prompter, plan, problem, number, attempts)
-        )
+    def start(problem: Problem, number: int, attempts: tuple[Attempt, ...], ids: Ids) -> None:
+        entry = _Running(problem, number, attempts, _request(plan, problem, number, attempts, ids))
         running[entry.request.key] = entry
         engine.add(entry.request)
 
     for problem in problems:
+        attempts, ids = _opening(prompter, problem, engine.version)
         for number in range(plan.samples):
-            start(problem, number, ())
+            start(problem, number, attempts, ids)
     while running:
         ended = []
         for completion in engine.step():
             entry = running.pop(completion.key)
             attempts = (*entry.attempts, _attempt(entry.request, completion, engine.version))
             if len(attempts) < plan.attempts:
-                start(entry.problem, entry.sample, attempts)
+                start(entry.problem, entry.sample, attempts, prompter.next_prompt(attempts[-1]))
             else:
                 ended.append(Episode(entry.problem, entry.sample, attempts))
         if ended:
             yield ended
 
 
+def _opening(prompter: Prompter, problem: Problem, version: int) -> tuple[tuple[Attempt, ...], Ids]:
+    """What a problem's episodes start with: the attempt that is given, if any, and a prompt."""
+    ids = prompter.first_ids(problem.question)
+    if not problem.given:
+        return (), ids
+    words = prompter.given_ids(problem.given)
+    zeros = (0.0,) * len(words)
+    first = Attempt(ids, words, zeros, problem.given, Finish.STOP, version, given=True)
+    return (first,), prompter.next_prompt(first)
+
+
 def _request(
-    prompter: Prompter,
-    plan: SamplingPlan,
-    problem: Problem,
-    number: int,
-    attempts: tuple[Attempt, ...],
+    plan: SamplingPlan, problem: Problem, number: int, attempts: tuple[Attempt, ...], ids: Ids
 ) -> Request:
-    first = not attempts
     return Request(
         key=f"{problem.index}/{number}/{len(attempts)}",
-        prompt_ids=prompter.first_ids(problem.question)
-        if first
-        else prompter.next_prompt(attempts[-1]),
+        prompt_ids=ids,
         max_tokens=plan.max_tokens,
         temperature=plan.temperature,
         seed=derive_seed(plan.seed, problem.index, number, len(attempts)),

@@ -34,14 +34,24 @@ class Verdict(StrEnum):
         """1.0 for a correct attempt, 0.0 for every other verdict."""
         return 1.0 if self is Verdict.CORRECT else 0.0
 
+    def after(self, finish: Finish) -> "Verdict":
+        """TRUNCATED in place of a failure that the token limit explains."""
+        failed = self in (Verdict.WRONG, Verdict.NO_ANSWER)
+        return Verdict.TRUNCATED if failed and finish is Finish.LENGTH else self
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A question and its gold answer; `index` is its place in the split it was read from."""
+    """A question and its gold answer; `index` is its place in the split it was read from.
+
+    Where `given` is not empty it is the first attempt of every episode, which then is context
+    to correct and not drawn from the policy.
+    """
 
     index: int
     question: str
     answer: str
+    given: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,8 @@ class Attempt:
     """One completion of the model, kept as the tokens it drew: text is derived from them.
 
     `logprobs` are the sampler's own log-probabilities of `completion_ids`; `version` is how
-    many updates the weights that wrote it had seen.
+    many updates the weights that wrote it had seen. An attempt that is `given` was not drawn:
+    its tokens are context, and its log-probs 0.
     """
 
     prompt_ids: tuple[int, ...]
@@ -58,6 +69,7 @@ class Attempt:
     text: str
     finish: Finish
     version: int
+    given: bool = False
 
     def __post_init__(self) -> None:
         if not self.completion_ids:
@@ -97,16 +109,24 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class GradedEpisode:
-    """An episode with one verdict per attempt."""
+    """An episode with one verdict and one reward per attempt."""
 
     episode: Episode
     verdicts: tuple[Verdict, ...]
+    rewards: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if len(self.verdicts) != len(self.episode.attempts):
+        if not len(self.verdicts) == len(self.rewards) == len(self.episode.attempts):
             raise ValueError(
-                f"{len(self.verdicts)} verdicts for {len(self.episode.attempts)} attempts"
+                f"{len(self.verdicts)} verdicts and {len(self.rewards)} rewards for "
+                f"{len(self.episode.attempts)} attempts"
             )
+
+    @classmethod
+    def by_verdict(cls, episode: Episode, verdicts: Iterable[Verdict]) -> "GradedEpisode":
+        """An episode whose rewards are its verdicts' own."""
+        found = tuple(verdicts)
+        return cls(episode, found, tuple(verdict.reward for verdict in found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +183,6 @@ class LearnerOptions:
     model: str
     dtype: str
     temperature: float
-    num_attempts: int
     zero_stage: int
     learning_rate: float
     warmup_iterations: int
@@ -199,8 +218,8 @@ class Task(Protocol):
         """All problems of "train" or "test", in a fixed order."""
         ...
 
-    def grade(self, problem: Problem, text: str) -> Verdict:
-        """CORRECT, WRONG or NO_ANSWER."""
+    def grade(self, problem: Problem, text: str) -> Verdict | float:
+        """CORRECT, WRONG or NO_ANSWER; or a reward, which from 1.0 on counts as correct."""
         ...
 
 
@@ -221,4 +240,12 @@ class Grader(Protocol):
 
     def collect(self) -> list[GradedEpisode]:
         """Wait for everything submitted; in order of problem index and sample."""
+        ...
+
+
+class Channel(Protocol):
+    """What the loop needs of the weights' way to the engines."""
+
+    def broadcast(self, version: int) -> float:
+        """Send the policy to every engine and check it; the largest mismatch, in nats."""
         ...

@@ -7,6 +7,7 @@ attempt's own.
 """
 
 import logging
+import math
 import multiprocessing
 import queue
 import threading
@@ -14,11 +15,12 @@ import traceback
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
 
-from score_ray.types import Episode, Finish, GradedEpisode, Problem, Task, Verdict
+from score_ray.types import Episode, GradedEpisode, Problem, Task, Verdict
 
 CHUNK = 64
 START_SECONDS = 120.0  # a worker imports its task's modules first
 
+Grade = tuple[Verdict, float]  # with its reward
 Item = tuple[tuple[int, int], Problem, str]  # (episode number, attempt), problem, text
 _log = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ class ProcessGrader:
         self._task, self._deadline = task, deadline
         self._chunks: queue.Queue[list[Item] | None] = queue.Queue()
         self._episodes: list[Episode] = []
-        self._verdicts: dict[tuple[int, int], Verdict] = {}
+        self._grades: dict[tuple[int, int], Grade] = {}
         self._all_graded = threading.Condition()
         self._feeders = [
             threading.Thread(target=self._feed, daemon=True) for _ in range(num_workers)
@@ -55,18 +57,19 @@ class ProcessGrader:
         """Wait for everything submitted; in order of problem index and sample."""
         total = sum(len(episode.attempts) for episode in self._episodes)
         with self._all_graded:
-            self._all_graded.wait_for(lambda: len(self._verdicts) == total)
+            self._all_graded.wait_for(lambda: len(self._grades) == total)
         graded = [
             GradedEpisode(
                 episode,
                 tuple(
-                    _final(self._verdicts[number, i], attempt.finish)
+                    self._grades[number, i][0].after(attempt.finish)
                     for i, attempt in enumerate(episode.attempts)
                 ),
+                tuple(self._grades[number, i][1] for i in range(len(episode.attempts))),
             )
             for number, episode in enumerate(self._episodes)
         ]
-        self._episodes, self._verdicts = [], {}
+        self._episodes, self._grades = [], {}
         return sorted(graded, key=lambda g: (g.episode.problem.index, g.episode.sample))
 
     def close(self) -> None:
@@ -80,16 +83,16 @@ class ProcessGrader:
         worker = _Worker(self._task)
         while (chunk := self._chunks.get()) is not None:
             while chunk:
-                verdicts = worker.grade(chunk, self._deadline)
-                if len(verdicts) < len(chunk) or not worker.alive:
+                grades = worker.grade(chunk, self._deadline)
+                if len(grades) < len(chunk) or not worker.alive:
                     worker.stop()
                     worker = _Worker(self._task)
                 with self._all_graded:
-                    self._verdicts |= {
-                        item[0]: verdict for item, verdict in zip(chunk, verdicts, strict=False)
+                    self._grades |= {
+                        item[0]: grade for item, grade in zip(chunk, grades, strict=False)
                     }
                     self._all_graded.notify_all()
-                chunk = chunk[len(verdicts) :]
+                chunk = chunk[len(grades) :]
         worker.stop()
 
 
@@ -106,23 +109,23 @@ class _Worker:
         self._ready = False
         self.alive = True
 
-    def grade(self, chunk: list[Item], deadline: float) -> list[Verdict]:
-        """Verdicts of the chunk's first attempts, up to one that hung or crashed included."""
-        verdicts: list[Verdict] = []
+    def grade(self, chunk: list[Item], deadline: float) -> list[Grade]:
+        """Grades of the chunk's first attempts, up to one that hung or crashed included."""
+        grades: list[Grade] = []
         try:
             if not self._ready:
                 self._ready = self._pipe.poll(START_SECONDS) and self._pipe.recv()
             self._pipe.send([(problem, text) for _, problem, text in chunk])
-            while len(verdicts) < len(chunk):
+            while len(grades) < len(chunk):
                 if not self._pipe.poll(deadline):
                     self.alive = False
-                    return [*verdicts, Verdict.TIMEOUT]
-                verdicts.append(self._pipe.recv())
+                    return [*grades, (Verdict.TIMEOUT, 0.0)]
+                grades.append(self._pipe.recv())
         except (EOFError, BrokenPipeError, ConnectionResetError):
             self.alive = False
-            _log.warning("a grading process died on problem %s", chunk[len(verdicts)][1].index)
-            return [*verdicts, Verdict.GRADER_ERROR]
-        return verdicts
+            _log.warning("a grading process died on problem %s", chunk[len(grades)][1].index)
+            return [*grades, (Verdict.GRADER_ERROR, 0.0)]
+        return grades
 
     def stop(self) -> None:
         """End the process, whatever it is doing."""
@@ -142,14 +145,18 @@ def _serve(pipe: Connection, task: Task) -> None:
         return
 
 
-def _grade(task: Task, problem: Problem, text: str) -> Verdict:
+def _grade(task: Task, problem: Problem, text: str) -> Grade:
     try:
-        return task.grade(problem, text)
+        return _as_grade(task.grade(problem, text))
     except Exception:
         _log.warning("grading problem %s failed:\n%s", problem.index, traceback.format_exc())
-        return Verdict.GRADER_ERROR
+        return Verdict.GRADER_ERROR, 0.0
 
 
-def _final(verdict: Verdict, finish: Finish) -> Verdict:
-    cut = finish is Finish.LENGTH and verdict in (Verdict.WRONG, Verdict.NO_ANSWER)
-    return Verdict.TRUNCATED if cut else verdict
+def _as_grade(found: Verdict | float) -> Grade:
+    if isinstance(found, Verdict):
+        return found, found.reward
+    reward = float(found)
+    if not math.isfinite(reward):
+        raise ValueError(f"a reward is a finite number or a Verdict, not {found!r}")
+    return Verdict.CORRECT if reward >= 1.0 else Verdict.WRONG, reward

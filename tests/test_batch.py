@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from score_ray.batch import Row, collate, row_of, shard
@@ -16,6 +18,12 @@ def test_turn_ids_come_from_lengths_even_where_ids_look_like_padding():
     assert row.token_ids == (0, 0, 0, 0, 5, 0)
     assert row.turn_ids == (0, 0, 1, 1, 0, 2)
     assert row.sampled_logprobs == (0.0, 0.0, -1.0, -2.0, 0.0, -1.0)
+
+
+def test_an_attempt_that_was_given_is_context():
+    first = replace(attempt((1,), (2, 3)), given=True)
+    row = row_of(Episode(Problem(0, "", ""), 0, (first, attempt((1, 2, 3, 4), (5,)))))
+    assert row.turn_ids == (0, 0, 0, 0, 2)
 
 
 def test_collate_pads_on_the_right_and_masks_by_length():

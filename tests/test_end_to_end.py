@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas
 import psutil
 import pytest
 import torch
@@ -25,14 +27,18 @@ SMALL = [STAGES, "rollout.problems=8", "evaluation.problems=16", "checkpoint.eve
 TIMES = ("time/",)
 
 
+def make_model(folder: Path, tied: bool) -> Path:
+    tokenizer = character_tokenizer()
+    torch.manual_seed(0)
+    LlamaForCausalLM(model_config(tokenizer, tied)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="module", params=["untied", "tied"])
 def model(request, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("models") / request.param
-    tokenizer = character_tokenizer()
-    torch.manual_seed(0)
-    LlamaForCausalLM(model_config(tokenizer, tied=request.param == "tied")).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return make_model(folder, request.param == "tied")
 
 
 def command(runs: Path, model: Path, *more: str) -> list[str]:
@@ -116,6 +122,69 @@ def test_a_run_that_is_killed_or_interrupted_leaves_nothing_and_resumes_exactly(
     assert 2 <= len(metrics(cut)) < 4
     subprocess.run(command(cut, model), check=True, timeout=500)
     assert without_times(metrics(cut)) == without_times(metrics(whole))
+
+
+def rows_of_sums() -> dict[str, list[str]]:
+    pairs = [(a, b) for a in range(10, 20) for b in range(10, 13)]
+    return {"q": [f"{a}+{b}=" for a, b in pairs], "a": [str(a + b) for a, b in pairs]}
+
+
+def on_file(name: str) -> str:
+    source = f"train: {name}, test: {name}"
+    return f"task={{name: math, {source}, question_column: q, answer_column: a}}"
+
+
+def verdicts(record: dict, attempt: int) -> int:
+    return sum(v for k, v in record.items() if re.fullmatch(rf"verdict/.*_t{attempt}", k))
+
+
+def test_a_csv_file_is_trained_on_with_a_reward_of_your_own(tmp_path, monkeypatch):
+    arguments = command(tmp_path, make_model(tmp_path / "model", False), on_file("sums.csv"),
+                        "grading.reward=half:reward")  # fmt: skip
+    arguments[1:4] = [str(Path(x).resolve()) if x.endswith((".py", ".yaml")) else x
+                      for x in arguments[1:4]]  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    pandas.DataFrame(rows_of_sums()).to_csv("sums.csv", index=False)
+    Path("half.py").write_text("def reward(problem, text):\n    return 0.5 if text else 1\n")
+    subprocess.run(arguments, check=True, timeout=500)
+    for record in metrics(tmp_path):
+        assert verdicts(record, 1) == verdicts(record, 2) == 32
+        empty = record["train/acc_t1"]
+        assert record["train/reward_t1"] == pytest.approx(0.5 + empty / 2)
+
+
+def test_a_parquet_file_is_trained_on_with_three_attempts_offline_ones_and_a_judge(tmp_path):
+    pandas.DataFrame(rows_of_sums()).to_parquet(tmp_path / "sums.parquet")
+    rows = (
+        "stages=[{name: one, iterations: 2, reward: [0, 1, 1], bonus: 1, kl: [0.2, 0.3, 0.3]}]",
+        "rollout.attempts=3", "rollout.offline_share=0.5", "evaluation.attempts=4",
+        "grading.judge=true", "prompts.judge='{question}{answer}?{attempt}?'",
+        "prompts.judge_yes='1'", "prompts.judge_no='0'",
+    )  # fmt: skip
+    model = make_model(tmp_path / "model", False)
+    source = on_file(str(tmp_path / "sums.parquet"))
+    subprocess.run(command(tmp_path, model, source, *rows), check=True, timeout=500)
+    lines = metrics(tmp_path)
+    assert len(lines) == 2
+    for record in lines:
+        assert [verdicts(record, attempt) for attempt in (1, 2, 3)] == [32] * 3
+        assert "verdict/grader_error_t1" not in record
+        assert record["mismatch/sampled_mean_abs"] < 1e-3
+        assert {"train/acc_t3", "kl/t3"} <= record.keys()
+    folder = tmp_path / "arithmetic"
+    evals = [json.loads(x) for x in (folder / "evals.jsonl").read_text().splitlines()]
+    assert all("acc_t4" in e for e in evals)
+    assert len((folder / "first_attempts.jsonl").read_text().splitlines()) == 8
+
+
+def test_a_trained_model_is_evaluated_again_to_the_same_accuracies(whole):
+    folder = whole / "arithmetic"
+    subprocess.run([sys.executable, "launch.py", "eval", str(folder)], check=True, timeout=500)
+    last = [json.loads(x) for x in (folder / "evals.jsonl").read_text().splitlines()][-1]
+    again = json.loads((folder / "eval" / "evals.jsonl").read_text())
+    assert {k: again[k] for k in ("n", "acc_t1", "acc_t2", "changed")} == {
+        k: last[k] for k in ("n", "acc_t1", "acc_t2", "changed")
+    }
 
 
 def test_a_checkpoint_is_exported_as_the_model_it_was(whole, tmp_path):

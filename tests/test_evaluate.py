@@ -1,5 +1,7 @@
 """Metrics of graded episodes against values worked out by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from score_ray.evaluate import accuracy, edit_ratio, episode_metrics, eval_record
@@ -15,7 +17,7 @@ def graded(texts: tuple[str, ...], verdicts: tuple[Verdict, ...]) -> GradedEpiso
         finish = Finish.LENGTH if verdict is CUT else Finish.STOP
         attempts.append(Attempt(prompt, (7, 8), (-0.1, -0.2), text, finish, 0))
         prompt = (*prompt, 7, 8, 9)
-    return GradedEpisode(Episode(Problem(0, "q", "4"), 0, tuple(attempts)), verdicts)
+    return GradedEpisode.by_verdict(Episode(Problem(0, "q", "4"), 0, tuple(attempts)), verdicts)
 
 
 FIVE = [
@@ -81,6 +83,8 @@ def test_episode_metrics():
         "train/changed": 0.6,
         "train/truncated_t1": 0.2,
         "train/truncated_t2": 0.2,
+        "train/reward_t1": 0.4,
+        "train/reward_t2": 0.6,
         "tokens/sampled": 20,
         "verdict/correct_t1": 2,
         "verdict/wrong_t1": 1,
@@ -92,9 +96,26 @@ def test_episode_metrics():
     }
 
 
+def test_accuracies_are_of_first_attempts_that_the_policy_wrote_where_there_are_any():
+    first, second = FIVE[0].episode.attempts
+    given = replace(FIVE[0].episode, attempts=(replace(first, given=True), second))
+    offline = GradedEpisode.by_verdict(given, (C, C))
+    metrics = episode_metrics([*FIVE, offline])
+    assert (metrics["train/acc_t1"], metrics["train/acc_t2"]) == (0.4, 0.6)
+    assert metrics["tokens/sampled"] == 22
+    assert episode_metrics([offline])["train/acc_t1"] == 1.0
+
+
+def test_attempts_beyond_the_second_are_measured_too():
+    record = eval_record([graded(("a", "b", "c"), (W, C, W))], 0, "sums", "test")
+    assert (record["acc_t1"], record["acc_t2"], record["acc_t3"]) == (0.0, 1.0, 0.0)
+
+
 def test_a_cut_attempt_may_be_correct():
     attempt = Attempt((1,), (2,), (-0.1,), "4", Finish.LENGTH, 0)
-    metrics = episode_metrics([GradedEpisode(Episode(Problem(0, "q", "4"), 0, (attempt,)), (C,))])
+    metrics = episode_metrics(
+        [GradedEpisode.by_verdict(Episode(Problem(0, "q", "4"), 0, (attempt,)), (C,))]
+    )
     assert metrics["train/truncated_t1"] == metrics["train/acc_t1"] == 1.0
 
 

@@ -12,7 +12,7 @@ LAYERS = [
     ["types", "config", "doctor"],
     ["prompts", "objective", "batch", "loss", "checkpoint", "records"],
     ["tasks"],
-    ["rollout", "verify", "evaluate", "report", "plot", "models"],
+    ["rollout", "verify", "judge", "evaluate", "offline", "report", "plot", "models"],
     ["page", "inputs"],
     ["weights"],
     ["sampler", "learner"],

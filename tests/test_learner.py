@@ -42,7 +42,7 @@ def learner(folder):
         for name, value in {**where, "RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
             patch.setenv(name, value)
         yield Learner(
-            LearnerOptions(folder, "float32", TEMPERATURE, 2, 0, RATE, WARMUP, 0.0, 0.5), 0, 1
+            LearnerOptions(folder, "float32", TEMPERATURE, 0, RATE, WARMUP, 0.0, 0.5), 0, 1
         )
         torch.distributed.destroy_process_group()
 
@@ -63,7 +63,7 @@ def test_drawn_tokens_are_scored_at_the_sampling_temperature_and_probes_at_1(lea
             for row in ROWS
         ]  # fmt: skip
         plain = [logprobs(model, row, 1.0).tolist() for row in ROWS]
-    found = learner.reference_sums(ROWS, ALL)
+    found = learner.reference_sums(ROWS, ALL, 2)
     np.testing.assert_allclose([found[0], found[1]], tempered, atol=1e-5)
     scored = learner.score([row.token_ids for row in ROWS])
     for ours, theirs in zip(scored, plain, strict=True):
@@ -71,7 +71,7 @@ def test_drawn_tokens_are_scored_at_the_sampling_temperature_and_probes_at_1(lea
 
 
 def test_an_update_warms_up_clips_and_leaves_the_reference_alone(learner):
-    before = learner.reference_sums(ROWS, ALL)
+    before = learner.reference_sums(ROWS, ALL, 2)
     advantages = np.array([[50.0, -100.0], [25.0, 200.0]])
     weights = dict(unpack(*learner.packed_weights()))
     held = {name: tensor.clone() for name, tensor in weights.items()}
@@ -82,7 +82,7 @@ def test_an_update_warms_up_clips_and_leaves_the_reference_alone(learner):
     moved = dict(unpack(*learner.packed_weights()))
     largest = max(float((moved[n] - held[n]).abs().max()) for n in held)
     assert largest == pytest.approx(RATE / (WARMUP + 1), rel=1e-3)
-    assert learner.reference_sums(ROWS, ALL) == before
+    assert learner.reference_sums(ROWS, ALL, 2) == before
 
 
 def test_micro_batches_and_empty_ones_change_nothing(learner, tmp_path):

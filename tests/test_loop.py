@@ -8,6 +8,7 @@ import torch
 
 from score_ray.config import load
 from score_ray.loop import Roles, RolloutError, draw, in_order, train
+from score_ray.offline import read_first_attempts
 from score_ray.prompts import Prompter, Prompts
 from score_ray.records import read_jsonl
 from score_ray.report import Reporter
@@ -37,7 +38,7 @@ class Coin:
 
     # the engine
     def add(self, request):
-        attempt = int(request.key[-1])
+        attempt = min(1, int(request.key[-1]))  # later ones answer as the second does
         rng = np.random.default_rng(request.seed)
         right = float(self.logprobs()[attempt, 1].exp())
         answer = int(self.logits[attempt] > 0 if request.temperature == 0 else rng.random() < right)
@@ -69,7 +70,7 @@ class Coin:
         logprobs = torch.stack([torch.zeros(2), logits], 1).log_softmax(1)
         loss = torch.zeros((), dtype=torch.float64)
         for row, weight in zip(rows, advantages, strict=True):
-            for turn in (1, 2):
+            for turn in {1, 2} & set(row.turn_ids):
                 answer = row.token_ids[row.turn_ids.index(turn)] - 4
                 loss = loss - weight[turn - 1] * logprobs[turn - 1, answer]
         (loss / len(rows)).backward()
@@ -96,23 +97,23 @@ class Inline:
     def submit(self, episodes):
         for e in episodes:
             verdicts = (Verdict.CORRECT if a.text == "5" else Verdict.WRONG for a in e.attempts)
-            self.graded.append(GradedEpisode(e, tuple(verdicts)))
+            self.graded.append(GradedEpisode.by_verdict(e, verdicts))
 
     def collect(self):
         graded, self.graded = self.graded, []
         return graded
 
 
-def run(folder, start=0, coin=None, stages=(6, 6)):
+def run(folder, start=0, coin=None, stages=(6, 6), more=()):
     coin = coin or Coin()
     config = load(
         Path("configs/arithmetic.yaml"),
         ["rollout.problems=5", "rollout.samples=8", "evaluation.problems=4", "checkpoint.every=5",
-         f"stages.0.iterations={stages[0]}", f"stages.1.iterations={stages[1]}"],
+         f"stages.0.iterations={stages[0]}", f"stages.1.iterations={stages[1]}", *more],
     )  # fmt: skip
     reporter = Reporter(folder, config.iterations, start, quiet=True)
     roles = Roles(PROBLEMS, PROBLEMS, coin, Inline(), coin, coin, reporter)
-    train(roles, config, folder / "checkpoints", start)
+    train(roles, config, folder, start)
     return coin
 
 
@@ -164,6 +165,27 @@ def test_metrics_have_the_names_that_others_read(tmp_path):
     assert names >= set(law.split())
 
 
+def test_the_base_models_first_attempts_are_drawn_once_and_given_to_their_share(tmp_path):
+    coin = run(tmp_path, stages=(2, 2), more=["rollout.offline_share=0.4"])
+    assert coin.log[:4] == ["broadcast 0", "sample", "sample", "sample"]
+    texts = read_first_attempts(tmp_path / "first_attempts.jsonl")
+    planned = {p.index for i in range(4) for p in draw(PROBLEMS, 5, 0, i)[:2]}
+    assert texts.keys() == planned
+    assert set(texts.values()) <= {"4", "5"}
+    lines = read_jsonl(tmp_path / "metrics.jsonl")
+    # 5 problems x 8 samples x 2 attempts of one token, without 2 x 8 first attempts.
+    assert {line["tokens/sampled"] for line in lines} == {64}
+    (tmp_path / "first_attempts.jsonl").unlink()
+    with pytest.raises(FileNotFoundError, match="first attempts are missing"):
+        run(tmp_path, start=2, coin=coin, stages=(2, 2), more=["rollout.offline_share=0.4"])
+
+
+def test_an_evaluation_may_have_more_attempts_than_training(tmp_path):
+    run(tmp_path, stages=(1, 1), more=["evaluation.attempts=4"])
+    assert all({"acc_t3", "acc_t4"} <= r.keys() for r in read_jsonl(tmp_path / "evals.jsonl"))
+    assert "train/acc_t3" not in read_jsonl(tmp_path / "metrics.jsonl")[0]
+
+
 def test_draw_repeats_no_problem_within_an_epoch_and_is_a_function_of_seed_and_iteration():
     epoch = [p.index for i in range(3) for p in draw(PROBLEMS, 3, seed=1, iteration=i)]
     assert len(set(epoch)) == 9
@@ -174,7 +196,9 @@ def test_draw_repeats_no_problem_within_an_epoch_and_is_a_function_of_seed_and_i
 
 def graded(index: int, number: int, version: int = 3) -> GradedEpisode:
     attempt = Attempt((1,), (2,), (-1.0,), "", Finish.STOP, version)
-    return GradedEpisode(Episode(Problem(index, "", ""), number, (attempt,)), (Verdict.WRONG,))
+    return GradedEpisode.by_verdict(
+        Episode(Problem(index, "", ""), number, (attempt,)), (Verdict.WRONG,)
+    )
 
 
 TWO = [Problem(7, "", ""), Problem(2, "", "")]

@@ -39,7 +39,7 @@ def roles(folder):
     start_ray()
     make_prompter = functools.partial(load_prompter, folder, Prompts("{question}", "?"))
     pool = RolloutPool(2, EngineOptions(folder, "float32", 32, 64, 2**27), make_prompter)
-    learner = LearnerGroup(1, LearnerOptions(folder, "float32", 1.0, 2, 0, RATE, 0, 0.0, 1e9), 4096)
+    learner = LearnerGroup(1, LearnerOptions(folder, "float32", 1.0, 0, RATE, 0, 0.0, 1e9), 4096)
     pool.wait_ready()
     learner.wait_ready()
     yield pool, learner

@@ -1,6 +1,18 @@
+from typing import get_args
+
 import pytest
 
-from score_ray.prompts import PAPER_MATH_CORRECTION, PAPER_MATH_FIRST, Prompter, Prompts, choose
+from score_ray.config import PromptConfig
+from score_ray.prompts import (
+    MBPP_QUESTION,
+    PAPER_CODE_CORRECTION,
+    PAPER_MATH_CORRECTION,
+    PAPER_MATH_FIRST,
+    PRESETS,
+    Prompter,
+    Prompts,
+    choose,
+)
 from score_ray.tasks.base_model import character_tokenizer
 from score_ray.types import Attempt, Finish, Problem
 
@@ -79,7 +91,16 @@ def test_a_base_model_gets_plain_text_and_the_second_prompt_extends_the_first():
 def test_a_prompt_that_is_too_long_is_named():
     prompter = Prompter(character_tokenizer(), Prompts("{question}", "?"))
     with pytest.raises(ValueError, match="problem 4: its prompt has 6 tokens.*room for 5"):
-        prompter.check_length([Problem(4, "37+48=", "85")], 5)
+        prompter.check_length([Problem(4, "37+48=", "85")], 5, max_tokens=4)
+
+
+def test_a_given_attempt_is_ended_as_a_drawn_one_and_counts_where_it_is_longer():
+    prompter = Prompter(character_tokenizer(), Prompts("{question}", "?"))
+    assert prompter.given_ids("75") == (7, 5, 13)
+    problem = Problem(4, "37+48=", "85", given="12345")
+    prompter.check_length([problem], 6, max_tokens=6)
+    with pytest.raises(ValueError, match="problem 4: its prompt has 8 tokens.*room for 7"):
+        prompter.check_length([problem], 7, max_tokens=4)
 
 
 def test_first_must_contain_the_question():
@@ -92,3 +113,92 @@ def test_a_recipes_own_texts_go_before_the_presets():
     assert chosen.correction == "Try again."
     assert chosen.first == "{question}"
     assert chosen.system == PAPER_MATH_FIRST
+
+
+MBPP_PROMPT = """\
+You are an expert Python programmer, and here is your task: Write a function to find the similar elements from the given two tuple lists. Your code should pass these tests:
+
+assert similar_elements((3, 4, 5, 6),(5, 7, 4, 10)) == (4, 5)
+assert similar_elements((1, 2, 3, 4),(5, 4, 3, 7)) == (3, 4)
+assert similar_elements((11, 12, 14, 13),(17, 15, 14, 13)) == (13, 14)
+[BEGIN]
+def similar_elements(test_tup1, test_tup2):
+  res = tuple(set(test_tup1) & set(test_tup2))
+  return (res)
+[DONE]
+
+You are an expert Python programmer, and here is your task: Write a python function to identify non-prime numbers. Your code should pass these tests:
+
+assert is_not_prime(2) == False
+assert is_not_prime(10) == True
+assert is_not_prime(35) == True
+[BEGIN]
+import math
+def is_not_prime(n):
+    result = False
+    for i in range(2,int(math.sqrt(n)) + 1):
+        if n % i == 0:
+            result = True
+    return result
+[DONE]
+
+You are an expert Python programmer, and here is your task: Write a function to find the largest integers from a given list of numbers using heap queue algorithm. Your code should pass these tests:
+
+assert heap_queue_largest( [25, 35, 22, 85, 14, 65, 75, 22, 58],3)==[85, 75, 65]
+assert heap_queue_largest( [25, 35, 22, 85, 14, 65, 75, 22, 58],2)==[85, 75]
+assert heap_queue_largest( [25, 35, 22, 85, 14, 65, 75, 22, 58],5)==[85, 75, 65, 58, 35]
+[BEGIN]
+import heapq as hq
+def heap_queue_largest(nums,n):
+  largest_nums = hq.nlargest(n, nums)
+  return largest_nums
+[DONE]
+
+You are an expert Python programmer, and here is your task: Add {one}. Your code should pass these tests:
+
+assert f(1) == 2
+[BEGIN]
+"""
+CODE_CORRECTION = "# There might be an error in the code above because of lack of understanding of the question. Please correct the error, if any, and rewrite the solution. Only output the final correct Python program!"
+
+
+def test_the_code_instruction_word_for_word():
+    assert PAPER_CODE_CORRECTION == CODE_CORRECTION
+
+
+def test_the_presets_are_exactly_the_names_a_config_may_give():
+    assert {"", *PRESETS} == set(get_args(PromptConfig.model_fields["preset"].annotation))
+
+
+def test_a_base_model_gets_the_three_shots_and_the_instruction_on_a_line_of_its_own():
+    prompter = Prompter(Characters(None), PRESETS["paper_mbpp"])
+    question = MBPP_QUESTION.format(task="Add {one}.", tests="assert f(1) == 2")
+    first = prompter.first_ids(question)
+    assert text_of(first) == MBPP_PROMPT
+    after = prompter.next_prompt(attempt_of(first, "def f(x): 1\n[DONE]", Finish.LENGTH))
+    assert text_of(after) == f"{MBPP_PROMPT}def f(x): 1\n[DONE]\n\n{CODE_CORRECTION}\n"
+
+
+def test_a_chat_gets_the_three_shots_and_the_bare_instruction_in_turns():
+    prompter = Prompter(Characters(CHATML), PRESETS["paper_mbpp"])
+    question = MBPP_QUESTION.format(task="Add {one}.", tests="assert f(1) == 2")
+    first = prompter.first_ids(question)
+    assert text_of(first) == (f"<|im_start|>user\n{MBPP_PROMPT}<|im_end|>\n<|im_start|>assistant\n")
+    after = prompter.next_prompt(attempt_of(first, "code<|im_end|>", Finish.STOP))
+    assert text_of(after) == text_of(first) + (
+        f"code<|im_end|>\n<|im_start|>user\n{CODE_CORRECTION}<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_humaneval_is_asked_with_the_function_alone():
+    prompter = Prompter(Characters(None), PRESETS["paper_humaneval"])
+    header = 'def f(x):\n    """Add 1: {x}."""\n'
+    first = prompter.first_ids(header)
+    assert text_of(first) == header
+    after = prompter.next_prompt(attempt_of(first, "    return x", Finish.LENGTH))
+    assert text_of(after) == f"{header}    return x\n\n{CODE_CORRECTION}\n"
+
+
+def test_any_part_of_the_code_prompts_can_be_replaced():
+    chosen = choose("paper_mbpp", Prompts("Task: {question}", "", "You program."))
+    assert chosen == Prompts("Task: {question}", PRESETS["paper_mbpp"].correction, "You program.")

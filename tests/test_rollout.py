@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from score_ray.prompts import Prompter, Prompts
 from score_ray.rollout import derive_seed, sample
 from score_ray.tasks.base_model import character_tokenizer
@@ -61,6 +63,17 @@ def test_attempt_2_continues_the_tokens_of_attempt_1_and_keeps_the_version():
     one, two = episodes(PROBLEMS)[1, 0].attempts
     assert two.prompt_ids == (*one.prompt_ids, *one.completion_ids, 12)
     assert one.version == two.version == 3
+
+
+def test_a_given_first_attempt_is_not_drawn_and_the_second_one_continues_it():
+    engine = FakeEngine()
+    found = episodes([replace(PROBLEMS[0], given="75")], engine)
+    assert {key for key in engine.log if key.startswith("start")} == {"start 1/0/1", "start 1/1/1"}
+    one, two = found[1, 0].attempts
+    assert (one.given, one.text, one.completion_ids) == (True, "75", (7, 5, 13))
+    assert one.logprobs == (0.0, 0.0, 0.0)
+    assert two.prompt_ids == (*one.prompt_ids, 7, 5, 13, 12)
+    assert not two.given
 
 
 def test_seeds_are_fixed_numbers_and_differ_in_every_part():

@@ -29,5 +29,29 @@ def test_an_attempt_that_does_not_continue_the_one_before_is_refused():
 
 
 def test_every_attempt_needs_a_verdict():
-    with pytest.raises(ValueError, match="0 verdicts for 1 attempts"):
-        GradedEpisode(Episode(Problem(0, "", ""), 0, (attempt((1,)),)), ())
+    episode = Episode(Problem(0, "", ""), 0, (attempt((1,)),))
+    with pytest.raises(ValueError, match="0 verdicts and 0 rewards for 1 attempts"):
+        GradedEpisode(episode, (), ())
+    with pytest.raises(ValueError, match="1 verdicts and 2 rewards for 1 attempts"):
+        GradedEpisode(episode, (Verdict.WRONG,), (0.0, 1.0))
+
+
+def test_rewards_by_verdict_are_1_for_correct_alone():
+    episode = Episode(Problem(0, "", ""), 0, (attempt((1, 2)), attempt((1, 2, 9, 4))))
+    found = GradedEpisode.by_verdict(episode, [Verdict.TRUNCATED, Verdict.CORRECT])
+    assert found.rewards == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "after_a_cut"),
+    [
+        (Verdict.CORRECT, Verdict.CORRECT),
+        (Verdict.WRONG, Verdict.TRUNCATED),
+        (Verdict.NO_ANSWER, Verdict.TRUNCATED),
+        (Verdict.TIMEOUT, Verdict.TIMEOUT),
+        (Verdict.GRADER_ERROR, Verdict.GRADER_ERROR),
+    ],
+)
+def test_a_cut_explains_a_failure_and_nothing_else(verdict, after_a_cut):
+    assert verdict.after(Finish.LENGTH) is after_a_cut
+    assert verdict.after(Finish.STOP) is verdict

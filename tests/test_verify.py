@@ -22,6 +22,8 @@ class Hostile:
             os._exit(3)
         if text == "raise":
             raise RuntimeError("a fault of the grader")
+        if text.startswith("reward "):
+            return float(text.removeprefix("reward "))
         return Verdict.CORRECT if text == "right" else Verdict.WRONG
 
 
@@ -57,6 +59,17 @@ def test_a_hanging_dying_or_raising_grader_costs_only_its_own_attempt(grader):
 def test_a_cut_attempt_is_truncated_unless_it_is_right_as_it_stands(grader):
     grader.submit([episode(0, "right", "wrong", finish=Finish.LENGTH)])
     assert grader.collect()[0].verdicts == (Verdict.CORRECT, Verdict.TRUNCATED)
+
+
+def test_a_number_is_the_reward_and_counts_as_correct_from_1_on(grader):
+    grader.submit([episode(0, "reward 0.25", "reward 1"), episode(1, "reward -2", "reward nan")])
+    grader.submit([episode(2, "right", "reward 0.5", finish=Finish.LENGTH)])
+    found = [(g.verdicts, g.rewards) for g in grader.collect()]
+    assert found == [
+        ((Verdict.WRONG, Verdict.CORRECT), (0.25, 1.0)),
+        ((Verdict.WRONG, Verdict.GRADER_ERROR), (-2.0, 0.0)),
+        ((Verdict.CORRECT, Verdict.TRUNCATED), (1.0, 0.5)),
+    ]
 
 
 def test_close_leaves_no_process():

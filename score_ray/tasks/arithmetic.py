@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from score_ray.types import Problem, Verdict
 
 
-def held_out_pairs(
-    numbers: range, seed: int, held_out: int, split: str
-) -> list[tuple[int, int]]:
+def held_out_pairs(numbers: range, seed: int, held_out: int, split: str) -> list[tuple[int, int]]:
     """All pairs of numbers, shuffled by seed; the first `held_out` are the test split."""
     pairs = [(a, b) for a in numbers for b in numbers]
     random.Random(seed).shuffle(pairs)
