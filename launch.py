@@ -17,7 +17,9 @@ from score_ray.inputs import Inputs, check_inputs, input_errors
 from score_ray.loop import Roles, evaluate
 from score_ray.records import label_of, read_jsonl
 from score_ray.report import Reporter, results_table
+from score_ray.tasks.catalog import make_task
 from score_ray.types import Grader
+from score_ray.verify import ProcessGrader
 
 if TYPE_CHECKING:
     from score_ray.placement import LearnerGroup, RolloutPool
@@ -69,7 +71,8 @@ def evaluate_folder(
     overrides: Overrides = None,
 ) -> None:
     """Evaluate the trained model of a run folder on its held-out problems, greedily."""
-    inputs = check_inputs(load(folder / "config.yaml", overrides or []), CACHE)
+    chosen = load(folder / "config.yaml", overrides or [])
+    inputs = check_inputs(chosen, CACHE, training=False)
     model = folder / "model"
     if not model.is_dir():
         raise ConfigError(f"{folder}: has no model yet; a finished run leaves one")
@@ -113,6 +116,32 @@ def report(folder: RunFolder) -> None:
     with input_errors():
         write_report(folder)
     typer.echo(f"{folder / 'report.html'}")
+
+
+@app.command()
+def grade(
+    config: Recipe,
+    overrides: Overrides = None,
+    column: Annotated[str, typer.Option(help="holds a solution per row")] = "solution",
+    split: Annotated[str, typer.Option(help="train or test")] = "test",
+) -> None:
+    """Grade a data set's own solutions: what the verifier gets wrong, and how fast it is."""
+    from score_ray import solutions
+
+    chosen = load(config, overrides or [])
+    with input_errors():
+        task = make_task(chosen.task)
+        problems, source = task.problems(split), getattr(chosen.task, split)
+        texts = solutions.read_solutions(source, split, column, problems)
+    grader = ProcessGrader(task, chosen.grading.num_workers, chosen.grading.deadline)
+    found = solutions.grade_solutions(grader, problems, texts)
+    grader.close()
+    counts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(found.counts.items()))
+    per_hundred = found.seconds / len(texts) * 100
+    typer.echo(f"{counts}; {found.seconds:.1f} s, {per_hundred:.2f} s per 100")
+    if found.failed:
+        typer.echo(f"not correct: {', '.join(map(str, found.failed))}")
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -200,7 +229,6 @@ def _sampling(inputs: Inputs, model: str) -> Iterator["RolloutPool"]:
 def _grading(inputs: Inputs, learner: "LearnerGroup | None") -> Iterator[Grader]:
     """The process pool that judges answers, or the learner's reference where the config says."""
     from score_ray.judge import ReferenceJudge
-    from score_ray.verify import ProcessGrader
 
     own = inputs.config.grading
     if own.judge:

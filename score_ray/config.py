@@ -44,7 +44,7 @@ class TaskConfig(Section):
     name: Literal["arithmetic", "sums", "math", "mbpp", "mbpp_r", "humaneval"]
     held_out: PositiveInt = 1000  # generated tasks: problems kept for evaluation
     largest: PositiveInt = 99  # sums: the largest number that is added
-    train: str = ""  # json, jsonl, csv or parquet file, or a Hugging Face data set name
+    train: str = ""  # file, folder or Hugging Face name: PLACE[:CONFIG][@SPLIT]
     test: str = ""  # mbpp: one file named for both is split by task_id, as published
     question_column: str = "question"  # math
     answer_column: str = "answer"  # math

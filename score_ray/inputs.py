@@ -1,6 +1,7 @@
 """Everything about a run that can be checked before a process starts, checked."""
 
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from score_ray.models import resolve
 from score_ray.prompts import Prompter, Prompts, choose
 from score_ray.tasks.catalog import make_task
 from score_ray.tasks.custom import OwnReward, find_reward
+from score_ray.tasks.dataset import shared_questions
 from score_ray.types import EngineOptions, LearnerOptions, Task
 
 
@@ -61,9 +63,10 @@ class Inputs:
         return Question(tokenizer, words.judge, words.judge_yes, words.judge_no)
 
 
-def check_inputs(config: Config, cache: Path) -> Inputs:
+def check_inputs(config: Config, cache: Path, training: bool = True) -> Inputs:
     """Model, data and prompts of a config; a built-in model is made, and kept in `cache`.
 
+    Only `training` needs a train split.
     Raises ConfigError for what cannot work.
     """
     with input_errors():
@@ -71,7 +74,7 @@ def check_inputs(config: Config, cache: Path) -> Inputs:
         if config.grading.reward:
             find_reward(config.grading.reward)
             task = OwnReward(task, config.grading.reward)
-        _check_sizes(config, task)
+        _check_sizes(config, task, training)
         model = resolve(config.model.path, cache)
         _check_loads(model, config.model.path)
         own = config.prompts
@@ -102,9 +105,12 @@ def _check_loads(model: str, named: str) -> None:
             raise ConfigError(f"model.path: {named} has no {part} that loads: {reason}") from error
 
 
-def _check_sizes(config: Config, task: Task) -> None:
+def _check_sizes(config: Config, task: Task, training: bool) -> None:
     train, test = task.problems("train"), task.problems("test")
-    if len(train) < config.rollout.problems or not test:
+    shared = shared_questions(train, test[: config.evaluation.problems])
+    if shared:
+        print(f"note: {shared} test questions are in the train split too", file=sys.stderr)
+    if (training and len(train) < config.rollout.problems) or not test:
         raise ConfigError(
             f"rollout.problems: an iteration takes {config.rollout.problems}; the train split "
             f"has {len(train)} problems, the test split {len(test)}"

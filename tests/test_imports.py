@@ -9,11 +9,11 @@ import pytest
 
 PACKAGE = Path("score_ray")
 LAYERS = [
-    ["types", "config", "doctor"],
+    ["types", "config"],
     ["prompts", "objective", "batch", "loss", "checkpoint", "records"],
     ["tasks"],
     ["rollout", "verify", "judge", "evaluate", "offline", "report", "plot", "models"],
-    ["page", "inputs"],
+    ["page", "inputs", "solutions", "doctor"],
     ["weights"],
     ["sampler", "learner"],
     ["placement"],

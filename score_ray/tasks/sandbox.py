@@ -48,8 +48,8 @@ class IsolationError(ValueError):
 class Limits:
     """What one program may use up; more than that is refused to it, or ends it."""
 
-    seconds: float = 10.0  # by the clock, from when it is shut in
-    cpu_seconds: int = 10
+    seconds: float = 6.0  # by the clock, from when it is shut in
+    cpu_seconds: int = 6
     memory_bytes: int = 512 * 2**20
     temp_bytes: int = 16 * 2**20  # of /tmp, and so of a file
     output_bytes: int = 2**20
