@@ -14,6 +14,7 @@ import pandas
 import psutil
 import pytest
 import torch
+from filelock import FileLock
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from score_ray.tasks.base_model import character_tokenizer, model_config
@@ -205,6 +206,27 @@ def test_a_run_folder_of_another_config_is_refused_and_left_alone(tmp_path):
     found = refused("configs/arithmetic.yaml", "--runs", str(tmp_path))
     assert "seed: 5 -> 0" in found
     assert (folder / "config.yaml").read_text() == saved
+
+
+def test_a_run_folder_in_use_is_refused(tmp_path, model):
+    (tmp_path / "arithmetic").mkdir()
+    with FileLock(tmp_path / "arithmetic" / ".lock"):
+        found = refused("configs/arithmetic.yaml", f"model.path={model}", "--runs", str(tmp_path))
+    assert "another process is running in this run folder" in found
+
+
+def test_solutions_that_are_not_found_correct_are_named(tmp_path):
+    rows = {**rows_of_sums(), "solution": [*rows_of_sums()["a"]]}
+    rows["solution"][3] = "1000"
+    pandas.DataFrame(rows).to_json(tmp_path / "sums.jsonl", orient="records", lines=True)
+    found = subprocess.run(
+        [sys.executable, "launch.py", "grade", "configs/arithmetic.yaml",
+         on_file(str(tmp_path / "sums.jsonl"))],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert found.returncode == 1
+    assert found.stdout.startswith("29 correct, 1 wrong;")
+    assert found.stdout.endswith("not correct: 3\n")
 
 
 def refused(*arguments: str) -> str:
