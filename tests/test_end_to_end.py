@@ -265,4 +265,4 @@ def test_a_missing_column_and_an_empty_split_are_named(tmp_path, model):
     found = refused(*base, f"task={{name: math, train: {rows}, test: {rows}}}")
     assert "no column 'answer'" in found
     found = refused(*base, f"task={{name: math, train: {empty}, test: {empty}}}")
-    assert "the train split is empty" in found
+    assert "the file is empty" in found
