@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from score_ray.prompts import Prompter, Prompts, choose
 from score_ray.tasks.catalog import make_task
 from score_ray.tasks.custom import OwnReward, find_reward
 from score_ray.tasks.dataset import shared_questions
-from score_ray.types import EngineOptions, LearnerOptions, Task
+from score_ray.types import EngineOptions, LearnerOptions, Problem, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +66,22 @@ class Inputs:
 def check_inputs(config: Config, cache: Path, training: bool = True) -> Inputs:
     """Model, data and prompts of a config; a built-in model is made, and kept in `cache`.
 
-    Only `training` needs a train split.
-    Raises ConfigError for what cannot work.
+    Only `training` reads the train split. Raises ConfigError for what cannot work.
     """
     with input_errors():
         task = make_task(config.task)
         if config.grading.reward:
             find_reward(config.grading.reward)
             task = OwnReward(task, config.grading.reward)
-        _check_sizes(config, task, training)
+        train = task.problems("train") if training else []
+        test = task.problems("test")[: config.evaluation.problems]
+        _check_sizes(train, test, config.rollout.problems if training else 0)
         model = resolve(config.model.path, cache)
         _check_loads(model, config.model.path)
         own = config.prompts
         words = choose(own.preset, Prompts(own.first, own.correction, own.system))
         inputs = Inputs(config, model, task, functools.partial(load_prompter, model, words))
-        _check_room(inputs)
+        _check_room(inputs, train, test)
     return inputs
 
 
@@ -105,23 +106,22 @@ def _check_loads(model: str, named: str) -> None:
             raise ConfigError(f"model.path: {named} has no {part} that loads: {reason}") from error
 
 
-def _check_sizes(config: Config, task: Task, training: bool) -> None:
-    train, test = task.problems("train"), task.problems("test")
-    shared = shared_questions(train, test[: config.evaluation.problems])
+def _check_sizes(train: Sequence[Problem], test: Sequence[Problem], needed: int) -> None:
+    shared = shared_questions(train, test)
     if shared:
         print(f"note: {shared} test questions are in the train split too", file=sys.stderr)
-    if (training and len(train) < config.rollout.problems) or not test:
+    if len(train) < needed or not test:
         raise ConfigError(
-            f"rollout.problems: an iteration takes {config.rollout.problems}; the train split "
-            f"has {len(train)} problems, the test split {len(test)}"
+            f"rollout.problems: an iteration takes {needed}; the train split has {len(train)} "
+            f"problems, the test split {len(test)}"
         )
 
 
-def _check_room(inputs: Inputs) -> None:
+def _check_room(inputs: Inputs, train: Sequence[Problem], test: Sequence[Problem]) -> None:
     """Every problem's prompt and all its attempts fit into the model."""
     from transformers import AutoConfig
 
-    config, task, prompter = inputs.config, inputs.task, inputs.make_prompter()
+    config, prompter = inputs.config, inputs.make_prompter()
     rollout = config.rollout
     turn = len(prompter.longest_correction) + rollout.max_tokens
     positions = getattr(AutoConfig.from_pretrained(inputs.model), "max_position_embeddings", None)
@@ -130,7 +130,6 @@ def _check_room(inputs: Inputs) -> None:
             f"model.max_length: {config.model.max_length} is more than the {positions} positions "
             "of the model"
         )
-    train, test = task.problems("train"), task.problems("test")[: config.evaluation.problems]
     for problems, attempts in ((train, rollout.attempts), (test, config.evaluated_attempts)):
         room = config.model.max_length - attempts * turn
         prompter.check_length(problems, room, rollout.max_tokens)

@@ -94,11 +94,13 @@ class Prompts:
     system: str = ""
 
 
-# In plain text the instruction stands on lines of its own below the code.
-_CODE_CORRECTION = f"\n\n{PAPER_CODE_CORRECTION}\n"
+# In plain text the instruction stands on lines of its own below the attempt.
+_MATH_CORRECTION, _CODE_CORRECTION = (
+    f"\n\n{correction}\n" for correction in (PAPER_MATH_CORRECTION, PAPER_CODE_CORRECTION)
+)
 
 PRESETS = {
-    "paper_math": Prompts("{question}", PAPER_MATH_CORRECTION, PAPER_MATH_FIRST),
+    "paper_math": Prompts("{question}", _MATH_CORRECTION, PAPER_MATH_FIRST),
     "paper_mbpp": Prompts(_mbpp_first(), _CODE_CORRECTION),
     "paper_humaneval": Prompts("{question}", _CODE_CORRECTION),
 }
@@ -150,6 +152,8 @@ class Prompter:
         text = self._words.first.replace("{question}", question)
         if self._tokenizer.chat_template:
             text = self._render(self._opening(text))
+        elif self._words.system:
+            text = f"{self._words.system}\n\n{text}"
         return self._encode(text)
 
     def correction_ids(self, finish: Finish) -> tuple[int, ...]:

@@ -190,6 +190,14 @@ def test_a_chat_gets_the_three_shots_and_the_bare_instruction_in_turns():
     )
 
 
+def test_a_base_model_is_given_the_papers_mathematics_instructions_as_text():
+    prompter = Prompter(Characters(None), PRESETS["paper_math"])
+    first = prompter.first_ids("What is {x}?")
+    assert text_of(first) == f"{PAPER_MATH_FIRST}\n\nWhat is {{x}}?"
+    after = prompter.next_prompt(attempt_of(first, " It is 4.", Finish.LENGTH))
+    assert text_of(after) == f"{text_of(first)} It is 4.\n\n{PAPER_MATH_CORRECTION}\n"
+
+
 def test_humaneval_is_asked_with_the_function_alone():
     prompter = Prompter(Characters(None), PRESETS["paper_humaneval"])
     header = 'def f(x):\n    """Add 1: {x}."""\n'
