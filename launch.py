@@ -2,11 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from filelock import FileLock, Timeout
@@ -14,15 +11,10 @@ from filelock import FileLock, Timeout
 from score_ray import checkpoint
 from score_ray.config import Config, ConfigError, differences, dump, load
 from score_ray.inputs import Inputs, check_inputs, input_errors
-from score_ray.loop import Roles, evaluate
 from score_ray.records import label_of, read_jsonl
 from score_ray.report import Reporter, results_table
 from score_ray.tasks.catalog import make_task
-from score_ray.types import Grader
 from score_ray.verify import ProcessGrader
-
-if TYPE_CHECKING:
-    from score_ray.placement import LearnerGroup, RolloutPool
 
 CACHE = Path(os.environ.get("SCORE_RAY_CACHE", "cache"))
 INTERRUPTED = 130
@@ -71,6 +63,9 @@ def evaluate_folder(
     overrides: Overrides = None,
 ) -> None:
     """Evaluate the trained model of a run folder on its held-out problems, greedily."""
+    from score_ray.loop import evaluate
+    from score_ray.roles import grading, sampling
+
     chosen = load(folder / "config.yaml", overrides or [])
     inputs = check_inputs(chosen, CACHE, training=False)
     model = folder / "model"
@@ -78,7 +73,7 @@ def evaluate_folder(
         raise ConfigError(f"{folder}: has no model yet; a finished run leaves one")
     reporter = Reporter(folder / "eval", 0, 0)
     # The reference, where it judges, stays the base model.
-    with _sampling(inputs, str(model)) as pool, _grading(inputs, None) as grader:
+    with sampling(inputs, str(model)) as pool, grading(inputs, None) as grader:
         pool.wait_ready()
         test = inputs.task.problems("test")
         reporter.evaluation(evaluate(pool, grader, test, inputs.config, 0), "model")
@@ -93,13 +88,14 @@ def export(
 ) -> None:
     """Write a checkpoint of a run as a Hugging Face model, for transformers and vLLM."""
     from score_ray.placement import start_ray, stop_ray
+    from score_ray.roles import learner_group
 
     inputs = check_inputs(load(folder / "config.yaml"), CACHE)
     with input_errors():
         source = checkpoint.find(folder / "checkpoints", iteration)
     start_ray()
     try:
-        learner = _learner_group(inputs)
+        learner = learner_group(inputs)
         learner.wait_ready()
         learner.restore(source)
         learner.export(out)
@@ -152,10 +148,13 @@ def bench(
 ) -> None:
     """Measure a recipe on this machine: seconds by phase, tokens per second, peak memory."""
     from score_ray import bench as measure
+    from score_ray.roles import all_roles
 
     inputs = check_inputs(load(config, overrides or []), CACHE)
     rate = measure.matmul_rate()
-    with _roles(inputs, Reporter(Path("runs") / "bench", iterations + 1, 0, quiet=True)) as roles:
+    with all_roles(
+        inputs, Reporter(Path("runs") / "bench", iterations + 1, 0, quiet=True)
+    ) as roles:
         typer.echo(measure.run(roles, inputs.config, iterations, rate))
 
 
@@ -173,12 +172,13 @@ def examine_machine() -> None:
 def _train(inputs: Inputs, folder: Path) -> None:
     from score_ray.loop import train as run
     from score_ray.page import write_report
+    from score_ray.roles import all_roles
 
     config, checkpoints = inputs.config, folder / "checkpoints"
     found = checkpoint.newest(checkpoints)
     start = found[1]["iteration"] if found else 0
     reporter = Reporter(folder, config.iterations, start)
-    with _roles(inputs, reporter) as roles:
+    with all_roles(inputs, reporter) as roles:
         if found:
             reporter.note(f"resuming from {found[0]}")
             roles.learner.restore(found[0])
@@ -187,65 +187,6 @@ def _train(inputs: Inputs, folder: Path) -> None:
     write_report(folder)
     _show_results(folder, {0, *config.stage_ends()})
     typer.echo(f"run folder: {folder}")
-
-
-@contextmanager
-def _roles(inputs: Inputs, reporter: Reporter) -> Iterator[Roles]:
-    """Start everyone the loop talks to, and end them with it."""
-    from score_ray.placement import Channel
-    from score_ray.weights.probe import probe_rows
-
-    config, task = inputs.config, inputs.task
-    train, test = task.problems("train"), task.problems("test")
-    with _sampling(inputs, inputs.model) as pool:
-        learner = _learner_group(inputs)
-        prompter = inputs.make_prompter()
-        prompts = [prompter.first_ids(p.question) for p in train[:512]]
-        probe = probe_rows(prompts, config.weights.probe_tokens)
-        channel = Channel(learner, pool, probe, config.weights.max_mismatch)
-        with _grading(inputs, learner) as grader:
-            pool.wait_ready()
-            learner.wait_ready()
-            try:
-                yield Roles(train, test, pool, grader, learner, channel, reporter)
-            finally:
-                reporter.close()
-
-
-@contextmanager
-def _sampling(inputs: Inputs, model: str) -> Iterator["RolloutPool"]:
-    """Ray, and rollout actors that serve a model; their engines are still starting."""
-    from score_ray.placement import RolloutPool, start_ray, stop_ray
-
-    options = replace(inputs.engine_options(), model=model)
-    start_ray()
-    try:
-        yield RolloutPool(inputs.config.rollout.num_actors, options, inputs.make_prompter)
-    finally:
-        stop_ray()
-
-
-@contextmanager
-def _grading(inputs: Inputs, learner: "LearnerGroup | None") -> Iterator[Grader]:
-    """The process pool that judges answers, or the learner's reference where the config says."""
-    from score_ray.judge import ReferenceJudge
-
-    own = inputs.config.grading
-    if own.judge:
-        judges = learner or _learner_group(inputs)
-        judges.wait_ready()
-        yield ReferenceJudge(judges.reference_sums, inputs.judge_question())
-        return
-    grader = ProcessGrader(inputs.task, own.num_workers, own.deadline)
-    yield grader
-    grader.close()
-
-
-def _learner_group(inputs: Inputs) -> "LearnerGroup":
-    from score_ray.placement import LearnerGroup
-
-    own = inputs.config.learner
-    return LearnerGroup(own.num_ranks, inputs.learner_options(), own.tokens_per_micro_batch)
 
 
 def _show_results(folder: Path, iterations: set[int] | None = None) -> None:

@@ -18,6 +18,7 @@ LAYERS = [
     ["sampler", "learner"],
     ["placement"],
     ["loop"],
+    ["roles"],
     ["bench"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
