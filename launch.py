@@ -64,7 +64,7 @@ def evaluate_folder(
 ) -> None:
     """Evaluate the trained model of a run folder on its held-out problems, greedily."""
     from score_ray.loop import evaluate
-    from score_ray.roles import grading, sampling
+    from score_ray.roles import sampling_roles
 
     chosen = load(folder / "config.yaml", overrides or [])
     inputs = check_inputs(chosen, CACHE, training=False)
@@ -73,8 +73,7 @@ def evaluate_folder(
         raise ConfigError(f"{folder}: has no model yet; a finished run leaves one")
     reporter = Reporter(folder / "eval", 0, 0)
     # The reference, where it judges, stays the base model.
-    with sampling(inputs, str(model)) as pool, grading(inputs, None) as grader:
-        pool.wait_ready()
+    with sampling_roles(inputs, str(model), reporter) as (pool, grader):
         test = inputs.task.problems("test")
         reporter.evaluation(evaluate(pool, grader, test, inputs.config, 0), "model")
     _show_results(folder / "eval")
@@ -87,20 +86,14 @@ def export(
     iteration: Annotated[int, typer.Option(help="of a kept checkpoint; default: newest")] = 0,
 ) -> None:
     """Write a checkpoint of a run as a Hugging Face model, for transformers and vLLM."""
-    from score_ray.placement import start_ray, stop_ray
-    from score_ray.roles import learner_group
+    from score_ray.roles import learner_alone
 
     inputs = check_inputs(load(folder / "config.yaml"), CACHE)
     with input_errors():
         source = checkpoint.find(folder / "checkpoints", iteration)
-    start_ray()
-    try:
-        learner = learner_group(inputs)
-        learner.wait_ready()
+    with learner_alone(inputs, _say) as learner:
         learner.restore(source)
         learner.export(out)
-    finally:
-        stop_ray()
     typer.echo(f"{source} -> {out}")
 
 
@@ -181,9 +174,7 @@ def _train(inputs: Inputs, folder: Path) -> None:
     with all_roles(inputs, reporter) as roles:
         if found:
             reporter.note(f"resuming from {found[0]}")
-            roles.learner.restore(found[0])
-        run(roles, config, folder, start)
-        roles.learner.export(folder / "model")
+        run(roles, config, folder, found)
     write_report(folder)
     _show_results(folder, {0, *config.stage_ends()})
     typer.echo(f"run folder: {folder}")
@@ -194,6 +185,10 @@ def _show_results(folder: Path, iterations: set[int] | None = None) -> None:
     records = read_jsonl(folder / "evals.jsonl")
     shown = [r for r in records if iterations is None or r["iteration"] in iterations]
     _print(results_table(shown, [label_of(r) for r in shown]))
+
+
+def _say(_: str, who: str, what: str, **numbers: float) -> None:
+    typer.echo(f"{who}: {what}", err=True)
 
 
 def _print(table: object) -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from score_ray.config import Config
 from score_ray.loop import Roles, draw, step, training_plan
-from score_ray.placement import peak_memory
+from score_ray.placement.actors import peak_memory
 from score_ray.types import Episode
 
 PHASES = ("rollout", "grade", "reference", "update", "broadcast", "iteration")

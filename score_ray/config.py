@@ -13,15 +13,19 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 from pydantic import NonNegativeFloat as NonNegative
 
+from score_ray.overrides import apply
+from score_ray.types import ConfigError
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
+# How a run is carried out, not what it computes: these may change when it is started again.
+FREE = (
+    "rollout.num_actors", "rollout.tensor_parallel", "rollout.max_running", "rollout.kv_cache_gb",
+    "grading.num_workers", "weights.part_mb", "checkpoint.", "recovery.",
+)  # fmt: skip
 JUDGE = (
     "Question:\n{question}\n\nCorrect answer:\n{answer}\n\nProposed answer:\n{attempt}\n\n"
     "Is the proposed answer correct? Reply with Yes or No."
 )
-
-
-class ConfigError(ValueError):
-    """The configuration cannot be run; the message names the key and what would be right."""
 
 
 class Section(BaseModel):
@@ -67,6 +71,7 @@ class Rollout(Section):
     """How episodes are sampled."""
 
     num_actors: PositiveInt = 1  # rollout actors, each with a vLLM engine
+    tensor_parallel: PositiveInt = 1  # GPUs of each engine, all on one node
     problems: PositiveInt  # problems per iteration
     samples: PositiveInt  # episodes per problem
     attempts: Annotated[int, Field(ge=1, le=10)] = 2
@@ -100,8 +105,9 @@ class Stage(Section):
 
 
 class Weights(Section):
-    """The check after every broadcast."""
+    """The broadcast, and the check after it."""
 
+    part_mb: PositiveFloat = 256.0  # a broadcast is sent in parts of about this size
     max_mismatch: PositiveFloat = 1e-3  # mean |log-prob difference| between engine and learner
     probe_tokens: PositiveInt = 256
 
@@ -130,6 +136,15 @@ class Checkpoint(Section):
     keep: PositiveInt = 2
 
 
+class Recovery(Section):
+    """When a process counts as lost, and how often lost ones are replaced."""
+
+    start: PositiveFloat = 600.0  # seconds for loading models, and for the first call of a kind
+    grace: PositiveFloat = 60.0  # seconds beyond the slowest call of its kind so far
+    cluster: NonNegative = 0.0  # seconds that a cluster may take to grow to what is asked
+    retries: Annotated[int, Field(ge=0)] = 3  # replacements in a row that get no further
+
+
 class Config(Section):
     """A whole run."""
 
@@ -145,6 +160,7 @@ class Config(Section):
     evaluation: Evaluation = Evaluation()
     grading: Grading = Grading()
     checkpoint: Checkpoint = Checkpoint()
+    recovery: Recovery = Recovery()
 
     def model_post_init(self, _: object) -> None:
         """Check what spans sections."""
@@ -217,7 +233,7 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Config:
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: a mapping of sections is expected")
     for override in overrides:
-        _apply(tree, override)
+        apply(tree, override)
     return parse(tree, str(path))
 
 
@@ -239,38 +255,10 @@ def dump(config: Config) -> str:
 
 
 def differences(ours: Config, theirs: Config) -> list[str]:
-    """The dotted keys in which two configs differ, with both values."""
+    """The dotted keys in which two configs describe different runs, with both values."""
     a, b = _flat(ours.model_dump(mode="json")), _flat(theirs.model_dump(mode="json"))
-    return [f"{k}: {b.get(k)} -> {a.get(k)}" for k in sorted(a | b) if a.get(k) != b.get(k)]
-
-
-def _apply(tree: dict, override: str) -> None:
-    key, separator, value = override.partition("=")
-    if not separator:
-        raise ConfigError(f"{override!r}: an override is section.key=value")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{override!r}: the value is not valid YAML") from error
-    *sections, leaf = key.split(".")
-    node = tree
-    for section in sections:
-        if isinstance(node, list):
-            node = node[_place_in(node, section, override)]
-        else:
-            node = node.setdefault(section, {})
-        if not isinstance(node, dict | list):
-            raise ConfigError(f"{override!r}: {section!r} is not a section")
-    if isinstance(node, list):
-        node[_place_in(node, leaf, override)] = parsed
-    else:
-        node[leaf] = parsed
-
-
-def _place_in(nodes: list, key: str, override: str) -> int:
-    if not key.isdecimal() or int(key) >= len(nodes):
-        raise ConfigError(f"{override!r}: {key!r} is not a place in a list of {len(nodes)}")
-    return int(key)
+    changed = [k for k in sorted(a | b) if a.get(k) != b.get(k) and not k.startswith(FREE)]
+    return [f"{k}: {b.get(k)} -> {a.get(k)}" for k in changed]
 
 
 def _place(location: tuple[int | str, ...]) -> str:

@@ -38,6 +38,7 @@ class Inputs:
             max_length=model.max_length,
             max_running=rollout.max_running,
             kv_cache_bytes=int(rollout.kv_cache_gb * 2**30),
+            tensor_parallel=rollout.tensor_parallel,
         )
 
     def learner_options(self) -> LearnerOptions:

@@ -6,7 +6,8 @@ into micro-batches and ranks gives the same gradient.
 """
 
 import os
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from score_ray.batch import MicroBatch, Row, collate
 from score_ray.loss import attempt_sums, reinforce, token_logprobs
 from score_ray.types import LearnerOptions
-from score_ray.weights.source import Entry, named_weights, pack
+from score_ray.weights.source import Entry, named_weights, parts
 
 Sums = dict[str, tuple[float, float]]
 
@@ -56,17 +57,29 @@ class TokenScorer(torch.nn.Module):
         return scores.index_put((rows, columns + 1), found)
 
 
+def join_ranks(host: str, port: int, rank: int, num_ranks: int, listener: int | None) -> None:
+    """Meet the other ranks; `listener` is rank 0's open socket at that host and port.
+
+    The socket is bound already, so that it listens where it should and nobody takes the port.
+    """
+    distributed: Any = torch.distributed
+    store = distributed.TCPStore(
+        host, port, num_ranks, is_master=rank == 0, master_listen_fd=listener
+    )
+    on_gpu = torch.cuda.is_available()
+    torch.distributed.init_process_group(
+        "nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=num_ranks
+    )
+
+
 class Learner:
     """One rank: the policy in a DeepSpeed engine beside its frozen reference."""
 
     def __init__(self, options: LearnerOptions, rank: int, num_ranks: int) -> None:
         self._options, self._rank, self._num_ranks = options, rank, num_ranks
-        on_gpu = torch.cuda.is_available()
-        self.device = torch.device("cuda" if on_gpu else "cpu")
-        deepspeed.init_distributed(
-            dist_backend="nccl" if on_gpu else "gloo", rank=rank, world_size=num_ranks
-        )
-        self._reference = self._load().to(self.device).eval().requires_grad_(False)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        deepspeed.init_distributed(dist_backend="nccl" if self.device.type == "cuda" else "gloo")
+        self._reference = self._frozen(self._load())
         policy = self._load()
         optimizer = torch.optim.AdamW(
             policy.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
@@ -84,7 +97,6 @@ class Learner:
             return {
                 index: sums
                 for indices in shards
-                if indices
                 for index, sums in self._sums_of(rows, indices, num_attempts)
             }
 
@@ -125,12 +137,13 @@ class Learner:
             scores = self._engine(ids, attention, attention, 1.0).tolist()
         return [found[1 : len(row)] for found, row in zip(scores, rows, strict=True)]
 
-    def packed_weights(self) -> tuple[list[Entry], np.ndarray]:
-        """The whole policy as one buffer; a collective under ZeRO-3."""
-        return pack(
-            (name.removeprefix("model."), tensor)
-            for name, tensor in named_weights(self._engine.module)
-        )
+    def packed_weights(self, part_bytes: int) -> Iterator[tuple[list[Entry], np.ndarray]]:
+        """The policy in parts of about `part_bytes`, from rank 0; a collective under ZeRO-3."""
+        weights = self._policy_weights()
+        if self._rank == 0:
+            yield from parts(weights, part_bytes)
+        elif self._options.zero_stage == 3:
+            deque(weights, maxlen=0)  # takes part in the gathering
 
     def sizes(self) -> dict[str, int]:
         """Weights in the body's matrices and in the output head, for counting FLOPs."""
@@ -155,19 +168,32 @@ class Learner:
     def export(self, folder: Path) -> None:
         """Write the policy as a Hugging Face model folder, tokenizer included."""
         weights = {
-            name.removeprefix("model."): tensor.detach().cpu().clone()
-            for name, tensor in named_weights(self._engine.module)
+            name: tensor.detach().to("cpu", copy=True) if self._rank == 0 else None
+            for name, tensor in self._policy_weights()
         }
         if self._rank == 0:
             model = self._engine.module.model
             model.save_pretrained(folder, state_dict=weights)
             AutoTokenizer.from_pretrained(self._options.model).save_pretrained(folder)
 
+    def _policy_weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+        return (
+            (name.removeprefix("model."), tensor)
+            for name, tensor in named_weights(self._engine.module)
+        )
+
     def _grad_norm(self) -> float:
         """Norm of the whole gradient, all ranks' shares together, before clipping."""
         gradient: Any = deepspeed.utils.safe_get_full_grad  # ZeRO shards it; None only if unused
         squares = [gradient(p).float().norm() ** 2 for p in self._engine.module.parameters()]
         return float(torch.stack(squares).sum().sqrt())
+
+    def _frozen(self, model: TokenScorer) -> Any:
+        model = model.eval().requires_grad_(False)
+        if self._options.zero_stage < 3:
+            return model.to(self.device)
+        # As large as the policy: where that is sharded over the ranks, so is this.
+        return deepspeed.initialize(model=model, config=_deepspeed_config(self._options))[0]
 
     def _load(self) -> TokenScorer:
         dtype = getattr(torch, self._options.dtype)
@@ -182,11 +208,12 @@ class Learner:
     def _sums_of(
         self, rows: Sequence[Row], indices: list[int], num_attempts: int
     ) -> list[tuple[int, list]]:
-        batch = collate([rows[i] for i in indices])
+        # A rank without rows takes part with one that nobody asks for, as in `_backward`.
+        batch = collate([rows[i] for i in indices or [0]])
         turn = batch.turn_ids.to(self.device)
         logprobs = self._logprobs(self._reference, batch, turn)
         sums = attempt_sums(logprobs, turn, num_attempts)
-        return list(zip(indices, sums.tolist(), strict=True))
+        return list(zip(indices, sums.tolist(), strict=bool(indices)))
 
     def _backward(
         self, rows: Sequence[Row], advantages: np.ndarray, indices: list[int], last: bool

@@ -26,7 +26,15 @@ from score_ray.offline import (
 )
 from score_ray.report import Reporter
 from score_ray.rollout import derive_seed
-from score_ray.types import Channel, GradedEpisode, Grader, Pool, Problem, SamplingPlan
+from score_ray.types import (
+    Channel,
+    GradedEpisode,
+    Grader,
+    LearnerLost,
+    Pool,
+    Problem,
+    SamplingPlan,
+)
 
 
 class Learner(Protocol):
@@ -44,6 +52,22 @@ class Learner(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write policy and optimiser."""
+        ...
+
+    def restore(self, folder: Path) -> None:
+        """Read what `save` wrote."""
+        ...
+
+    def restart(self, lost: LearnerLost) -> None:
+        """Begin again from the base model after a loss."""
+        ...
+
+    def take_restarts(self) -> int:
+        """How often it began again since this was last asked."""
+        ...
+
+    def export(self, folder: Path) -> None:
+        """Write the policy as a model folder."""
         ...
 
 
@@ -82,8 +106,31 @@ class Clock:
         return {**self.seconds, "time/iteration": time.perf_counter() - self.start}
 
 
-def train(roles: Roles, config: Config, folder: Path, start: int) -> None:
-    """Run iterations `start` to the end; `start` updates have been made already."""
+def train(
+    roles: Roles, config: Config, folder: Path, found: tuple[Path, dict[str, Any]] | None
+) -> None:
+    """Run all iterations that come after the checkpoint `found`, or after the base model.
+
+    When a learner rank is lost, everyone goes back to the newest checkpoint and does over what
+    came after it.
+    """
+    lost: LearnerLost | None = None
+    while True:
+        try:
+            if lost:
+                found = checkpoint.newest(folder / "checkpoints")
+                roles.learner.restart(lost)
+                roles.reporter.rewind(found[1]["iteration"] if found else 0)
+            if found:
+                roles.learner.restore(found[0])
+            run(roles, config, folder, found[1]["iteration"] if found else 0)
+            return
+        except LearnerLost as error:
+            lost = error
+
+
+def run(roles: Roles, config: Config, folder: Path, start: int) -> None:
+    """From `start` updates to the trained model in the run folder."""
     ends = config.stage_ends()
     roles.channel.broadcast(start)
     if start == 0:
@@ -98,6 +145,7 @@ def train(roles: Roles, config: Config, folder: Path, start: int) -> None:
         if done in ends or done % config.checkpoint.every == 0:
             state, keep = {"iteration": done}, config.checkpoint.keep
             checkpoint.save(folder / "checkpoints", done, roles.learner.save, state, keep)
+    roles.learner.export(folder / "model")
 
 
 def step(roles: Roles, config: Config, iteration: int, given: Mapping[int, str]) -> dict[str, Any]:
@@ -122,7 +170,7 @@ def step(roles: Roles, config: Config, iteration: int, given: Mapping[int, str])
     shaped = shaped_rewards(reward_table(graded), kl, weights)
     update = roles.learner.update(rows, advantages(shaped, plan.samples).numpy(), iteration)
     clock.lap("update")
-    mismatch = roles.channel.broadcast(iteration + 1)
+    checked = roles.channel.broadcast(iteration + 1)
     clock.lap("broadcast")
     roles.reporter.generations(graded[:: plan.samples], iteration, limit=2)
     return {
@@ -132,9 +180,9 @@ def step(roles: Roles, config: Config, iteration: int, given: Mapping[int, str])
         **episode_metrics(graded),
         **{f"kl/t{i + 1}": float(kl[:, i].mean()) for i in range(plan.attempts)},
         **update,
-        "mismatch/logp_mean_abs": mismatch,
-        "weights/checked": config.rollout.num_actors,
-        "restarts/rollout": 0,
+        **checked,
+        "restarts/rollout": roles.pool.take_restarts(),
+        "restarts/learner": roles.learner.take_restarts(),
         "tokens/trained": sum(len(row.token_ids) for row in rows),
         **clock.done(),
     }

@@ -6,6 +6,7 @@ the problem and the sample number alone, not on how episodes are spread over act
 """
 
 import hashlib
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from score_ray.types import (
 )
 
 Ids = tuple[int, ...]
+BEAT = 2.0  # seconds between signs of life
 
 
 def derive_seed(*parts: int) -> int:
@@ -43,7 +45,10 @@ class _Running:
 def sample(
     engine: Engine, prompter: Prompter, problems: Sequence[Problem], plan: SamplingPlan
 ) -> Iterator[list[Episode]]:
-    """Draw `plan.samples` episodes of each problem; yield those that ended together."""
+    """Draw `plan.samples` episodes of each problem; yield those that ended together.
+
+    Where none end for a while it yields an empty list, as a sign of life.
+    """
     running: dict[str, _Running] = {}
 
     def start(problem: Problem, number: int, attempts: tuple[Attempt, ...], ids: Ids) -> None:
@@ -55,6 +60,7 @@ def sample(
         attempts, ids = _opening(prompter, problem, engine.version)
         for number in range(plan.samples):
             start(problem, number, attempts, ids)
+    last = time.monotonic()
     while running:
         ended = []
         for completion in engine.step():
@@ -64,7 +70,8 @@ def sample(
                 start(entry.problem, entry.sample, attempts, prompter.next_prompt(attempts[-1]))
             else:
                 ended.append(Episode(entry.problem, entry.sample, attempts))
-        if ended:
+        if ended or time.monotonic() - last > BEAT:
+            last = time.monotonic()
             yield ended
 
 

@@ -7,7 +7,7 @@ the moment its first one ends.
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
@@ -48,6 +48,7 @@ class Sampler:
             # engine when requests carry their own seeds.
             max_num_batched_tokens=max(16384, options.max_length),
             enable_prefix_caching=True,
+            tensor_parallel_size=options.tensor_parallel,
             seed=0,
             disable_log_stats=True,
             # Of the distribution that was drawn from: the default ignores the temperature.
@@ -83,14 +84,15 @@ class Sampler:
         )
         return [_completion(o, text) for o, text in zip(ended, texts, strict=True)]
 
-    def load_weights(self, entries: list[Entry], buffer: np.ndarray, version: int) -> None:
+    def load_weights(self, parts: Iterable[tuple[list[Entry], np.ndarray]], version: int) -> None:
         """Replace the weights, then everything that was computed with the old ones.
 
         The prefix cache holds keys and values of the old weights and an update does not
         reset it, so this does, and refuses to go on if vLLM declines.
         """
         self._llm.start_weight_update()
-        self._llm.update_weights({"update_info": {"entries": entries, "buffer": buffer}})
+        for entries, buffer in parts:
+            self._llm.update_weights({"update_info": {"entries": entries, "buffer": buffer}})
         self._llm.finish_weight_update(weight_version=str(version))
         if not self._llm.reset_prefix_cache():
             raise RuntimeError("vLLM refused to reset its prefix cache: requests are still running")
@@ -138,7 +140,7 @@ def _platform_options(options: EngineOptions) -> dict:
     if torch.cuda.is_available():
         return {"gpu_memory_utilization": 0.4}
     return {
-        "distributed_executor_backend": "uni",
+        "distributed_executor_backend": "uni" if options.tensor_parallel == 1 else "mp",
         "enforce_eager": True,
         "kv_cache_memory_bytes": options.kv_cache_bytes,
         "block_size": CPU_BLOCK_SIZE,

@@ -12,6 +12,30 @@ from enum import StrEnum
 from typing import Protocol
 
 
+class ConfigError(ValueError):
+    """The configuration cannot be run; the message names the key and what would be right."""
+
+
+class RunError(RuntimeError):
+    """The run cannot go on; the message says why, in words for its owner."""
+
+
+class Lost(RuntimeError):
+    """A process of the run died or fell silent: who, doing what, and how it showed."""
+
+    def __init__(self, who: str, doing: str, how: str) -> None:
+        super().__init__(f"{who}: {how} while {doing}")
+        self.who, self.doing, self.how = who, doing, how
+
+
+class LearnerLost(Lost):
+    """A learner rank was lost, and with it the state of all ranks."""
+
+
+class PeerLost(RuntimeError):
+    """What this process needs from another one does not come."""
+
+
 class Finish(StrEnum):
     """Why an attempt ended."""
 
@@ -174,6 +198,7 @@ class EngineOptions:
     max_length: int
     max_running: int
     kv_cache_bytes: int
+    tensor_parallel: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +255,10 @@ class Pool(Protocol):
         """Stream episodes as they end, in lists of those that ended together."""
         ...
 
+    def take_restarts(self) -> int:
+        """How many rollout actors were replaced since this was last asked."""
+        ...
+
 
 class Grader(Protocol):
     """What the loop needs of the process pool of verify.py."""
@@ -246,6 +275,6 @@ class Grader(Protocol):
 class Channel(Protocol):
     """What the loop needs of the weights' way to the engines."""
 
-    def broadcast(self, version: int) -> float:
-        """Send the policy to every engine and check it; the largest mismatch, in nats."""
+    def broadcast(self, version: int) -> dict[str, float]:
+        """Send the policy to every engine and check it; the metrics of that check."""
         ...

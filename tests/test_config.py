@@ -75,3 +75,11 @@ def test_differences_names_the_dotted_key_and_both_values():
     ours, theirs = load(ARITHMETIC, ["seed=1"]), load(ARITHMETIC)
     assert differences(ours, theirs) == ["seed: 0 -> 1"]
     assert differences(ours, ours) == []
+
+
+def test_how_a_run_is_carried_out_may_change_and_what_it_computes_may_not():
+    ours = load(ARITHMETIC, ["rollout.num_actors=4", "recovery.grace=5", "checkpoint.keep=3"])
+    assert differences(ours, load(ARITHMETIC)) == []
+    assert differences(load(ARITHMETIC, ["learner.zero_stage=2"]), load(ARITHMETIC)) == [
+        "learner.zero_stage: 0 -> 2"
+    ]

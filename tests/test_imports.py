@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path("score_ray")
 LAYERS = [
-    ["types", "config"],
+    ["types", "overrides", "config"],
     ["prompts", "objective", "batch", "loss", "checkpoint", "records"],
     ["tasks"],
     ["rollout", "verify", "judge", "evaluate", "offline", "report", "plot", "models"],
@@ -25,7 +25,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HOMES = {
     "vllm": ("sampler.py", "weights/"),
     "deepspeed": ("learner.py", "weights/"),
-    "ray": ("placement.py",),
+    "ray": ("placement/",),
 }
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")
 

@@ -33,18 +33,21 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def learner(folder):
-    from score_ray.learner import Learner
+    from score_ray.learner import Learner, join_ranks
 
-    with pytest.MonkeyPatch.context() as patch, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-        free.close()
-        for name, value in {**where, "RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
             patch.setenv(name, value)
+        listener = socket.create_server(("127.0.0.1", 0))
+        join_ranks(*listener.getsockname(), 0, 1, listener.detach())
         yield Learner(
             LearnerOptions(folder, "float32", TEMPERATURE, 0, RATE, WARMUP, 0.0, 0.5), 0, 1
         )
         torch.distributed.destroy_process_group()
+
+
+def weights_of(learner) -> dict[str, torch.Tensor]:
+    return {n: t for part in learner.packed_weights(2**16) for n, t in unpack(*part)}
 
 
 def logprobs(model, row: Row, temperature: float) -> torch.Tensor:
@@ -73,13 +76,13 @@ def test_drawn_tokens_are_scored_at_the_sampling_temperature_and_probes_at_1(lea
 def test_an_update_warms_up_clips_and_leaves_the_reference_alone(learner):
     before = learner.reference_sums(ROWS, ALL, 2)
     advantages = np.array([[50.0, -100.0], [25.0, 200.0]])
-    weights = dict(unpack(*learner.packed_weights()))
+    weights = weights_of(learner)
     held = {name: tensor.clone() for name, tensor in weights.items()}
     metrics = learner.update(ROWS, advantages, ALL, iteration=0)
     assert metrics["lr"] == (RATE / (WARMUP + 1), 1.0)
     assert metrics["grad_norm"][0] > 0.5
     # AdamW's first step moves every weight that has a gradient by the learning rate.
-    moved = dict(unpack(*learner.packed_weights()))
+    moved = weights_of(learner)
     largest = max(float((moved[n] - held[n]).abs().max()) for n in held)
     assert largest == pytest.approx(RATE / (WARMUP + 1), rel=1e-3)
     assert learner.reference_sums(ROWS, ALL, 2) == before
@@ -92,7 +95,7 @@ def test_micro_batches_and_empty_ones_change_nothing(learner, tmp_path):
     for shards in ([[0, 1]], [[0], [1]], [[1], [0], []]):
         learner.restore(tmp_path / "state")
         metrics = learner.update(ROWS, advantages, shards, iteration=9)
-        results.append((metrics["loss"], dict(unpack(*learner.packed_weights()))))
+        results.append((metrics["loss"], weights_of(learner)))
     for loss, weights in results[1:]:
         assert loss == pytest.approx(results[0][0], rel=1e-5)
         for name, tensor in weights.items():
@@ -102,5 +105,5 @@ def test_micro_batches_and_empty_ones_change_nothing(learner, tmp_path):
 def test_an_exported_model_loads_with_the_weights_that_were_served(learner, tmp_path):
     learner.export(tmp_path)
     exported = AutoModelForCausalLM.from_pretrained(tmp_path).state_dict()
-    for name, tensor in unpack(*learner.packed_weights()):
+    for name, tensor in weights_of(learner).items():
         assert torch.equal(exported[name], tensor)

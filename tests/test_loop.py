@@ -20,6 +20,7 @@ from score_ray.types import (
     Episode,
     Finish,
     GradedEpisode,
+    LearnerLost,
     Problem,
     Verdict,
 )
@@ -81,11 +82,25 @@ class Coin:
         self.log.append("save")
         torch.save(self.logits, folder / "logits.pt")
 
+    def take_restarts(self):
+        return 0
+
+    def restore(self, folder):
+        self.log.append("restore")
+        self.logits = torch.load(folder / "logits.pt")
+
+    def restart(self, lost):
+        self.log.append(f"restart after {lost}")
+        self.logits = torch.zeros(2, dtype=torch.float64)
+
+    def export(self, folder):
+        self.log.append("export")
+
     # the channel
     def broadcast(self, version):
         self.log.append(f"broadcast {version}")
         self.version = version
-        return 0.0
+        return {"mismatch/logp_mean_abs": 0.0, "weights/checked": 1}
 
 
 class Inline:
@@ -104,16 +119,17 @@ class Inline:
         return graded
 
 
-def run(folder, start=0, coin=None, stages=(6, 6), more=()):
+def run(folder, found=None, coin=None, stages=(6, 6), more=()):
     coin = coin or Coin()
     config = load(
         Path("configs/arithmetic.yaml"),
         ["rollout.problems=5", "rollout.samples=8", "evaluation.problems=4", "checkpoint.every=5",
          f"stages.0.iterations={stages[0]}", f"stages.1.iterations={stages[1]}", *more],
     )  # fmt: skip
+    start = found[1]["iteration"] if found else 0
     reporter = Reporter(folder, config.iterations, start, quiet=True)
     roles = Roles(PROBLEMS, PROBLEMS, coin, Inline(), coin, coin, reporter)
-    train(roles, config, folder, start)
+    train(roles, config, folder, found)
     return coin
 
 
@@ -121,7 +137,7 @@ def test_an_iteration_goes_through_its_phases_in_order(tmp_path):
     log = run(tmp_path, stages=(1, 1)).log
     one = ["sample", "reference", "update"]
     assert log == ["broadcast 0", "sample", *one, "broadcast 1", "sample", "save",
-                   *one, "broadcast 2", "sample", "save"]  # fmt: skip
+                   *one, "broadcast 2", "sample", "save", "export"]  # fmt: skip
 
 
 def test_stage_1_teaches_the_second_attempt_alone_and_stage_2_both(tmp_path):
@@ -137,20 +153,40 @@ def test_a_resumed_run_writes_what_the_whole_run_writes(tmp_path):
     whole = run(tmp_path / "whole")
     config = tmp_path / "cut"
     run(config)
-    coin = Coin()
     saved = sorted((config / "checkpoints").iterdir())[0]
-    coin.logits = torch.load(saved / "logits.pt")
-    again = run(config, start=int(saved.name[-6:]), coin=coin)
+    again = run(config, found=(saved, {"iteration": int(saved.name[-6:])}))
     torch.testing.assert_close(again.logits, whole.logits)
-
-    def metrics(folder):
-        return [
-            {k: v for k, v in r.items() if not k.startswith("time/")}
-            for r in read_jsonl(folder / "metrics.jsonl")
-        ]
-
     assert metrics(config) == metrics(tmp_path / "whole")
     assert [r["iteration"] for r in read_jsonl(config / "evals.jsonl")] == [0, 6, 12]
+
+
+def metrics(folder):
+    return [
+        {k: v for k, v in r.items() if not k.startswith("time/")}
+        for r in read_jsonl(folder / "metrics.jsonl")
+    ]
+
+
+@pytest.mark.parametrize("updates", [3, 8])
+def test_after_a_lost_learner_the_run_goes_back_and_ends_as_if_nothing_had_happened(
+    updates, tmp_path
+):
+    whole, coin = run(tmp_path / "whole"), Coin()
+    update = coin.update
+
+    def dying(*args):
+        if coin.log.count("update") == updates and "restart" not in str(coin.log):
+            raise LearnerLost("learner rank 1", "update", "the process died")
+        return update(*args)
+
+    coin.update = dying
+    run(tmp_path / "hurt", coin=coin)
+    assert coin.log.count("restart after learner rank 1: the process died while update") == 1
+    assert coin.log.count("restore") == (1 if updates > 5 else 0)
+    torch.testing.assert_close(coin.logits, whole.logits)
+    assert metrics(tmp_path / "hurt") == metrics(tmp_path / "whole")
+    evals = [read_jsonl(tmp_path / name / "evals.jsonl") for name in ("hurt", "whole")]
+    assert evals[0] == evals[1]
 
 
 def test_metrics_have_the_names_that_others_read(tmp_path):
@@ -176,8 +212,15 @@ def test_the_base_models_first_attempts_are_drawn_once_and_given_to_their_share(
     # 5 problems x 8 samples x 2 attempts of one token, without 2 x 8 first attempts.
     assert {line["tokens/sampled"] for line in lines} == {64}
     (tmp_path / "first_attempts.jsonl").unlink()
+    saved = sorted((tmp_path / "checkpoints").iterdir())[0]
     with pytest.raises(FileNotFoundError, match="first attempts are missing"):
-        run(tmp_path, start=2, coin=coin, stages=(2, 2), more=["rollout.offline_share=0.4"])
+        run(
+            tmp_path,
+            found=(saved, {"iteration": 2}),
+            coin=coin,
+            stages=(2, 2),
+            more=["rollout.offline_share=0.4"],
+        )
 
 
 def test_an_evaluation_may_have_more_attempts_than_training(tmp_path):

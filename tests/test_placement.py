@@ -1,49 +1,72 @@
-"""Real Ray, two engines and a learner: what the handles promise the loop."""
+"""Real Ray, engines and learner ranks: what the handles promise the loop, whatever dies."""
 
-import functools
+import os
+import signal
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import ray
 import torch
+from tiny import (
+    ADVANTAGES,
+    PART_BYTES,
+    PROBE,
+    PROBLEMS,
+    RATE,
+    ROWS,
+    Events,
+    make_group,
+    make_model,
+    make_pool,
+    on_ray,
+)
 from transformers import LlamaForCausalLM
 
 from score_ray.batch import Row
-from score_ray.inputs import load_prompter
-from score_ray.placement import Channel, LearnerGroup, RolloutPool, start_ray, stop_ray
-from score_ray.prompts import Prompts
-from score_ray.tasks.base_model import character_tokenizer, model_config
-from score_ray.types import EngineOptions, LearnerOptions, Problem, SamplingPlan
+from score_ray.placement.channel import Channel
+from score_ray.types import LearnerLost, RunError, SamplingPlan
 from score_ray.weights.probe import WeightMismatch
 
 pytestmark = pytest.mark.ray
-ROWS = [
-    Row((1, 2, 10, 3, 4, 11), (0, 0, 0, 1, 0, 2), (0.0,) * 6),
-    Row((5, 5, 10, 3, 1), (0, 0, 1, 0, 2), (0.0,) * 5),
-]
-ADVANTAGES = np.array([[0.5, -1.0], [0.25, 2.0]])
-RATE = 0.01
+PLAN = SamplingPlan(seed=1, samples=3, attempts=2, max_tokens=4, temperature=1.0)
+GRACE = 5.0
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model")
-    tokenizer = character_tokenizer()
-    torch.manual_seed(0)
-    LlamaForCausalLM(model_config(tokenizer, tied=True)).save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return str(path)
+    return str(make_model(tmp_path_factory.mktemp("model")))
 
 
 @pytest.fixture(scope="module")
-def roles(folder):
-    start_ray()
-    make_prompter = functools.partial(load_prompter, folder, Prompts("{question}", "?"))
-    pool = RolloutPool(2, EngineOptions(folder, "float32", 32, 64, 2**27), make_prompter)
-    learner = LearnerGroup(1, LearnerOptions(folder, "float32", 1.0, 0, RATE, 0, 0.0, 1e9), 4096)
-    pool.wait_ready()
-    learner.wait_ready()
-    yield pool, learner
-    stop_ray()
+def tell():
+    return Events()
+
+
+@pytest.fixture(scope="module")
+def where():
+    with on_ray(num_actors=3, num_ranks=2) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def pool(where, folder, tell):
+    made = make_pool(where[0][:2], folder, tell, GRACE)
+    made.wait_ready()
+    return made
+
+
+@pytest.fixture(scope="module")
+def group(where, folder, tell):
+    made = make_group(where[1], folder, tell, grace=GRACE)
+    made.wait_ready()
+    return made
+
+
+@pytest.fixture(scope="module")
+def channel(pool, group):
+    return Channel(group, pool, PROBE, 1e-3, PART_BYTES)
 
 
 def logprobs(model: LlamaForCausalLM, row: Row) -> torch.Tensor:
@@ -52,34 +75,52 @@ def logprobs(model: LlamaForCausalLM, row: Row) -> torch.Tensor:
     return model(ids[None]).logits[0, :-1].log_softmax(-1).gather(1, ids[1:, None])[:, 0]
 
 
-def test_reference_sums_are_the_base_models_log_probs_per_attempt(roles, folder):
+def pid_of(actor) -> int:
+    return ray.get(actor.__ray_call__.remote(lambda _: os.getpid()), timeout=60)
+
+
+def pids(pool) -> list[int]:
+    return [pid_of(seat.actor) for seat in pool._seats]
+
+
+def keys(episodes) -> list[tuple[int, int]]:
+    return sorted((e.problem.index, e.sample) for e in episodes)
+
+
+def asked(samples: int) -> list[tuple[int, int]]:
+    return [(problem.index, number) for problem in PROBLEMS for number in range(samples)]
+
+
+def test_reference_sums_are_the_base_models_log_probs_per_attempt(group, folder):
     model = LlamaForCausalLM.from_pretrained(folder)
     expected = [
         [logprobs(model, row)[torch.tensor(row.turn_ids[1:]) == turn].sum().item()
          for turn in (1, 2)]
         for row in ROWS
     ]  # fmt: skip
-    np.testing.assert_allclose(roles[1].reference_sums(ROWS, 2), expected, atol=1e-5)
+    np.testing.assert_allclose(group.reference_sums(ROWS, 2), expected, atol=1e-5)
 
 
-def test_both_actors_sample_and_every_problem_comes_as_often_as_asked(roles):
-    problems = [Problem(i, f"{i}+1=", "") for i in range(5)]
-    found = [e for part in roles[0].sample(problems, SamplingPlan(1, 3, 2, 4, 1.0)) for e in part]
-    keys = sorted((e.problem.index, e.sample) for e in found)
-    assert keys == [(i, s) for i in range(5) for s in range(3)]
+def test_both_actors_sample_and_every_problem_comes_as_often_as_asked(pool):
+    found = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
+    assert keys(found) == asked(3)
 
 
-def test_an_update_is_plain_adamw_on_the_reinforce_loss_and_a_stale_engine_is_caught(roles, folder):
-    pool, learner = roles
-    channel = Channel(learner, pool, [row.token_ids for row in ROWS], bound=1e-3)
-    assert channel.broadcast(0) < 1e-5
+def test_an_update_is_plain_adamw_on_the_reinforce_loss_and_a_stale_engine_is_caught(
+    pool, group, channel, folder, monkeypatch
+):
+    found = channel.broadcast(0)
+    assert found["mismatch/logp_mean_abs"] < 1e-5
+    assert found["weights/checked"] == 2
 
-    learner.update(ROWS, ADVANTAGES, 0)
-    load, pool.load_weights = pool.load_weights, lambda packed, version: None
-    with pytest.raises(WeightMismatch, match="rollout actor 0"):
-        channel.broadcast(1)
-    pool.load_weights = load
-    assert channel.broadcast(1) < 1e-5
+    old = group.packed_weights(PART_BYTES)
+    assert len(old) > 2
+    group.update(ROWS, ADVANTAGES, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(group, "packed_weights", lambda _: old)
+        with pytest.raises(WeightMismatch, match="rollout actor 0"):
+            channel.broadcast(1)
+    assert channel.broadcast(1)["mismatch/logp_mean_abs"] < 1e-5
 
     model = LlamaForCausalLM.from_pretrained(folder)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0)
@@ -93,6 +134,90 @@ def test_an_update_is_plain_adamw_on_the_reinforce_loss_and_a_stale_engine_is_ca
     optimizer.step()
     with torch.no_grad():
         expected = [logprobs(model, row).tolist() for row in ROWS]
-    scored = learner.score([row.token_ids for row in ROWS])
-    for ours, theirs in zip(scored, expected, strict=True):
+    for ours, theirs in zip(group.score(PROBE), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [(signal.SIGKILL, "the process died"), (signal.SIGSTOP, "no sign of life for ")],
+)
+def test_an_actor_lost_while_sampling_is_replaced_and_every_episode_comes_once(
+    how, words, pool, channel, tell
+):
+    served = channel.broadcast(2)
+    before = pids(pool)
+    plan = replace(PLAN, samples=100, max_tokens=12)
+    stream = pool.sample(PROBLEMS, plan)
+    found = list(next(stream))
+    os.kill(before[1], how)
+    began = time.monotonic()
+    found += [e for part in stream for e in part]
+    assert time.monotonic() - began < 60
+    assert keys(found) == asked(100)
+    assert {a.version for e in found for a in e.attempts} == {2}
+    pool.wait_ready()
+    assert pool.take_restarts() == 1
+    assert pool.take_restarts() == 0
+    assert (pids(pool)[0] == before[0], pids(pool)[1] == before[1]) == (True, False)
+    assert tell[-2][1] == "rollout actor 1"
+    assert tell[-2][2].startswith(words)
+    assert tell[-2][2].endswith(" while sampling; being replaced")
+    assert tell[-1][1:] == ("rollout actor 1", "serves again")
+    # The new actor has been given and checked on what the others serve.
+    assert pool._gaps["rollout actor 1"] == pytest.approx(
+        served["mismatch/logp_mean_abs"], abs=1e-5
+    )
+
+
+def test_when_all_actors_die_their_successors_do_the_work(pool, channel):
+    channel.broadcast(3)
+    for pid in pids(pool):
+        os.kill(pid, signal.SIGKILL)
+    found = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
+    assert keys(found) == asked(3)
+    assert {a.version for e in found for a in e.attempts} == {3}
+    pool.wait_ready()
+    assert pool.take_restarts() == 2
+
+
+def test_an_actor_that_died_before_a_broadcast_gets_it_when_it_joins(pool, channel):
+    os.kill(pids(pool)[0], signal.SIGKILL)
+    assert channel.broadcast(4)["weights/checked"] == 1
+    pool.wait_ready()
+    found = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
+    assert {a.version for e in found for a in e.attempts} == {4}
+    assert pool.take_restarts() == 1
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lost_rank_is_named_and_the_group_begins_again_where_it_was_saved(
+    how, group, tell, tmp_path
+):
+    group.save(tmp_path)
+    saved = group.score(PROBE)
+    expected = group.update(ROWS, ADVANTAGES, 0)
+    os.kill(pid_of(group._ranks["learner rank 1"]), how)
+    began = time.monotonic()
+    with pytest.raises(LearnerLost) as caught:
+        group.update(ROWS, ADVANTAGES, 1)
+    assert time.monotonic() - began < 3 * GRACE
+    assert "learner rank 1" in caught.value.who
+    group.restart(caught.value)
+    group.restore(tmp_path)
+    np.testing.assert_allclose(group.score(PROBE)[0], saved[0], atol=1e-6)
+    again = group.update(ROWS, ADVANTAGES, 0)
+    assert again["loss"] == pytest.approx(expected["loss"], abs=1e-6)
+    assert again["grad_norm"] == pytest.approx(expected["grad_norm"], abs=1e-5)
+    assert group.take_restarts() == 1
+    assert tell[-1][1:] == (caught.value.who, "all ranks are back")
+
+
+def test_losses_beyond_the_retries_are_one_named_error(where, folder, tell):
+    hopeless = make_pool(where[0][2:], folder, tell, retries=0)
+    hopeless.wait_ready()
+    os.kill(pids(hopeless)[0], signal.SIGKILL)
+    with pytest.raises(
+        RunError, match=r"rollout actor 0: the process died .* \(recovery.retries\)"
+    ):
+        list(hopeless.sample(PROBLEMS, PLAN))

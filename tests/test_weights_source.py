@@ -1,6 +1,6 @@
 import torch
 
-from score_ray.weights.source import named_weights, pack, unpack
+from score_ray.weights.source import named_weights, pack, parts, unpack
 
 
 def test_unpack_gives_back_every_tensor_of_any_type_and_shape():
@@ -20,6 +20,37 @@ def test_pack_copies_so_that_a_later_update_does_not_reach_the_buffer():
     entries, buffer = pack([("w", weight)])
     weight += 1
     assert dict(unpack(entries, buffer))["w"].tolist() == [0, 0, 0, 0]
+
+
+def test_parts_are_packed_as_they_are_taken_and_a_large_tensor_is_one_of_its_own():
+    sizes = {"a": 10, "b": 20, "huge": 1000, "c": 30, "d": 1}  # floats
+    pulled = []
+
+    def weights():
+        for name, size in sizes.items():
+            pulled.append(name)
+            yield name, torch.full((size,), float(size))
+
+    taken = parts(weights(), num_bytes=4 * 31)
+    names = []
+    for entries, buffer in taken:
+        names.append([entry.name for entry in entries])
+        # At most the one tensor that opens the next part has been read ahead.
+        assert len(pulled) <= sum(map(len, names)) + 1
+        for name, tensor in unpack(entries, buffer):
+            assert tensor.tolist() == [float(sizes[name])] * sizes[name]
+    assert names == [["a", "b"], ["huge"], ["c", "d"]]
+
+
+def test_a_part_keeps_its_values_when_the_gathered_tensor_is_taken_back():
+    weight = torch.ones(4)
+
+    def weights():
+        yield "w", weight
+        weight.zero_()
+
+    ((entries, buffer),) = parts(weights(), 2**20)
+    assert dict(unpack(entries, buffer))["w"].tolist() == [1, 1, 1, 1]
 
 
 def test_tied_weights_come_once():

@@ -6,6 +6,7 @@ learning rate moves the log-probs by less than any absolute bound could tell.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 Scores = Sequence[Sequence[float]]
 
@@ -41,6 +42,21 @@ def check(engine: Scores, learner: Scores, before: Scores | None, bound: float, 
             f"than to the current ones ({gap:.2e} nats off): the broadcast did not take effect"
         )
     return gap
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Rows of tokens, and what the learner gives for them at a version of the weights."""
+
+    version: int
+    rows: list[tuple[int, ...]]
+    expected: Scores
+    before: Scores | None
+    bound: float
+
+    def check(self, scores: Scores, who: str) -> float:
+        """As the function `check`, for an engine's scores of the rows."""
+        return check(scores, self.expected, self.before, self.bound, who)
 
 
 def probe_rows(rows: Sequence[tuple[int, ...]], num_tokens: int) -> list[tuple[int, ...]]:

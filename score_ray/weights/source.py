@@ -1,4 +1,4 @@
-"""The learner's side of a weight transfer: the whole model as one buffer and its table.
+"""The learner's side of a weight transfer: the model in parts, each a buffer and its table.
 
 This file knows names and tensors, nothing of reinforcement learning, and neither vLLM nor
 Ray: the buffer is an ordinary array, and who calls this decides where it goes.
@@ -43,12 +43,32 @@ def pack(weights: Iterable[tuple[str, torch.Tensor]]) -> tuple[list[Entry], np.n
     pieces: list[np.ndarray] = []
     offset = 0
     for name, tensor in weights:
-        piece = tensor.detach().to("cpu", copy=True).contiguous().reshape(-1).view(torch.uint8)
+        piece = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         entries.append(Entry(name, str(tensor.dtype), tuple(tensor.shape), offset, piece.numel()))
         padding = -piece.numel() % 64
         pieces += [piece.numpy(), np.zeros(padding, np.uint8)]
         offset += piece.numel() + padding
     return entries, np.concatenate(pieces)
+
+
+def parts(
+    weights: Iterable[tuple[str, torch.Tensor]], num_bytes: int
+) -> Iterator[tuple[list[Entry], np.ndarray]]:
+    """Packed parts of about `num_bytes`, so that no two copies of the whole model exist.
+
+    A tensor is never divided; one that is larger makes a part of its own.
+    """
+    held: list[tuple[str, torch.Tensor]] = []
+    size = 0
+    for name, tensor in weights:
+        if held and size + tensor.nbytes > num_bytes:
+            yield pack(held)
+            held, size = [], 0
+        # Gathered weights are taken back when the iterator moves on.
+        held.append((name, tensor.detach().to("cpu", copy=True)))
+        size += tensor.nbytes
+    if held:
+        yield pack(held)
 
 
 def unpack(entries: Iterable[Entry], buffer: np.ndarray) -> Iterator[tuple[str, torch.Tensor]]:

@@ -1,0 +1,131 @@
+"""Joining a Ray cluster, and a place on it for every process of a run."""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+# A private Ray listens on every interface of the machine unless told otherwise before its
+# import; this is the switch by which it keeps to loopback on other systems.
+if not os.environ.get("RAY_ADDRESS"):
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
+import psutil
+import ray
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from score_ray.placement.plan import Ask, shortfall, threads_each
+from score_ray.types import ConfigError, RunError
+
+CPU_SHARE = 0.01  # roles take turns on the cores: a share says where a process is, not how much
+STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process runs: a bundle of the run's placement group; it outlives the process."""
+
+    group: Any
+    bundle: int
+    resources: dict[str, float]
+    env: dict[str, str]
+
+    def start(self, actor_class: type, *args: Any) -> Any:
+        """A new Ray actor in this place, from a class and its arguments; returns its handle."""
+        return (
+            ray.remote(actor_class)
+            .options(
+                **self.resources,
+                runtime_env={"env_vars": self.env},
+                scheduling_strategy=PlacementGroupSchedulingStrategy(self.group, self.bundle),
+            )
+            .remote(*args)
+        )
+
+
+@contextmanager
+def places(asks: Sequence[Ask], patience: float, deadline: float) -> Iterator[list[list[Place]]]:
+    """Ray, and for each ask its places; all of it ends with the context.
+
+    A cluster may take `patience` seconds to grow to what is asked, and `deadline` seconds to
+    free it. Raises ConfigError naming what is short.
+    """
+    me = psutil.Process()
+    before = me.children()
+    start_ray()
+    own = [process for process in me.children() if process not in before]
+    try:
+        yield _reserve(asks, patience, deadline)
+    finally:
+        stop_ray(own)
+
+
+def start_ray() -> None:
+    """Join the cluster that RAY_ADDRESS names, or start a private one on this machine.
+
+    Raises ConfigError if no cluster answers there.
+    """
+    # Logs of healthy workers would drown the progress display; errors travel as exceptions.
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # Ray's workers would run at niceness 15: every other process would slow the run down.
+        os.environ.setdefault("RAY_worker_niceness", "0")
+        ray.init(address="local", include_dashboard=False, **quiet)
+        return
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"RAY_ADDRESS={address}: cannot join this cluster: {error}") from error
+
+
+def stop_ray(own: Sequence[psutil.Process] = ()) -> None:
+    """Leave the cluster; a private one, of the processes `own`, ends whatever its state is."""
+    family = [p for root in own if root.is_running() for p in (root, *root.children(True))]
+    # A shutdown that hangs comes back once the processes that it waits for are gone.
+    late = threading.Timer(STOP_SECONDS, _end, [family])
+    late.start()
+    ray.shutdown()
+    late.cancel()
+    _end(family)
+
+
+def _end(family: Sequence[psutil.Process]) -> None:
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _reserve(asks: Sequence[Ask], patience: float, deadline: float) -> list[list[Place]]:
+    """A placement group with a bundle for every process asked for."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    on_gpu = any(node.get("GPU") for node in nodes)
+    short = shortfall(asks, [int(node.get("GPU", 0)) for node in nodes])
+    if short and not patience:
+        raise ConfigError(short)
+    bundles = [
+        {"GPU": float(ask.gpus)} if on_gpu else {"CPU": CPU_SHARE}
+        for ask in asks
+        for _ in range(ask.count)
+    ]
+    group = ray.util.placement_group(bundles, strategy="PACK" if on_gpu else "SPREAD")
+    wait = patience if short else deadline
+    if not group.wait(wait):
+        free = ray.available_resources().get("GPU" if on_gpu else "CPU", 0)
+        raise RunError(
+            f"the cluster did not make room within {wait:.0f} s; asked for are "
+            f"{' and '.join(map(str, asks))}, {free:g} are free. {short}".strip()
+        )
+    found, first = [], 0
+    cores = int(min(node.get("CPU", 1) for node in nodes))
+    for ask in asks:
+        threads = threads_each(cores, ask.count, len(nodes))
+        env = {} if on_gpu else {"OMP_NUM_THREADS": str(threads)}
+        numbers = range(first, first + ask.count)
+        resources = {"num_gpus": float(ask.gpus)} if on_gpu else {"num_cpus": CPU_SHARE}
+        found.append([Place(group, number, resources, env) for number in numbers])
+        first += ask.count
+    return found

@@ -1,0 +1,157 @@
+"""The learner ranks as one: called together, lost together, started again together."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+
+from score_ray.batch import Row, shard
+from score_ray.loss import merge
+from score_ray.placement.actors import LearnerRank
+from score_ray.placement.calls import STARTING, Calls, Retries, Tell
+from score_ray.placement.cluster import Place
+from score_ray.types import LearnerLost
+
+
+DOING = {
+    "reference_sums": "scoring with the reference",
+    "update": "updating",
+    "score": "scoring the probe",
+    "save": "saving a checkpoint",
+    "restore": "restoring a checkpoint",
+    "export": "exporting the model",
+    "sizes": "telling its sizes",
+}
+
+
+class LearnerGroup:
+    """All learner ranks. Every call may raise LearnerLost; `restart` is then the way on."""
+
+    def __init__(
+        self,
+        places: Sequence[Place],
+        options: Any,
+        tokens_per_micro_batch: int,
+        calls: Calls,
+        retries: Retries,
+        tell: Tell,
+    ) -> None:
+        self._places, self._options, self._budget = places, options, tokens_per_micro_batch
+        self._calls, self._retries, self._tell = calls, retries, tell
+        self._restarts = 0
+        self._start()
+
+    def wait_ready(self) -> None:
+        """Return when every rank has joined and loaded its models; lost ones are replaced."""
+        while True:
+            try:
+                self._calls.gather(STARTING, self._started)
+                return
+            except LearnerLost as lost:
+                self._replace(lost)
+
+    def restart(self, lost: LearnerLost) -> None:
+        """New ranks in place of all old ones, at the base model.
+
+        Raises RunError when that has been tried too often since the last checkpoint.
+        """
+        began = time.monotonic()
+        self._replace(lost)
+        self.wait_ready()
+        seconds = round(time.monotonic() - began, 1)
+        self._tell("learner_rank", lost.who, "all ranks are back", seconds=seconds)
+
+    def take_restarts(self) -> int:
+        """How often the ranks were started again since this was last asked."""
+        taken, self._restarts = self._restarts, 0
+        return taken
+
+    def reference_sums(self, rows: Sequence[Row], num_attempts: int) -> np.ndarray:
+        """[rows, attempts] sums of the reference's log-probs."""
+        shared = ray.put(rows)
+        found = self._shared("reference_sums", lambda share: (shared, share, num_attempts), rows)
+        sums = np.zeros((len(rows), num_attempts))
+        for part in found:
+            for index, values in part.items():
+                sums[index] = values
+        return sums
+
+    def update(
+        self, rows: Sequence[Row], advantages: np.ndarray, iteration: int
+    ) -> dict[str, float]:
+        """One optimiser step on all rows; the merged metrics."""
+        shared = ray.put(rows)
+        return merge(
+            self._shared("update", lambda share: (shared, advantages, share, iteration), rows)
+        )
+
+    def score(self, rows: list[tuple[int, ...]]) -> list[list[float]]:
+        """The policy's log-probs of the rows."""
+        return self._all("score", rows)[0]
+
+    def packed_weights(self, part_bytes: int) -> list[Any]:
+        """References to the policy in parts, in the object store and nowhere else."""
+        streams = {
+            who: rank.weights.options(num_returns="streaming").remote(part_bytes)
+            for who, rank in self._ranks.items()
+        }
+        ends = {who: stream.completed() for who, stream in streams.items()}
+        self._calls.gather("packing weights", ends)
+        return list(next(iter(streams.values())))
+
+    def save(self, folder: Path) -> None:
+        """Write policy and optimiser of every rank."""
+        self._all("save", folder)
+        self._retries.refill()
+
+    def restore(self, folder: Path) -> None:
+        """Read what `save` wrote."""
+        self._all("restore", folder)
+
+    def export(self, folder: Path) -> None:
+        """Write the policy as a Hugging Face model folder."""
+        self._all("export", folder)
+
+    def sizes(self) -> dict[str, int]:
+        """Weights of the policy's body and of its output head."""
+        return self._all("sizes")[0]
+
+    def peak_memory(self) -> dict[str, float]:
+        """GiB per learner rank."""
+        refs = {who: rank.peak_memory.remote() for who, rank in self._ranks.items()}
+        return dict(zip(refs, self._calls.gather("telling its memory", refs), strict=True))
+
+    def _start(self) -> None:
+        """Start every rank; they meet at rank 0 while this returns."""
+        count = len(self._places)
+        self._ranks: dict[str, Any] = {
+            f"learner rank {number}": place.start(LearnerRank, self._options, number, count)
+            for number, place in enumerate(self._places)
+        }
+        meeting_point = next(iter(self._ranks.values())).meeting_point.remote()
+        self._started = {who: r.start.remote(meeting_point) for who, r in self._ranks.items()}
+
+    def _replace(self, lost: LearnerLost) -> None:
+        self._tell("learner_rank", lost.who, f"{lost.how} while {lost.doing}; all ranks restart")
+        self._retries.spend(lost)
+        self._restarts += 1
+        for rank in self._ranks.values():
+            ray.kill(rank)
+        self._start()
+
+    def _shared(self, method: str, arguments: Callable, rows: Sequence[Row]) -> list:
+        """Call a method on every rank with its share of the rows."""
+        lengths = [len(row.token_ids) for row in rows]
+        shares = shard(lengths, len(self._ranks), self._budget)
+        calls = {
+            who: rank.call.remote(method, *arguments(share))
+            for (who, rank), share in zip(self._ranks.items(), shares, strict=True)
+        }
+        return self._calls.gather(DOING[method], calls, work=sum(lengths))
+
+    def _all(self, method: str, *args: Any) -> list:
+        calls = {who: rank.call.remote(method, *args) for who, rank in self._ranks.items()}
+        return self._calls.gather(DOING[method], calls)

@@ -1,0 +1,6 @@
+"""What must be set before Ray is first imported."""
+
+import os
+
+# As score_ray.placement.cluster does: a test that imports Ray itself may come first.
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
