@@ -14,6 +14,7 @@ from score_ray.inputs import Inputs, check_inputs, input_errors
 from score_ray.records import label_of, read_jsonl
 from score_ray.report import Reporter, results_table
 from score_ray.tasks.catalog import make_task
+from score_ray.types import Lost, RunError
 from score_ray.verify import ProcessGrader
 
 CACHE = Path(os.environ.get("SCORE_RAY_CACHE", "cache"))
@@ -220,10 +221,10 @@ def _locked(folder: Path) -> FileLock:
 
 
 def main() -> None:
-    """Run a command; input that the user can mend ends in one clear message."""
+    """Run a command; what its user can mend, and what a run cannot mend, is one clear message."""
     try:
         app()
-    except ConfigError as error:
+    except (ConfigError, RunError, Lost) as error:
         sys.exit(f"error: {error}")
 
 

@@ -33,6 +33,7 @@ from score_ray.types import (
     LearnerLost,
     Pool,
     Problem,
+    RunError,
     SamplingPlan,
 )
 
@@ -84,7 +85,7 @@ class Roles:
     reporter: Reporter
 
 
-class RolloutError(RuntimeError):
+class RolloutError(RunError):
     """The rollout actors returned other episodes than were asked for."""
 
 

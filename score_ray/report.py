@@ -3,6 +3,7 @@
 import re
 from collections import deque
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 
@@ -35,7 +36,7 @@ class Reporter:
         Raises ValueError if a .jsonl file is damaged anywhere but in its last line.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._total = folder, total_iterations
+        self._folder, self._total, self._done = folder, total_iterations, resume_at
         rewind(folder, resume_at)
         self._seconds: deque[float] = deque(maxlen=20)
         self._console = Console(stderr=True, quiet=quiet)
@@ -50,6 +51,7 @@ class Reporter:
         """Append an iteration's metrics to metrics.jsonl, and show them."""
         append_lines(self._folder / "metrics.jsonl", [record])
         line, done = progress_line(record, self._total), int(record["iteration"]) + 1
+        self._done = done
         if self._bar is None:
             self._say(line)
             return
@@ -70,6 +72,21 @@ class Reporter:
         records = [transcript(g, iteration) for g in graded[:limit]]
         append_lines(self._folder / "generations.jsonl", records)
         append_text(self._folder / "generations.txt", generations_text(records))
+
+    def event(self, kind: str, who: str, what: str, **numbers: float) -> None:
+        """Append what happened to a process of the run to events.jsonl; show it."""
+        time = datetime.now(UTC).isoformat(timespec="seconds")
+        record = {"time": time, "iteration": self._done, "kind": kind, "who": who, "what": what}
+        append_lines(self._folder / "events.jsonl", [{**record, **numbers}])
+        after = f" after {duration(numbers['seconds'])}" if "seconds" in numbers else ""
+        self._say(f"{who}: {what}{after}")
+
+    def rewind(self, iteration: int) -> None:
+        """Go back to where `iteration` updates have been made; events stay, they happened."""
+        rewind(self._folder, iteration)
+        self._done = iteration
+        if self._bar is not None:
+            self._bar.update(self._task, completed=iteration)
 
     def note(self, message: str) -> None:
         """Print a message, above the bar if there is one."""

@@ -7,7 +7,7 @@ from transformers import LlamaForCausalLM
 from score_ray.tasks.base_model import character_tokenizer, model_config
 from score_ray.types import EngineOptions, Request
 from score_ray.weights.probe import WeightMismatch, check
-from score_ray.weights.source import named_weights, pack
+from score_ray.weights.source import named_weights, parts
 
 pytestmark = pytest.mark.ray
 ROWS = [(1, 2, 10, 3, 4, 11), (5, 5, 10, 3, 1, 11, 4, 4, 13, 12, 8, 6, 13)]
@@ -45,7 +45,7 @@ def test_engine_serves_what_it_was_sent_and_a_stale_one_is_caught(tied, tmp_path
     with pytest.raises(WeightMismatch, match="differ from the learner's"):
         check(sampler.score(ROWS), scores(model), before, 1e-3, "engine")
 
-    sampler.load_weights(*pack(named_weights(model)), version=1)
+    sampler.load_weights(parts(named_weights(model), 2**16), version=1)
     assert check(sampler.score(ROWS), scores(model), before, 1e-3, "engine") < 1e-5
     assert sampler.version == 1
 

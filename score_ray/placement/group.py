@@ -15,7 +15,6 @@ from score_ray.placement.calls import STARTING, Calls, Retries, Tell
 from score_ray.placement.cluster import Place
 from score_ray.types import LearnerLost
 
-
 DOING = {
     "reference_sums": "scoring with the reference",
     "update": "updating",
@@ -124,6 +123,11 @@ class LearnerGroup:
         refs = {who: rank.peak_memory.remote() for who, rank in self._ranks.items()}
         return dict(zip(refs, self._calls.gather("telling its memory", refs), strict=True))
 
+    def close(self) -> None:
+        """End every rank."""
+        for rank in self._ranks.values():
+            ray.kill(rank)
+
     def _start(self) -> None:
         """Start every rank; they meet at rank 0 while this returns."""
         count = len(self._places)
@@ -138,8 +142,7 @@ class LearnerGroup:
         self._tell("learner_rank", lost.who, f"{lost.how} while {lost.doing}; all ranks restart")
         self._retries.spend(lost)
         self._restarts += 1
-        for rank in self._ranks.values():
-            ray.kill(rank)
+        self.close()
         self._start()
 
     def _shared(self, method: str, arguments: Callable, rows: Sequence[Row]) -> list:

@@ -8,10 +8,12 @@ learning rate moves the log-probs by less than any absolute bound could tell.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from score_ray.types import RunError
+
 Scores = Sequence[Sequence[float]]
 
 
-class WeightMismatch(RuntimeError):
+class WeightMismatch(RunError):
     """An engine does not serve the weights that the learner has."""
 
 

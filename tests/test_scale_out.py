@@ -1,0 +1,131 @@
+"""Results do not depend on how many rollout actors and learner ranks there are."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+
+from score_ray.config import load
+from score_ray.loop import Roles, step
+from score_ray.placement.channel import Channel
+from score_ray.report import Reporter
+from score_ray.tasks.catalog import make_task
+from score_ray.verify import ProcessGrader
+from score_ray.weights.probe import probe_rows
+from tiny import PART_BYTES, Events, make_group, make_model, make_pool, on_ray
+
+pytestmark = pytest.mark.ray
+CONFIG = load(
+    Path("configs/arithmetic.yaml"),
+    ["rollout.problems=8", "stages.0.iterations=3", "stages.1.iterations=2"],
+)
+ITERATIONS = 5
+
+
+class Watched:
+    """A pool of the first few actors of another one, which keeps what was sampled."""
+
+    def __init__(self, pool, count: int) -> None:
+        self._pool, self.samples = copy.copy(pool), {}
+        self._pool._seats = pool._seats[:count]
+        self.load_weights, self.take_restarts = self._pool.load_weights, self._pool.take_restarts
+
+    def sample(self, problems, plan):
+        for episodes in self._pool.sample(problems, plan):
+            for e in episodes:
+                tokens = tuple(a.completion_ids for a in e.attempts)
+                self.samples[plan.seed, e.problem.index, e.sample] = tokens
+            yield episodes
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return str(make_model(tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture(scope="module")
+def where():
+    with on_ray(num_actors=4, num_ranks=2) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def pool(where, folder):
+    made = make_pool(where[0], folder, Events())
+    made.wait_ready()
+    return made
+
+
+@pytest.fixture(scope="module")
+def task():
+    return make_task(CONFIG.task)
+
+
+@pytest.fixture(scope="module")
+def grader(task):
+    made = ProcessGrader(task, 1, 10.0)
+    yield made
+    made.close()
+
+
+def weights(group) -> dict[str, torch.Tensor]:
+    import ray
+
+    from score_ray.weights.source import unpack
+
+    parts = ray.get(group.packed_weights(PART_BYTES))
+    return {name: tensor.clone() for part in parts for name, tensor in unpack(*part)}
+
+
+def distance(ours, theirs) -> float:
+    """Euclidean, over all weights."""
+    return sum(float((ours[name] - theirs[name]).norm()) ** 2 for name in ours) ** 0.5
+
+
+def iterate(pool, group, grader, task, folder):
+    """Five iterations over both stages: the sampled tokens, and the weights."""
+    rows = probe_rows([(1, 2, 10, 3, 4, 11)], 100)
+    channel = Channel(group, pool, rows, 1e-3, PART_BYTES)
+    problems = task.problems("train")
+    reporter = Reporter(folder, ITERATIONS, 0, quiet=True)
+    roles = Roles(problems, problems, pool, grader, group, channel, reporter)
+    channel.broadcast(0)
+    for iteration in range(ITERATIONS):
+        metrics = step(roles, CONFIG, iteration, {})
+        assert metrics["weights/checked"] == len(pool._pool._seats)
+    return pool.samples, weights(group)
+
+
+@pytest.fixture(scope="module")
+def expected(where, pool, grader, task, folder, tmp_path_factory):
+    """Of one rollout actor and one rank without ZeRO."""
+    group = make_group(where[1][:1], folder, Events())
+    group.wait_ready()
+    run = tmp_path_factory.mktemp("run")
+    found = iterate(Watched(pool, 1), group, grader, task, run)
+    group.close()
+    return found
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("zero_stage", [0, 2, 3])
+def test_samples_and_weights_are_the_same_with_1_2_and_4_actors(
+    zero_stage, ranks, expected, where, pool, grader, task, folder, tmp_path
+):
+    samples, trained = expected
+    assert len(samples) == ITERATIONS * 8 * CONFIG.rollout.samples
+    group = make_group(where[1][:ranks], folder, Events(), zero_stage)
+    group.wait_ready()
+    group.save(tmp_path)
+    base = weights(group)
+    for actors in (1, 2, 4):
+        group.restore(tmp_path)
+        found, ours = iterate(Watched(pool, actors), group, grader, task, tmp_path / str(actors))
+        assert found == samples
+        # Adam turns a gradient that is all rounding into a whole step, so that single weights
+        # may part; as a whole they do not.
+        moved, gap = distance(trained, base), distance(trained, ours)
+        print(f"ZeRO {zero_stage}, {ranks} ranks, {actors} actors: {gap / moved:.1e}")
+        assert gap <= 2e-3 * moved
+    group.close()
