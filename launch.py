@@ -12,7 +12,7 @@ from score_ray import checkpoint
 from score_ray.config import Config, ConfigError, differences, dump, load
 from score_ray.inputs import Inputs, check_inputs, input_errors
 from score_ray.records import label_of, read_jsonl
-from score_ray.report import Reporter, results_table
+from score_ray.report import Reporter, losses, results_table
 from score_ray.tasks.catalog import make_task
 from score_ray.types import Lost, RunError
 from score_ray.verify import ProcessGrader
@@ -169,16 +169,20 @@ def _train(inputs: Inputs, folder: Path) -> None:
     from score_ray.roles import all_roles
 
     config, checkpoints = inputs.config, folder / "checkpoints"
-    found = checkpoint.newest(checkpoints)
+    damaged: list[str] = []
+    found = checkpoint.newest(checkpoints, damaged.append)
     start = found[1]["iteration"] if found else 0
     reporter = Reporter(folder, config.iterations, start)
+    for fault in damaged:
+        reporter.checkpoint_fault(fault)
     with all_roles(inputs, reporter) as roles:
         if found:
             reporter.note(f"resuming from {found[0]}")
         run(roles, config, folder, found)
     write_report(folder)
     _show_results(folder, {0, *config.stage_ends()})
-    typer.echo(f"run folder: {folder}")
+    events = read_jsonl(folder / "events.jsonl")
+    typer.echo(f"run folder: {folder}" + (f"; {losses(events)}" if events else ""))
 
 
 def _show_results(folder: Path, iterations: set[int] | None = None) -> None:

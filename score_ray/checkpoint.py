@@ -8,7 +8,13 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from score_ray.types import Lost, RunError
+
 MANIFEST, STATE = "manifest.json", "state.json"
+
+
+class CheckpointError(RunError):
+    """A checkpoint could not be written, or none that was written can be read."""
 
 
 def save(
@@ -16,21 +22,26 @@ def save(
 ) -> Path:
     """Save what `write` puts into a folder, and `state`; keep the newest `keep` checkpoints.
 
-    Nothing is visible under the final name before everything is on disk.
+    Nothing is visible under the final name before everything is on disk. Raises
+    CheckpointError if it cannot be written, on a full disk for instance; those before it stay.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(".tmp-*"):
         shutil.rmtree(leftover)
     target = folder / f"iteration_{iteration:06d}"
+    # A run resumes from its newest whole checkpoint: any from here on are damaged.
+    for later in folder.glob("iteration_*"):
+        if later.name >= target.name:
+            shutil.rmtree(later)
     unfinished = folder / f".tmp-{target.name}"
-    unfinished.mkdir()
-    write(unfinished)
-    (unfinished / STATE).write_text(json.dumps(state))
-    files = {str(p.relative_to(unfinished)): _entry(p) for p in _files(unfinished)}
-    (unfinished / MANIFEST).write_text(json.dumps(files, indent=1))
-    for path in [*_files(unfinished), unfinished]:
-        _fsync(path)
-    shutil.rmtree(target, ignore_errors=True)
+    try:
+        _write(unfinished, write, state)
+    except (OSError, RuntimeError) as error:
+        free = shutil.disk_usage(folder).free / 2**20
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if isinstance(error, Lost):
+            raise
+        raise CheckpointError(_unwritten(target, error, free)) from error
     os.rename(unfinished, target)
     _fsync(folder)
     for old in sorted(folder.glob("iteration_*"))[:-keep]:
@@ -38,13 +49,22 @@ def save(
     return target
 
 
-def newest(folder: Path) -> tuple[Path, dict] | None:
-    """The newest whole checkpoint and its state; a damaged one is named in a warning."""
+def newest(folder: Path, tell: Callable[[str], None] = warnings.warn) -> tuple[Path, dict] | None:
+    """The newest whole checkpoint and its state; a damaged one is told of by name.
+
+    None if there is none at all. Raises CheckpointError if there are, but every one is damaged.
+    """
+    faults = []
     for path in sorted(folder.glob("iteration_*"), reverse=True):
         fault = _fault(path)
         if fault is None:
             return path, json.loads((path / STATE).read_text())
-        warnings.warn(f"checkpoint {path} is damaged ({fault}); using the one before", stacklevel=2)
+        faults.append(f"{path} is damaged ({fault})")
+        tell(f"{faults[-1]}; using the one before")
+    if faults:
+        raise CheckpointError(
+            f"no checkpoint can be read: {'; '.join(faults)}. Remove {folder.parent} to start again"
+        )
     return None
 
 
@@ -62,6 +82,25 @@ def find(folder: Path, iteration: int) -> Path:
     if fault:
         raise FileNotFoundError(f"checkpoint {path} is damaged ({fault})")
     return path
+
+
+def _write(folder: Path, write: Callable[[Path], None], state: dict) -> None:
+    folder.mkdir()
+    write(folder)
+    (folder / STATE).write_text(json.dumps(state))
+    files = {str(p.relative_to(folder)): _entry(p) for p in _files(folder)}
+    (folder / MANIFEST).write_text(json.dumps(files, indent=1))
+    for path in [*_files(folder), folder]:
+        _fsync(path)
+
+
+def _unwritten(target: Path, error: Exception, free: float) -> str:
+    """What to say of a checkpoint that could not be written with `free` MiB left."""
+    # An error from another process brings its traceback; its last line says what happened.
+    reason = str(error).strip().split("\n")[-1]
+    kept = sorted(p.name for p in target.parent.glob("iteration_*"))
+    stays = f"{kept[-1]} stays the newest" if kept else "there is none before it"
+    return f"{target} could not be written ({reason}; {free:.1f} MiB were free); {stays}"
 
 
 def _fault(path: Path) -> str | None:

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from score_ray.plot import plot_accuracy
 from score_ray.records import Record, generations_text, label_of, read_jsonl, replace_file
-from score_ray.report import RESULT_COLUMNS, result_rows
+from score_ray.report import RESULT_COLUMNS, losses, result_rows
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --page: #fff; --line: #ccc; --soft: #f3f3f3; }
@@ -44,8 +44,8 @@ def write_report(folder: Path) -> None:
         html_table(RESULT_COLUMNS, result_rows(evals, [label_of(r) for r in evals])),
         "<h2>Time per iteration</h2>",
         html_table(("phase", "mean seconds", "share"), time_rows(metrics)),
-        "<h2>Restarts</h2>",
-        html_table(("what", "count"), restart_rows(metrics)),
+        "<h2>Losses and recoveries</h2>",
+        html_events(read_jsonl(folder / "events.jsonl")),
         "<h2>Transcripts</h2>",
         html_transcripts(read_jsonl(folder / "generations.jsonl")),
         f"<h2>Configuration</h2>{html_pre(config_text(folder))}",
@@ -84,13 +84,17 @@ def means_of(metrics: Sequence[Record], prefix: str) -> dict[str, float]:
     return {name: fmean(found) for name, found in values.items()}
 
 
-def restart_rows(metrics: Sequence[Record]) -> list[tuple[str, ...]]:
-    """How often each kind of process was restarted in all iterations together."""
-    names = dict.fromkeys(name for r in metrics for name in r if name.startswith("restarts/"))
-    return [
-        (name.removeprefix("restarts/"), f"{sum(r.get(name, 0) for r in metrics):g}")
-        for name in names
+def html_events(events: Sequence[Record], limit: int = 50) -> str:
+    """What was lost and how long it took to be back, in sum and one by one."""
+    if not events:
+        return "<p>None.</p>"
+    rows = [
+        (r["time"], str(r["iteration"]), r["who"], r["what"], f"{r.get('seconds', '')}")
+        for r in events[:limit]
     ]
+    more = f"<p>{len(events) - limit} more are in events.jsonl.</p>" if len(events) > limit else ""
+    columns = ("time", "after iteration", "who", "what", "seconds")
+    return f"<p>{html.escape(losses(events))}</p>{html_table(columns, rows)}{more}"
 
 
 def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

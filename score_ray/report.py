@@ -81,6 +81,10 @@ class Reporter:
         after = f" after {duration(numbers['seconds'])}" if "seconds" in numbers else ""
         self._say(f"{who}: {what}{after}")
 
+    def checkpoint_fault(self, what: str) -> None:
+        """Tell of a damaged checkpoint."""
+        self.event("checkpoint", "checkpoint", what)
+
     def rewind(self, iteration: int) -> None:
         """Go back to where `iteration` updates have been made; events stay, they happened."""
         rewind(self._folder, iteration)
@@ -138,6 +142,18 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
+
+
+def losses(events: Sequence[Record]) -> str:
+    """Events in a sentence: what was lost how often, and the seconds until it was back."""
+    parts = []
+    for kind in dict.fromkeys(r["kind"] for r in events):
+        lost = [r for r in events if r["kind"] == kind and "seconds" not in r]
+        back = [r["seconds"] for r in events if r["kind"] == kind and "seconds" in r]
+        times = f"{len(lost)} time{'s' if len(lost) != 1 else ''}"
+        took = f" (back after {fmean(back):.1f} s, at most {max(back):.1f} s)" if back else ""
+        parts.append(f"{kind.replace('_', ' ')} {times}{took}")
+    return f"lost: {', '.join(parts)}" if parts else "nothing was lost"
 
 
 def result_rows(evals: Sequence[Record], labels: Sequence[str]) -> list[tuple[str, ...]]:

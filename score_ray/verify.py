@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
 
-from score_ray.types import Episode, GradedEpisode, Problem, Task, Verdict
+from score_ray.types import Episode, GradedEpisode, Problem, RunError, Task, Verdict
 
 CHUNK = 64
 START_SECONDS = 120.0  # a worker imports its task's modules first
@@ -34,8 +34,12 @@ class ProcessGrader:
         self._episodes: list[Episode] = []
         self._grades: dict[tuple[int, int], Grade] = {}
         self._all_graded = threading.Condition()
+        self._fault: BaseException | None = None
+        self._closed = False
+        self._workers: dict[int, _Worker] = {}
         self._feeders = [
-            threading.Thread(target=self._feed, daemon=True) for _ in range(num_workers)
+            threading.Thread(target=self._run, args=[number], daemon=True)
+            for number in range(num_workers)
         ]
         for feeder in self._feeders:
             feeder.start()
@@ -54,10 +58,15 @@ class ProcessGrader:
             self._chunks.put(items[start : start + CHUNK])
 
     def collect(self) -> list[GradedEpisode]:
-        """Wait for everything submitted; in order of problem index and sample."""
+        """Wait for everything submitted; in order of problem index and sample.
+
+        Raises what kept a grading worker from being started.
+        """
         total = sum(len(episode.attempts) for episode in self._episodes)
         with self._all_graded:
-            self._all_graded.wait_for(lambda: len(self._grades) == total)
+            self._all_graded.wait_for(lambda: self._fault or len(self._grades) == total)
+        if self._fault:
+            raise self._fault
         graded = [
             GradedEpisode(
                 episode,
@@ -73,27 +82,51 @@ class ProcessGrader:
         return sorted(graded, key=lambda g: (g.episode.problem.index, g.episode.sample))
 
     def close(self) -> None:
-        """End the workers."""
+        """End the workers at once, whatever they are doing; what is not graded stays so."""
+        self._closed = True
         for _ in self._feeders:
             self._chunks.put(None)
+        for worker in list(self._workers.values()):
+            worker.kill()
         for feeder in self._feeders:
             feeder.join()
 
-    def _feed(self) -> None:
-        worker = _Worker(self._task)
-        while (chunk := self._chunks.get()) is not None:
-            while chunk:
-                grades = worker.grade(chunk, self._deadline)
-                if len(grades) < len(chunk) or not worker.alive:
-                    worker.stop()
-                    worker = _Worker(self._task)
+    def _run(self, number: int) -> None:
+        try:
+            self._feed(number)
+        except BaseException as error:  # travels to whoever waits in `collect`
+            with self._all_graded:
+                self._fault = error
+                self._all_graded.notify_all()
+        finally:
+            if number in self._workers:
+                self._workers.pop(number).stop()
+
+    def _feed(self, number: int) -> None:
+        self._renew(number)
+        while not self._closed and (chunk := self._chunks.get()) is not None:
+            while chunk and not self._closed:
+                grades = self._workers[number].grade(chunk, self._deadline)
+                if not self._workers[number].alive:
+                    self._renew(number)
                 with self._all_graded:
                     self._grades |= {
                         item[0]: grade for item, grade in zip(chunk, grades, strict=False)
                     }
                     self._all_graded.notify_all()
                 chunk = chunk[len(grades) :]
-        worker.stop()
+
+    def _renew(self, number: int) -> None:
+        """A fresh worker in place of this feeder's last; a second try if it does not start."""
+        for _ in range(2):
+            if number in self._workers:
+                self._workers.pop(number).stop()
+            if self._closed:
+                return
+            self._workers[number] = _Worker(self._task)
+            if self._workers[number].starts() or self._closed:
+                return
+        raise RunError(f"grading workers die, or hang for {START_SECONDS:.0f} s, when they start")
 
 
 class _Worker:
@@ -106,32 +139,51 @@ class _Worker:
         self._process = context.Process(target=_serve, args=(theirs, task), daemon=True)
         self._process.start()
         theirs.close()
-        self._ready = False
-        self.alive = True
+        self.alive, self._expired = True, False
+
+    def starts(self) -> bool:
+        """Wait for the worker's first word; False if it dies or hangs before."""
+        try:
+            return self._pipe.poll(START_SECONDS) and self._pipe.recv()
+        except (EOFError, ConnectionResetError):
+            return False
 
     def grade(self, chunk: list[Item], deadline: float) -> list[Grade]:
         """Grades of the chunk's first attempts, up to one that hung or crashed included."""
         grades: list[Grade] = []
+        # A worker that does not read blocks the sender once the pipe is full.
+        unread = threading.Timer(deadline, self._expire)
+        unread.start()
         try:
-            if not self._ready:
-                self._ready = self._pipe.poll(START_SECONDS) and self._pipe.recv()
             self._pipe.send([(problem, text) for _, problem, text in chunk])
+            unread.cancel()
             while len(grades) < len(chunk):
                 if not self._pipe.poll(deadline):
                     self.alive = False
                     return [*grades, (Verdict.TIMEOUT, 0.0)]
                 grades.append(self._pipe.recv())
         except (EOFError, BrokenPipeError, ConnectionResetError):
+            unread.cancel()
             self.alive = False
+            if self._expired:
+                return [*grades, (Verdict.TIMEOUT, 0.0)]
             _log.warning("a grading process died on problem %s", chunk[len(grades)][1].index)
             return [*grades, (Verdict.GRADER_ERROR, 0.0)]
         return grades
 
-    def stop(self) -> None:
-        """End the process, whatever it is doing."""
+    def kill(self) -> None:
+        """End the process, whatever it is doing; whoever waits for it notices."""
         self._process.kill()
+
+    def stop(self) -> None:
+        """End the process, and let go of it."""
+        self.kill()
         self._process.join()
         self._pipe.close()
+
+    def _expire(self) -> None:
+        self._expired = True
+        self.kill()
 
 
 def _serve(pipe: Connection, task: Task) -> None:

@@ -2,7 +2,7 @@
 
 By hand, with as many kills as you like (half a minute each on 2 cores):
 
-    python tests/chaos.py --kills 24 --iterations 60 --folder /tmp/chaos
+    python tests/chaos.py --kills 24 --folder /tmp/chaos
 
 It prints what was killed and how long the run took to get further than it was, and fails
 unless every planned iteration happened exactly once with every episode that was planned, and
@@ -32,6 +32,7 @@ from ray.cluster_utils import Cluster
 KINDS = ("rollout actor", "learner rank", "driver", "worker node")
 TITLES = {"rollout actor": "ray::RolloutActor", "learner rank": "ray::LearnerRank"}
 PROBLEMS, SAMPLES = 16, 4
+ITERATIONS_PER_KILL = 20  # an iteration takes a third of a second, a kill comes within three
 GIVE_UP = 300.0  # seconds without progress
 
 
@@ -165,20 +166,20 @@ def main() -> None:
     """The long run, from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=24)
-    parser.add_argument("--iterations", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, required=True)
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True)
+    iterations = asked.kills * ITERATIONS_PER_KILL
     kinds = [KINDS[number % len(KINDS)] for number in range(asked.kills)]
     random.Random(asked.seed).shuffle(kinds)
-    chaos = Chaos(asked.folder, overrides(asked.iterations), asked.seed)
+    chaos = Chaos(asked.folder, overrides(iterations), asked.seed)
     try:
         kills = chaos.play(kinds)
         chaos.finish()
     finally:
         chaos.close()
-    check(asked.folder / "arithmetic", asked.iterations)
+    check(asked.folder / "arithmetic", iterations)
     print("killed          times  seconds until further: mean  most")
     for kind in KINDS:
         took = [kill.seconds for kill in kills if kill.kind == kind]

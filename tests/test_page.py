@@ -4,6 +4,7 @@ import pytest
 from run_folder import make_run, metrics_record
 
 from score_ray.page import write_report
+from score_ray.report import Reporter
 
 EVIL = "<script>alert('x')</script> & <b>4</b>"
 
@@ -19,7 +20,7 @@ def test_the_report_escapes_and_holds_everything(tmp_path):
     assert "model: &lt;evil &amp; co&gt;" in page
     assert "<h1>score_ray: a&lt;b&gt;</h1>" in page
     assert "<tr><td>update</td><td>0.50</td><td>25.0%</td></tr>" in page
-    assert "<tr><td>rollout</td><td>4</td></tr>" in page  # restarts
+    assert "<h2>Losses and recoveries</h2>\n<p>None.</p>" in page
     assert "<td>stage_2</td><td>30.0%</td>" in page
     assert "Iteration 0" in page
     assert "Iteration 3" in page
@@ -27,6 +28,21 @@ def test_the_report_escapes_and_holds_everything(tmp_path):
     assert "data:image/png;base64," in page
     assert "http" not in page  # nothing is loaded from elsewhere
     assert "prefers-color-scheme: dark" in page
+
+
+def test_the_report_shows_what_was_lost_and_when_it_was_back(tmp_path):
+    make_run(tmp_path, 0, 2)
+    reporter = Reporter(tmp_path, 4, 2, quiet=True)
+    for number in range(26):
+        reporter.event("rollout_actor", "rollout actor 1", "died <b>")
+        reporter.event("rollout_actor", "rollout actor 1", "serves again", seconds=number / 2)
+    write_report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "lost: rollout actor 26 times (back after 6.2 s, at most 12.5 s)" in page
+    assert "<td>2</td><td>rollout actor 1</td><td>died &lt;b&gt;</td><td></td>" in page
+    assert "<td>serves again</td><td>12.0</td>" in page
+    assert "<td>serves again</td><td>12.5</td>" not in page
+    assert "2 more are in events.jsonl" in page
 
 
 def test_a_report_can_be_made_early_and_again(tmp_path):

@@ -2,9 +2,10 @@ import io
 
 import pytest
 from rich.console import Console
-from run_folder import eval_line, make_run, metrics_record
+from run_folder import eval_line, make_run, metrics_record, numbers
 
-from score_ray.report import Reporter, duration, progress_line, results_table
+from score_ray.records import read_jsonl
+from score_ray.report import Reporter, duration, losses, progress_line, results_table
 
 
 def test_progress_lines_are_plain_without_a_terminal(tmp_path, capsys):
@@ -37,6 +38,39 @@ def test_a_terminal_gets_a_bar(tmp_path, monkeypatch, capsys):
 def test_quiet_is_silent(tmp_path, capsys):
     make_run(tmp_path, 0, 2)
     assert capsys.readouterr() == ("", "")
+
+
+def test_an_event_is_a_line_of_events_and_of_the_console(tmp_path, capsys):
+    reporter = Reporter(tmp_path, 200, 11)
+    reporter.event("rollout_actor", "rollout actor 0", "the process died while sampling")
+    reporter.iteration(metrics_record(11))
+    reporter.event("rollout_actor", "rollout actor 0", "serves again", seconds=12.4)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "rollout actor 0: the process died while sampling"
+    assert lines[2] == "rollout actor 0: serves again after 12 s"
+    first, second = read_jsonl(tmp_path / "events.jsonl")
+    assert first["iteration"] == 11
+    assert first.keys() == {"time", "iteration", "kind", "who", "what"}
+    assert (second["iteration"], second["seconds"]) == (12, 12.4)
+
+
+def test_going_back_takes_the_records_along_and_leaves_the_events(tmp_path):
+    make_run(tmp_path, 0, 4)
+    reporter = Reporter(tmp_path, 8, 4, quiet=True)
+    reporter.event("learner_rank", "learner rank 0", "the process died")
+    reporter.rewind(2)
+    assert numbers(tmp_path, "metrics") == [0, 1]
+    assert numbers(tmp_path, "evals") == [0, 2]
+    reporter.event("learner_rank", "learner rank 0", "all ranks are back", seconds=1.0)
+    assert numbers(tmp_path, "events") == [4, 2]
+
+
+def test_losses_are_counted_by_kind():
+    lost = {"kind": "learner_rank", "who": "learner rank 0", "what": "died"}
+    assert losses([lost, {**lost, "seconds": 3.0}, lost, {**lost, "seconds": 5.0}]) == (
+        "lost: learner rank 2 times (back after 4.0 s, at most 5.0 s)"
+    )
+    assert losses([]) == "nothing was lost"
 
 
 def test_durations_are_for_people():

@@ -1,19 +1,22 @@
 """Results do not depend on how many rollout actors and learner ranks there are."""
 
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from tiny import PART_BYTES, Events, make_group, make_model, make_pool, on_ray
 
 from score_ray.config import load
 from score_ray.loop import Roles, step
 from score_ray.placement.channel import Channel
+from score_ray.placement.pool import RolloutPool
 from score_ray.report import Reporter
 from score_ray.tasks.catalog import make_task
+from score_ray.types import Task
 from score_ray.verify import ProcessGrader
 from score_ray.weights.probe import probe_rows
-from tiny import PART_BYTES, Events, make_group, make_model, make_pool, on_ray
 
 pytestmark = pytest.mark.ray
 CONFIG = load(
@@ -39,34 +42,27 @@ class Watched:
             yield episodes
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return str(make_model(tmp_path_factory.mktemp("model")))
+@dataclass
+class Setting:
+    """What all runs share."""
+
+    folder: str
+    for_ranks: list
+    pool: RolloutPool
+    task: Task
+    grader: ProcessGrader
 
 
 @pytest.fixture(scope="module")
-def where():
-    with on_ray(num_actors=4, num_ranks=2) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def pool(where, folder):
-    made = make_pool(where[0], folder, Events())
-    made.wait_ready()
-    return made
-
-
-@pytest.fixture(scope="module")
-def task():
-    return make_task(CONFIG.task)
-
-
-@pytest.fixture(scope="module")
-def grader(task):
-    made = ProcessGrader(task, 1, 10.0)
-    yield made
-    made.close()
+def setting(tmp_path_factory):
+    folder = str(make_model(tmp_path_factory.mktemp("model")))
+    with on_ray(num_actors=4, num_ranks=2) as (for_actors, for_ranks):
+        pool = make_pool(for_actors, folder, Events())
+        pool.wait_ready()
+        task = make_task(CONFIG.task)
+        grader = ProcessGrader(task, 1, 10.0)
+        yield Setting(folder, for_ranks, pool, task, grader)
+        grader.close()
 
 
 def weights(group) -> dict[str, torch.Tensor]:
@@ -83,27 +79,26 @@ def distance(ours, theirs) -> float:
     return sum(float((ours[name] - theirs[name]).norm()) ** 2 for name in ours) ** 0.5
 
 
-def iterate(pool, group, grader, task, folder):
+def iterate(setting, actors, group, folder):
     """Five iterations over both stages: the sampled tokens, and the weights."""
+    pool, problems = Watched(setting.pool, actors), setting.task.problems("train")
     rows = probe_rows([(1, 2, 10, 3, 4, 11)], 100)
     channel = Channel(group, pool, rows, 1e-3, PART_BYTES)
-    problems = task.problems("train")
     reporter = Reporter(folder, ITERATIONS, 0, quiet=True)
-    roles = Roles(problems, problems, pool, grader, group, channel, reporter)
+    roles = Roles(problems, problems, pool, setting.grader, group, channel, reporter)
     channel.broadcast(0)
     for iteration in range(ITERATIONS):
         metrics = step(roles, CONFIG, iteration, {})
-        assert metrics["weights/checked"] == len(pool._pool._seats)
+        assert metrics["weights/checked"] == actors
     return pool.samples, weights(group)
 
 
 @pytest.fixture(scope="module")
-def expected(where, pool, grader, task, folder, tmp_path_factory):
+def expected(setting, tmp_path_factory):
     """Of one rollout actor and one rank without ZeRO."""
-    group = make_group(where[1][:1], folder, Events())
+    group = make_group(setting.for_ranks[:1], setting.folder, Events())
     group.wait_ready()
-    run = tmp_path_factory.mktemp("run")
-    found = iterate(Watched(pool, 1), group, grader, task, run)
+    found = iterate(setting, 1, group, tmp_path_factory.mktemp("run"))
     group.close()
     return found
 
@@ -111,17 +106,17 @@ def expected(where, pool, grader, task, folder, tmp_path_factory):
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("zero_stage", [0, 2, 3])
 def test_samples_and_weights_are_the_same_with_1_2_and_4_actors(
-    zero_stage, ranks, expected, where, pool, grader, task, folder, tmp_path
+    zero_stage, ranks, expected, setting, tmp_path
 ):
     samples, trained = expected
     assert len(samples) == ITERATIONS * 8 * CONFIG.rollout.samples
-    group = make_group(where[1][:ranks], folder, Events(), zero_stage)
+    group = make_group(setting.for_ranks[:ranks], setting.folder, Events(), zero_stage)
     group.wait_ready()
     group.save(tmp_path)
     base = weights(group)
     for actors in (1, 2, 4):
         group.restore(tmp_path)
-        found, ours = iterate(Watched(pool, actors), group, grader, task, tmp_path / str(actors))
+        found, ours = iterate(setting, actors, group, tmp_path / str(actors))
         assert found == samples
         # Adam turns a gradient that is all rounding into a whole step, so that single weights
         # may part; as a whole they do not.

@@ -1,10 +1,12 @@
+import multiprocessing
 import os
+import signal
 import time
 from dataclasses import dataclass
 
 import pytest
 
-from score_ray.types import Attempt, Episode, Finish, Problem, Verdict
+from score_ray.types import Attempt, Episode, Finish, Problem, RunError, Verdict
 from score_ray.verify import ProcessGrader
 
 
@@ -72,9 +74,55 @@ def test_a_number_is_the_reward_and_counts_as_correct_from_1_on(grader):
     ]
 
 
-def test_close_leaves_no_process():
-    import multiprocessing
+def test_a_stopped_worker_times_out_and_the_next_one_grades_on(grader):
+    grader.submit([episode(0, "right")])
+    grader.collect()
+    os.kill(grader._workers[0]._process.pid, signal.SIGSTOP)
+    # More than a pipe holds: a sender without a deadline would wait for ever.
+    grader.submit([episode(i, "right " + "x" * 10_000) for i in range(64)])
+    found = [g.verdicts[0] for g in grader.collect()]
+    assert found == [Verdict.TIMEOUT] + [Verdict.WRONG] * 63
 
+
+def test_close_ends_a_stopped_worker_with_work_still_queued():
+    grader = ProcessGrader(Hostile(), num_workers=1, deadline=1000.0)
+    grader.submit([episode(0, "right")])
+    grader.collect()
+    os.kill(grader._workers[0]._process.pid, signal.SIGSTOP)
+    for index in range(10):
+        grader.submit([episode(index, "right")])
+    began = time.monotonic()
+    grader.close()
+    assert time.monotonic() - began < 5
+    assert not multiprocessing.active_children()
+
+
+@dataclass(frozen=True)
+class Unbearable:
+    """Cannot be brought to life in another process."""
+
+    def __setstate__(self, state):
+        os._exit(4)
+
+    def __getstate__(self):
+        return {"a": 1}
+
+    def problems(self, split):
+        return []
+
+    def grade(self, problem, text):
+        return Verdict.CORRECT
+
+
+def test_workers_that_never_start_are_an_error_of_collect_and_not_a_hang():
+    grader = ProcessGrader(Unbearable(), num_workers=1, deadline=1.0)
+    grader.submit([episode(0, "right")])
+    with pytest.raises(RunError, match="grading workers die"):
+        grader.collect()
+    grader.close()
+
+
+def test_close_leaves_no_process():
     grader = ProcessGrader(Hostile(), num_workers=2, deadline=1.0)
     grader.submit([episode(0, "right")])
     grader.collect()
