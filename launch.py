@@ -1,6 +1,7 @@
 """The command line: parse, check the input, build the roles, call the loop."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from filelock import FileLock, Timeout
 from score_ray import checkpoint
 from score_ray.config import Config, ConfigError, differences, dump, load
 from score_ray.inputs import Inputs, check_inputs, input_errors
+from score_ray.job_commands import INTERRUPTED, job_app, submit
 from score_ray.records import label_of, read_jsonl
 from score_ray.report import Reporter, losses, results_table
 from score_ray.tasks.catalog import make_task
@@ -18,9 +20,9 @@ from score_ray.types import Lost, RunError
 from score_ray.verify import ProcessGrader
 
 CACHE = Path(os.environ.get("SCORE_RAY_CACHE", "cache"))
-INTERRUPTED = 130
-
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app.command()(submit)
+app.add_typer(job_app, name="job")
 Recipe = Annotated[Path, typer.Argument(help="for instance configs/arithmetic.yaml")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...")]
 Runs = Annotated[Path, typer.Option(help="where run folders are kept")]
@@ -226,6 +228,8 @@ def _locked(folder: Path) -> FileLock:
 
 def main() -> None:
     """Run a command; what its user can mend, and what a run cannot mend, is one clear message."""
+    # Whoever ends a job, a pod or a service sends SIGTERM: end as on Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except (ConfigError, RunError, Lost) as error:

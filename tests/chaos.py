@@ -91,7 +91,8 @@ class Chaos:
         self._log.close()
 
     def _drive(self) -> subprocess.Popen:
-        env = os.environ | {"RAY_ADDRESS": self._cluster.address}
+        own = {"RAY_ADDRESS": self._cluster.address, "PYTHONPATH": str(Path(__file__).parent)}
+        env = os.environ | own
         return subprocess.Popen(self._command, env=env, stdout=self._log, stderr=self._log)
 
     def _kill(self, kind: str) -> None:

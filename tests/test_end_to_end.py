@@ -15,9 +15,10 @@ import psutil
 import pytest
 import torch
 from filelock import FileLock
-from transformers import AutoModelForCausalLM, LlamaForCausalLM
+from tiny import make_model
+from transformers import AutoModelForCausalLM
 
-from score_ray.tasks.base_model import character_tokenizer, model_config
+from score_ray.records import read_jsonl
 
 pytestmark = pytest.mark.ray
 STAGES = (
@@ -26,14 +27,6 @@ STAGES = (
 )
 SMALL = [STAGES, "rollout.problems=8", "evaluation.problems=16", "checkpoint.every=1"]
 TIMES = ("time/",)
-
-
-def make_model(folder: Path, tied: bool) -> Path:
-    tokenizer = character_tokenizer()
-    torch.manual_seed(0)
-    LlamaForCausalLM(model_config(tokenizer, tied)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module", params=["untied", "tied"])
@@ -66,7 +59,8 @@ def whole(model, tmp_path_factory) -> Path:
 
 
 def cut_off(arguments: list[str], when: Callable[[], bool], how: signal.Signals) -> None:
-    """Start a run, end it early, and see that none of its processes lives on."""
+    """Start a run, end it early, and see that nothing of it stays."""
+    shared = set(os.listdir("/dev/shm"))
     # A test run in the background of a shell ignores SIGINT, and would hand that down.
     process = subprocess.Popen(
         arguments,
@@ -76,9 +70,11 @@ def cut_off(arguments: list[str], when: Callable[[], bool], how: signal.Signals)
     while not when() and process.poll() is None:
         time.sleep(0.05)
     family = psutil.Process(process.pid).children(recursive=True)
+    began = time.monotonic()
     if how is signal.SIGINT:
         os.killpg(process.pid, how)  # as a terminal does it
         assert process.wait(60) == 130
+        assert time.monotonic() - began < 10
     else:
         os.kill(process.pid, how)
         process.wait()
@@ -86,6 +82,7 @@ def cut_off(arguments: list[str], when: Callable[[], bool], how: signal.Signals)
     # Two small agents of Ray's own outlive a driver that was killed; nothing of ours does.
     spared = "Agent" if how is signal.SIGKILL else "nothing"
     assert not [p for p in family if lives(p) and not p.name().endswith(spared)]
+    assert set(os.listdir("/dev/shm")) <= shared
 
 
 def lives(process: psutil.Process) -> bool:
@@ -114,14 +111,33 @@ def test_a_run_keeps_weights_equal_and_leaves_its_folder(model, whole):
     assert any(not torch.equal(trained[k], base[k]) for k in base)
 
 
+def newest_checkpoint(runs: Path) -> Path:
+    return max((runs / "arithmetic" / "checkpoints").glob("iteration_*"))
+
+
+def flip_a_bit(folder: Path) -> None:
+    """In the middle of its largest file."""
+    file = max(folder.rglob("*.pt"), key=lambda path: path.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
 def test_a_run_that_is_killed_or_interrupted_leaves_nothing_and_resumes_exactly(
     model, whole, tmp_path
 ):
+    """Killed, it has lost its newest checkpoint too, and goes on from the one before."""
     how = signal.SIGINT if model.name == "tied" else signal.SIGKILL
     cut = tmp_path / "cut"
     cut_off(command(cut, model), lambda: len(metrics(cut)) >= 2, how)
     assert 2 <= len(metrics(cut)) < 4
+    if how is signal.SIGKILL:
+        damaged = newest_checkpoint(cut)
+        flip_a_bit(damaged)
     subprocess.run(command(cut, model), check=True, timeout=500)
+    if how is signal.SIGKILL:
+        (event,) = read_jsonl(cut / "arithmetic" / "events.jsonl")
+        assert f"{damaged} is damaged" in event["what"]
     assert without_times(metrics(cut)) == without_times(metrics(whole))
 
 

@@ -13,19 +13,19 @@ LAYERS = [
     ["prompts", "objective", "batch", "loss", "checkpoint", "records"],
     ["tasks"],
     ["rollout", "verify", "judge", "evaluate", "offline", "report", "plot", "models"],
-    ["page", "inputs", "solutions", "doctor"],
+    ["page", "inputs", "solutions", "doctor", "jobs"],
     ["weights"],
     ["sampler", "learner"],
     ["placement"],
     ["loop"],
     ["roles"],
-    ["bench"],
+    ["bench", "job_commands"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HOMES = {
     "vllm": ("sampler.py", "weights/"),
     "deepspeed": ("learner.py", "weights/"),
-    "ray": ("placement/",),
+    "ray": ("placement/", "jobs.py"),
 }
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")
 

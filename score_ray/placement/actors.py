@@ -4,8 +4,10 @@ import os
 import resource
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import psutil
 import ray
 from ray.exceptions import RayError
 
@@ -68,26 +70,25 @@ class LearnerRank:
         """Join the other ranks and load the models."""
         options, rank, num_ranks = self._identity
         os.environ |= {"LOCAL_RANK": "0", "RANK": str(rank), "WORLD_SIZE": str(num_ranks)}
-        if meeting_point[0].startswith("127."):
-            os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+        interface = _interface(ray.util.get_node_ip_address())
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", interface)
         from score_ray.learner import Learner, join_ranks
 
         listener = self._listener.detach() if rank == 0 else None
-        join_ranks(*meeting_point, rank, num_ranks, listener)
-        self._learner = Learner(options, rank, num_ranks)
+        with _needing_peers():
+            join_ranks(*meeting_point, rank, num_ranks, listener)
+            self._learner = Learner(options, rank, num_ranks)
 
     def call(self, method: str, *args: Any) -> Any:
         """Call a method of the learner by name; PeerLost if another rank is out of reach."""
-        try:
+        with _needing_peers():
             return getattr(self._learner, method)(*args)
-        except RuntimeError as error:
-            if _names_a_peer(error):
-                raise PeerLost(f"lost contact with its peers ({error})") from error
-            raise
 
     def weights(self, part_bytes: int) -> Iterator[Any]:
         """The policy in parts, of rank 0 alone; the others take part in gathering them."""
-        yield from self._learner.packed_weights(part_bytes)
+        with _needing_peers():
+            yield from self._learner.packed_weights(part_bytes)
 
     def peak_memory(self) -> float:
         """Of this process, in GiB."""
@@ -106,7 +107,25 @@ def _read(part: Any) -> Any:
         raise PeerLost(f"a part of the weights is lost ({type(error).__name__})") from error
 
 
-def _names_a_peer(error: RuntimeError) -> bool:
-    from torch.distributed import DistError
+@contextmanager
+def _needing_peers() -> Iterator[None]:
+    """What a collective raises when another rank is gone, by its name."""
+    try:
+        yield
+    except RuntimeError as error:
+        from torch.distributed import DistError
 
-    return isinstance(error, DistError) or "gloo" in str(error).lower()
+        if isinstance(error, DistError) or "gloo" in str(error).lower():
+            raise PeerLost(f"lost contact with its peers ({error})") from error
+        raise
+
+
+def _interface(address: str) -> str:
+    """The network that has this address: left to themselves, ranks take what their host's name
+    resolves to, which on many machines is loopback and reached by nobody else.
+    """
+    return next(
+        name
+        for name, found in psutil.net_if_addrs().items()
+        if any(one.address == address for one in found)
+    )

