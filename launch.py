@@ -4,10 +4,11 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from filelock import FileLock, Timeout
+from typer.core import TyperGroup
 
 from score_ray import checkpoint
 from score_ray.config import Config, ConfigError, differences, dump, load
@@ -19,8 +20,23 @@ from score_ray.tasks.catalog import make_task
 from score_ray.types import Lost, RunError
 from score_ray.verify import ProcessGrader
 
+BENCH = Path("runs") / "bench"
 CACHE = Path(os.environ.get("SCORE_RAY_CACHE", "cache"))
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+class OneIteration(TyperGroup):
+    """`bench CONFIG` is short for `bench iteration CONFIG`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that the first word names, or else the default."""
+        return super().resolve_command(
+            ctx, args if args[0] in self.commands else ["iteration", *args]
+        )
+
+
+bench_app = typer.Typer(cls=OneIteration, no_args_is_help=True, help="Measure this machine.")
+app.add_typer(bench_app, name="bench")
 app.command()(submit)
 app.add_typer(job_app, name="job")
 Recipe = Annotated[Path, typer.Argument(help="for instance configs/arithmetic.yaml")]
@@ -136,7 +152,7 @@ def grade(
         raise typer.Exit(1)
 
 
-@app.command()
+@bench_app.command("iteration")
 def bench(
     config: Recipe,
     overrides: Overrides = None,
@@ -148,10 +164,24 @@ def bench(
 
     inputs = check_inputs(load(config, overrides or []), CACHE)
     rate = measure.matmul_rate()
-    with all_roles(
-        inputs, Reporter(Path("runs") / "bench", iterations + 1, 0, quiet=True)
-    ) as roles:
+    with all_roles(inputs, Reporter(BENCH, iterations + 1, 0, quiet=True)) as roles:
         typer.echo(measure.run(roles, inputs.config, iterations, rate))
+
+
+@bench_app.command("scale")
+def bench_scale(
+    config: Recipe,
+    overrides: Overrides = None,
+    actors: Annotated[list[int] | None, typer.Option(help="repeatable; 1, 2 and 4")] = None,
+    ranks: Annotated[list[int] | None, typer.Option(help="repeatable; 1 and 2")] = None,
+    iterations: Annotated[int, typer.Option(help="measured, after one to warm up")] = 5,
+) -> None:
+    """Measure some numbers of rollout actors and ranks here; simulate 8, 64 and 512 GPUs."""
+    from score_ray.bench_scale import run as measure
+
+    inputs = check_inputs(load(config, overrides or []), CACHE)
+    typer.echo(measure(inputs, actors or (1, 2, 4), ranks or (1, 2), iterations, BENCH))
+    typer.echo(f"plot: {BENCH / 'scaling.png'}")
 
 
 @app.command("doctor")

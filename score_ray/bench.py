@@ -46,7 +46,7 @@ def run(roles: Roles, config: Config, iterations: int, rate: float) -> str:
     ours = time.perf_counter() - start
     theirs = roles.pool.offline_seconds(episodes)
     flops = update_flops(episodes, roles.learner.sizes()) / means["time/update"]
-    return _text(
+    return text_of(
         _phase_table(means),
         _rate_table(rate_rows(means, ours / theirs, flops, rate)),
         _memory_table(
@@ -106,7 +106,8 @@ def _memory_table(peaks: dict[str, float]) -> Table:
     return table
 
 
-def _text(*tables: Table) -> str:
+def text_of(*tables: Table) -> str:
+    """Tables as plain text."""
     out = io.StringIO()
     console = Console(file=out, width=100)
     for table in tables:

@@ -148,17 +148,22 @@ def _absolute(place: str) -> str:
 @contextmanager
 def _server_errors(address: str, job: str = "") -> Iterator[None]:
     """What Ray's client raises as one line that says what to do."""
+    from ray.exceptions import AuthenticationError
+
+    refused = (
+        f"{address}: the cluster refuses us; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the "
+        "cluster's token"
+    )
     try:
         yield
+    except AuthenticationError as error:
+        raise ConfigError(refused) from error
     except ConnectionError as error:
         raise ConfigError(f"{address}: no Ray job server answers there") from error
     except RuntimeError as error:
         text = str(error)
         if job and "404" in text:
             raise ConfigError(f"{address}: no job {job} there; `job list` names them") from error
-        if any(word in text for word in ("401", "403", "oken")):
-            raise ConfigError(
-                f"{address}: the cluster refuses us; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN "
-                "to the cluster's token"
-            ) from error
+        if "401" in text or "403" in text:
+            raise ConfigError(refused) from error
         raise ConfigError(f"{address}: {text.strip()}") from error

@@ -12,14 +12,15 @@ LAYERS = [
     ["types", "overrides", "config"],
     ["prompts", "objective", "batch", "loss", "checkpoint", "records"],
     ["tasks"],
-    ["rollout", "verify", "judge", "evaluate", "offline", "report", "plot", "models"],
-    ["page", "inputs", "solutions", "doctor", "jobs"],
+    ["rollout", "verify", "judge", "evaluate", "offline", "report", "plot", "models", "scaling"],
+    ["page", "inputs", "solutions", "doctor", "jobs", "scaling_plot"],
     ["weights"],
     ["sampler", "learner"],
     ["placement"],
     ["loop"],
     ["roles"],
     ["bench", "job_commands"],
+    ["bench_scale"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HOMES = {
