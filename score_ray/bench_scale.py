@@ -1,16 +1,19 @@
 """`launch.py bench scale`: a few arrangements measured here, and what they say about more GPUs."""
 
+import pickle
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
+from score_ray.batch import row_of
 from score_ray.bench import text_of
-from score_ray.config import Config
+from score_ray.config import Config, ConfigError
 from score_ray.inputs import Inputs
 from score_ray.loop import Roles, draw, step, training_plan
 from score_ray.report import Reporter
@@ -18,170 +21,274 @@ from score_ray.roles import all_roles
 from score_ray.scaling import (
     Cluster,
     Costs,
+    Line,
     Outcome,
     best,
-    draw_groups,
     iteration,
     line_through,
+    more_groups,
     step_cost,
     steps_of,
-    table_rows,
+    stops,
 )
 from score_ray.scaling_plot import plot_scaling
 
+ONE = (1, 1)  # rollout actor, learner rank
 GPUS = (8, 64, 512)
 CURVE = (2, 4, 8, 16, 32, 64, 128, 256, 512)
 SHARED = ("rollout", "reference", "update", "broadcast")  # not the driver's alone
-COLUMNS = ("GPUs", "actors + ranks", "episodes", "s", "episodes / s", "per GPU", "takes longest")
+PHASES = (*SHARED, "driver")
+COLUMNS = (
+    "GPUs", "actors + ranks", "episodes", "s", "episodes / s", "per GPU", "undivided", "limit"
+)  # fmt: skip
 
-Means = dict[str, float]
+Seconds = dict[str, float]  # by phase
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One actor and one rank, at the recipe's batch and at a quarter of it."""
+class Seen:
+    """What was measured with one arrangement and one size of batch, in seconds."""
 
-    costs: Costs
     groups: list[list[int]]  # tokens of each problem's episodes
+    means: Seconds  # of the loop's own iterations
+    sampling: float  # those groups
+    driver: Seconds  # processor time of the driver in each phase
+    reading_rows: float  # what a rank spends on reading all rows
+    row_bytes: float
+
+    @property
+    def episodes(self) -> int:
+        """In an iteration."""
+        return sum(map(len, self.groups))
+
+    def steps(self, max_running: int) -> tuple[int, int]:
+        """(steps, request-steps) of an engine that samples the groups."""
+        lengths = [tokens for group in self.groups for tokens in group]
+        return steps_of(lengths, max_running)[:2]
 
 
 def run(
-    inputs: Inputs, actors: Sequence[int], ranks: Sequence[int], iterations: int, folder: Path
+    inputs: Inputs,
+    actors: Sequence[int],
+    ranks: Sequence[int],
+    iterations: int,
+    folder: Path,
+    cluster: Cluster = Cluster(),  # noqa: B008
 ) -> str:
     """Measure, simulate, and plot to `folder`/scaling.png; the tables as text.
 
-    Every number of `actors` is measured with every number of `ranks`, and 1 with 1 first: the
-    simulation is fed with that.
+    Every number of `actors` is measured with every number of `ranks`, and 1 with 1 first, which
+    is what most of the simulation is fed with.
     """
-    arrangements = dict.fromkeys([(1, 1), *((a, r) for r in ranks for a in actors)])
-    means: dict[tuple[int, int], Means] = {}
-    measured: Measured | None = None
-    for pair in arrangements:
-        arranged = replace(inputs, config=_arranged(inputs.config, *pair))
+    config, seen, smaller, weights = inputs.config, {}, [], 0
+    if iterations >= config.iterations:
+        raise ConfigError(
+            f"--iterations {iterations}: at most {config.iterations - 1}, since one warms up and "
+            f"the recipe has {config.iterations}"
+        )
+    for pair in dict.fromkeys([ONE, *((a, r) for r in ranks for a in actors)]):
+        arranged = replace(inputs, config=arrange(config, *pair))
         with all_roles(arranged, Reporter(folder, iterations + 1, 0, quiet=True)) as roles:
-            roles.channel.broadcast(0)
-            means[pair] = _steps(roles, arranged.config, 0, iterations)
-            if pair == (1, 1):
-                measured = _measure(roles, arranged.config, means[1, 1], iterations)
-    assert measured
-    strong, weak = (_simulate(measured, inputs.config, GPUS, grows) for grows in (False, True))
-    curves = {
-        "the recipe's batch": _simulate(measured, inputs.config, CURVE, grows=False),
-        "a batch that grows with the GPUs": _simulate(measured, inputs.config, CURVE, grows=True),
-    }
+            seen[pair] = _observe(roles, arranged.config, iterations)
+            if pair == ONE:
+                sizes = [resize(config, part) for part in (4, 2)]
+                smaller = [_observe(roles, size, iterations) for size in sizes]
+                weights = sum(roles.learner.sizes().values())
+    weights *= 2 if config.model.dtype == "bfloat16" else 4
+    costs = costs_of(seen, smaller[0], config.rollout.max_running, weights)
+    recipe, grown = (_curve(seen[ONE], config, costs, cluster, grows) for grows in (False, True))
+    curves = {"the recipe's batch": recipe, "a batch that grows with the GPUs": grown}
     plot_scaling(curves, folder / "scaling.png")
-    one = _simulate(measured, inputs.config, (2,), grows=False)[0]
+    half = iteration(smaller[1].groups, ONE, costs, cluster, config.rollout.max_running)
     return text_of(
-        _measured_table(means, inputs.config),
-        _cost_table(measured.costs),
-        _table("simulated: the recipe's batch", COLUMNS, table_rows(strong, one)),
-        _table("simulated: a batch that grows with the GPUs", COLUMNS, table_rows(weak, one)),
-    )
+        _measured_table(seen),
+        _cost_table(costs),
+        _check_table(half, smaller[1]),
+        *(simulated_table(name, outcomes) for name, outcomes in curves.items()),
+    ) + "".join(f"{name}: {verdict(outcomes)}\n" for name, outcomes in curves.items())
 
 
-def _arranged(config: Config, actors: int, ranks: int) -> Config:
+def arrange(config: Config, actors: int, ranks: int) -> Config:
+    """The same recipe on so many rollout actors and learner ranks."""
     rollout = config.rollout.model_copy(update={"num_actors": actors})
     zero = max(config.learner.zero_stage, 2) if ranks > 1 else config.learner.zero_stage
     learner = config.learner.model_copy(update={"num_ranks": ranks, "zero_stage": zero})
     return config.model_copy(update={"rollout": rollout, "learner": learner})
 
 
-def _steps(roles: Roles, config: Config, start: int, iterations: int) -> Means:
-    """Mean seconds by phase, after one iteration to warm up; `start` updates have been made."""
-    records: list[dict[str, Any]] = [
-        step(roles, config, i, {}) for i in range(start, start + iterations + 1)
-    ]
-    names = [name for name in records[0] if name.startswith("time/")]
-    found = {name.removeprefix("time/"): fmean(r[name] for r in records[1:]) for name in names}
-    found["driver"] = found["iteration"] - sum(found[phase] for phase in SHARED)
-    return found
+def resize(config: Config, part: int) -> Config:
+    """The same recipe with a `part`-th of its problems in an iteration."""
+    few = {"problems": max(config.rollout.problems // part, 1)}
+    return config.model_copy(update={"rollout": config.rollout.model_copy(update=few)})
 
 
-def _measure(roles: Roles, config: Config, whole: Means, iterations: int) -> Measured:
-    quarter = max(config.rollout.problems // 4, 1)
-    small = config.model_copy(
-        update={"rollout": config.rollout.model_copy(update={"problems": quarter})}
+def costs_of(
+    seen: Mapping[tuple[int, int], Seen], small: Seen, max_running: int, weight_bytes: int
+) -> Costs:
+    """The model's costs from the arrangements and, with one of each, a smaller batch.
+
+    What a further process costs is told by the most actors with one rank, and the most ranks
+    with one actor.
+    """
+    one = seen[ONE]
+    most = max(a for a, r in seen if r == 1), max(r for a, r in seen if a == 1)
+    passing = fmean((one.driver["reference"], one.driver["update"]))
+    handing = (passing + one.reading_rows) / one.episodes
+
+    def line(phase: str, apart: float = 0.0) -> Line:
+        found = line_through((small.episodes, small.means[phase]), (one.episodes, one.means[phase]))
+        return Line(found.fixed, max(found.each - apart, 0.0))
+
+    def further(pair: tuple[int, int], phases: Sequence[str]) -> float:
+        more = sum(seen[pair].driver[p] - one.driver[p] for p in phases)
+        return max(more, 0.0) / max(max(pair) - 1, 1) / 2
+
+    return Costs(
+        step=step_cost([(s.steps(max_running), s.sampling) for s in (small, one)]),
+        reference=line("reference", handing),
+        update=line("update", handing),
+        driver=line("driver"),
+        broadcast=one.means["broadcast"],
+        handing=handing,
+        reading=one.driver["rollout"] / one.episodes,
+        per_actor=further((most[0], 1), ("rollout", "broadcast")),
+        per_rank=further((1, most[1]), ("reference", "update", "broadcast")),
+        row_bytes=one.row_bytes,
+        weight_bytes=weight_bytes,
     )
-    part = _steps(roles, small, iterations + 1, iterations)
-    groups, *large_sample = _sample(roles, config, iterations)
-    _, *small_sample = _sample(roles, small, iterations)
-    counts = [c.rollout.problems * c.rollout.samples for c in (small, config)]
 
-    def by_episodes(phase: str):
-        return line_through((counts[0], part[phase]), (counts[1], whole[phase]))
 
-    sizes = roles.learner.sizes()
-    costs = Costs(
-        step=step_cost([tuple(small_sample[:2]), tuple(large_sample[:2])]),
-        reference=by_episodes("reference"),
-        update=by_episodes("update"),
-        driver=by_episodes("driver"),
-        reading=large_sample[2] / counts[1],
-        broadcast=whole["broadcast"],
-        weight_bytes=sum(sizes.values()) * (2 if config.model.dtype == "bfloat16" else 4),
+def verdict(outcomes: Sequence[Outcome]) -> str:
+    """Where more GPUs stop paying, and why, in a sentence."""
+    found = stops(outcomes)
+    if not found:
+        return f"scales up to {outcomes[-1].gpus} GPUs"
+    before, after = found
+    return (
+        f"{after.gpus} GPUs give {after.rate / before.rate:.2f} times the episodes per second of "
+        f"{before.gpus}; limit: {after.limit}"
     )
-    return Measured(costs, groups)
 
 
-def _sample(roles: Roles, config: Config, repeats: int) -> tuple[list[list[int]], Any, Any, Any]:
-    """Tokens by problem, (steps, request-steps), and the mean seconds of rollout and driver."""
+def simulated_table(name: str, outcomes: Sequence[Outcome]) -> Table:
+    """The outcomes of GPUS; per GPU is against the first and smallest of all outcomes."""
+    one = outcomes[0].rate / outcomes[0].gpus
+    rows = [
+        (
+            str(o.gpus), f"{o.actors} + {o.ranks}", f"{o.episodes:,}", f"{o.seconds:.3f}",
+            f"{o.rate:,.0f}", f"{o.rate / o.gpus / one:.0%}", f"{o.share:.0%}", o.limit,
+        )
+        for o in outcomes
+        if o.gpus in GPUS
+    ]  # fmt: skip
+    return _table(f"simulated: {name}", COLUMNS, rows)
+
+
+def _observe(roles: Roles, config: Config, iterations: int) -> Seen:
+    """Iterations of the loop for their phases, then as many call by call for what they hide."""
+    roles.channel.broadcast(0)
+    records = [step(roles, config, i, {}) for i in range(iterations + 1)][1:]
+    means = {phase: fmean(r[f"time/{phase}"] for r in records) for phase in SHARED}
+    means["iteration"] = fmean(r["time/iteration"] for r in records)
+    means["driver"] = means["iteration"] - sum(means[phase] for phase in SHARED)
+    found = [_call_by_call(roles, config) for _ in range(iterations)]
+    first = found[0]
+    return replace(
+        first,
+        means=means,
+        sampling=fmean(f.sampling for f in found),
+        driver={phase: fmean(f.driver[phase] for f in found) for phase in SHARED},
+        reading_rows=fmean(f.reading_rows for f in found),
+    )
+
+
+def _call_by_call(roles: Roles, config: Config) -> Seen:
+    """The calls of an iteration, always on the same problems, with the driver's own share."""
     problems = draw(roles.train, config.rollout.problems, config.seed, 0)
-    plan = training_plan(config, 0)
-    began, busy = time.perf_counter(), time.process_time()
-    for _ in range(repeats):
-        episodes = [e for part in roles.pool.sample(problems, plan) for e in part]
-    seconds, busy = time.perf_counter() - began, time.process_time() - busy
+    plan, busy, episodes = training_plan(config, 0), {}, []
+    began, at = time.perf_counter(), time.process_time()
+    for part in roles.pool.sample(problems, plan):
+        roles.grader.submit(part)
+        episodes += part
+    sampling, busy["rollout"] = time.perf_counter() - began, time.process_time() - at
+    roles.grader.collect()
+    rows = [row_of(episode) for episode in episodes]
+    calls = {
+        "reference": lambda: roles.learner.reference_sums(rows, plan.attempts),
+        # Without an advantage the update takes as long and moves the policy by its momentum alone.
+        "update": lambda: roles.learner.update(rows, np.zeros((len(rows), plan.attempts)), 0),
+        "broadcast": lambda: roles.channel.broadcast(0),
+    }
+    for phase, call in calls.items():
+        at = time.process_time()
+        call()
+        busy[phase] = time.process_time() - at
+    packed = pickle.dumps(rows, protocol=5)
+    began = time.perf_counter()
+    pickle.loads(packed)
+    reading = time.perf_counter() - began
+    return Seen(_tokens(episodes), {}, sampling, busy, reading, len(packed) / len(rows))
+
+
+def _tokens(episodes: Sequence[Any]) -> list[list[int]]:
     groups: dict[int, list[int]] = {}
-    for e in episodes:
+    for e in sorted(episodes, key=lambda e: (e.problem.index, e.sample)):
         drawn = sum(len(a.completion_ids) for a in e.attempts if not a.given)
         groups.setdefault(e.problem.index, []).append(drawn)
-    counts = steps_of([n for group in groups.values() for n in group], config.rollout.max_running)
-    return list(groups.values()), counts, seconds / repeats, busy / repeats
+    return list(groups.values())
 
 
-def _simulate(
-    measured: Measured, config: Config, gpus: Sequence[int], grows: bool
-) -> list[Outcome]:
-    """The best arrangement of so many GPUs, each; the smallest is one actor and one rank."""
-    own, outcomes = config.rollout, []
-    for count in gpus:
-        problems = own.problems * count // 2 if grows else own.problems
-        groups = draw_groups(measured.groups, problems)
-        if count == 2:
-            found = iteration(groups, (1, 1), measured.costs, Cluster(), own.max_running)
-        else:
-            found = best(groups, count, measured.costs, Cluster(), own.max_running)
-        outcomes.append(found)
-    return outcomes
+def _curve(one: Seen, config: Config, costs: Costs, cluster: Cluster, grows: bool) -> list[Outcome]:
+    """The best split of each number of GPUs; the recipe's batch is that of two."""
+    own = config.rollout.problems
+    return [
+        best(
+            more_groups(one.groups, own * count // 2 if grows else own),
+            count, costs, cluster, config.rollout.max_running,
+        )
+        for count in CURVE
+    ]  # fmt: skip
 
 
-def _measured_table(means: dict[tuple[int, int], Means], config: Config) -> Table:
-    episodes = config.rollout.problems * config.rollout.samples
-    first = means[1, 1]["iteration"]
+def _measured_table(seen: Mapping[tuple[int, int], Seen]) -> Table:
+    first = seen[ONE].means["iteration"]
     rows = [
         (
             f"{actors} + {ranks}",
-            *(f"{found[phase]:.3f}" for phase in (*SHARED, "driver", "iteration")),
-            f"{episodes / found['iteration']:.0f}",
-            f"{first / found['iteration']:.2f}",
+            *(f"{found.means[phase]:.3f}" for phase in (*PHASES, "iteration")),
+            f"{found.episodes / found.means['iteration']:.0f}",
+            f"{first / found.means['iteration']:.2f}",
         )
-        for (actors, ranks), found in means.items()
+        for (actors, ranks), found in seen.items()
     ]
-    columns = ("actors + ranks", *SHARED, "driver", "iteration", "episodes / s", "against 1 + 1")
+    columns = ("actors + ranks", *PHASES, "iteration", "episodes / s", "against 1 + 1")
     return _table("measured on this machine, in seconds", columns, rows)
 
 
 def _cost_table(costs: Costs) -> Table:
     rows = [
         ("engine step, by requests running", costs.step),
-        ("reference, by episodes", costs.reference),
-        ("update, by episodes", costs.update),
+        ("reference, by a rank's episodes", costs.reference),
+        ("update, by a rank's episodes", costs.update),
         ("driver alone, by episodes", costs.driver),
+        ("broadcast", Line(costs.broadcast, 0)),
+        ("driver reading, by episodes", Line(0, costs.reading)),
+        ("rows to every rank, twice, by episodes", Line(0, costs.handing)),
+        ("calling, twice, by further actors", Line(0, costs.per_actor)),
+        ("calling, twice, by further ranks", Line(0, costs.per_rank)),
     ]
-    shown = [(name, f"{c.fixed:.4f}", f"{c.each * 1000:.4f}") for name, c in rows]
-    shown.append(("driver reading, by episodes", "", f"{costs.reading * 1000:.4f}"))
-    shown.append(("broadcast", f"{costs.broadcast:.4f}", ""))
-    return _table("what the simulation is fed with", ("cost", "s", "ms each"), shown)
+    shown = [(name, f"{1000 * c.fixed:.2f}", f"{1000 * c.each:.4f}") for name, c in rows]
+    return _table("what the simulation is fed with", ("cost", "ms", "ms each"), shown)
+
+
+def _check_table(model: Outcome, found: Seen) -> Table:
+    """The model against a batch that nothing was fitted to."""
+    rows = [
+        ("the model", *(f"{model.phases[p]:.3f}" for p in PHASES), f"{model.seconds:.3f}"),
+        ("measured", *(f"{found.means[p]:.3f}" for p in (*PHASES, "iteration"))),
+    ]
+    title = f"1 + 1 with {found.episodes} episodes, to which nothing was fitted, in seconds"
+    return _table(title, ("", *PHASES, "iteration"), rows)
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

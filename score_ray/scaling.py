@@ -1,23 +1,29 @@
 """What the loop gives on more hardware: a small model of an iteration, fed with measurements.
 
-One rollout actor or learner rank stands for one GPU (or whatever was measured). Assumed:
+Measured with one rollout actor and one learner rank, each of which stands for one GPU. Assumed:
 
-- an engine step costs a + b * (requests running), and gives each of them one token;
-- an episode is a chain of steps, since attempt 2 follows attempt 1 without a barrier, and the
-  iteration waits for the slowest actor, or for the driver if it reads episodes more slowly;
-- reference and update cost a fixed part and a part per episode that the ranks divide; ranks
-  then sum their gradients, 2 (M - 1) / M times the weights over the network;
-- a broadcast costs what it does with one actor, and log2(nodes) times the weights over the
-  network to reach the others, which load in parallel;
-- the rest of the iteration is the driver's own, per episode, and nobody shares it.
+- an engine step costs a + b * (requests running) and gives each of them one token; an episode is
+  a chain of steps, since attempt 2 follows attempt 1 without a barrier; an actor gets whole
+  problems, and the iteration waits for the slowest actor or for the driver, if that is slower;
+- no episode is longer than the longest measured, and none takes more than its tokens;
+- reference and update cost a fixed part, a part per episode that ranks divide, and a part per
+  episode that they do not: every rank reads all rows; ranks sum gradients in a ring;
+- a broadcast costs what it does with one actor, and the sending node's network passes the weights
+  once to every further node, as in Ray's own benchmark; engines load and are checked at once;
+- grading keeps up with sampling, as measured; all the rest is the driver's own and not divided;
+- phases follow each other, as they do in `loop.step`.
 """
 
 import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
+
+Groups = Sequence[Sequence[int]]  # tokens of each problem's episodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +38,21 @@ class Line:
         return self.fixed + self.each * count
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """What was measured with one rollout actor and one learner rank."""
+    """What was measured with one rollout actor and one learner rank, in seconds."""
 
     step: Line  # an engine step, by requests running
-    reference: Line  # by episodes
-    update: Line  # by episodes
-    driver: Line  # what nobody shares, by episodes
-    reading: float  # seconds of the driver per episode while actors sample
+    reference: Line  # by a rank's episodes
+    update: Line  # by a rank's episodes
+    driver: Line  # by episodes: what runs while nobody else does
     broadcast: float
-    weight_bytes: float
+    handing: float = 0.0  # per episode, in reference and in update: rows to every rank
+    reading: float = 0.0  # of the driver, per episode, while actors sample
+    per_actor: float = 0.0  # of the driver, for every further actor, in rollout and in broadcast
+    per_rank: float = 0.0  # of the driver, for every further rank, in reference and in update
+    row_bytes: float = 0.0  # of an episode
+    weight_bytes: float = 0.0  # of the policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +60,12 @@ class Cluster:
     """What is assumed of the hardware that was not at hand."""
 
     gpus_per_node: int = 8
-    bytes_per_second: float = 25e9  # between nodes: 200 Gbit/s
+    bytes_per_second: float = 25e9  # of a node's network: 200 Gbit/s
+    hop: float = 20e-6  # seconds of latency between neighbours in the ring
+    watching: float = 1e-6  # seconds that the driver looks at each actor when one has episodes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
     """An iteration on `actors` + `ranks` GPUs: seconds by phase."""
 
@@ -61,12 +73,17 @@ class Outcome:
     ranks: int
     episodes: int
     phases: dict[str, float]
-    cause: str  # why sampling takes as long as it does
+    undivided: dict[str, float]  # of the same seconds, by cause: what no further GPU makes less
 
-    @property
+    @cached_property
     def seconds(self) -> float:
         """Of the whole iteration."""
         return sum(self.phases.values())
+
+    @property
+    def gpus(self) -> int:
+        """Of both roles."""
+        return self.actors + self.ranks
 
     @property
     def rate(self) -> float:
@@ -74,120 +91,135 @@ class Outcome:
         return self.episodes / self.seconds
 
     @property
+    def share(self) -> float:
+        """How much of the iteration no further GPU makes shorter."""
+        return sum(self.undivided.values()) / self.seconds
+
+    @property
     def limit(self) -> str:
-        """What takes the largest part of the iteration."""
-        phase = max(self.phases, key=self.phases.__getitem__)
-        return self.cause if phase == "rollout" else phase
+        """The largest of what more GPUs divide, or of what they do not if that is most of it."""
+        parts = self.undivided if self.share > 0.5 else self.phases
+        return max(parts, key=parts.__getitem__)
 
 
 def line_through(first: tuple[float, float], second: tuple[float, float]) -> Line:
     """The line through two (count, seconds), neither part of it negative."""
     (n1, t1), (n2, t2) = sorted([first, second])
-    each = max((t2 - t1) / (n2 - n1), 0.0)
-    return Line(max(t1 - each * n1, 0.0), each if t1 - each * n1 >= 0 else t2 / n2)
+    each = max((t2 - t1) / (n2 - n1), 0.0) if n1 != n2 else t2 / n2
+    fixed = t1 - each * n1
+    return Line(fixed, each) if fixed >= 0 else Line(0.0, t2 / n2)
 
 
-def steps_of(lengths: Sequence[int], max_running: int) -> tuple[int, int]:
-    """(steps, request-steps) of an engine that samples episodes of these many tokens."""
+def steps_of(lengths: Sequence[int], max_running: int) -> tuple[int, int, int]:
+    """(steps, request-steps, steps in which an episode ends) of an engine, from tokens."""
+    if len(lengths) <= max_running:
+        return max(lengths), sum(lengths), len(set(lengths))
     waiting, ends = list(reversed(lengths)), []
-    now = busy = 0
+    now = endings = 0
     while waiting or ends:
         while waiting and len(ends) < max_running:
             heapq.heappush(ends, now + waiting.pop())
-        until = ends[0]
-        busy += (until - now) * len(ends)
-        now = until
+        now = ends[0]
+        endings += 1
         while ends and ends[0] == now:
             heapq.heappop(ends)
-    return now, busy
+    return now, sum(lengths), endings
 
 
 def step_cost(measured: Sequence[tuple[tuple[int, int], float]]) -> Line:
     """The cost of an engine step from two ((steps, request-steps), seconds)."""
-    (s1, r1), t1 = measured[0]
-    (s2, r2), t2 = measured[1]
-    determinant = s1 * r2 - s2 * r1
-    fixed = (t1 * r2 - t2 * r1) / determinant if determinant else 0.0
-    if fixed < 0 or not determinant:
+    ((s1, r1), t1), ((s2, r2), t2) = measured
+    if s1 * r2 == s2 * r1:
         return Line(0.0, t1 / r1)
+    fixed = (t1 * r2 - t2 * r1) / (s1 * r2 - s2 * r1)
     each = (t1 - fixed * s1) / r1
-    return Line(fixed, each) if each > 0 else Line(t1 / s1, 0.0)
+    if fixed < 0:
+        return Line(0.0, (t1 + t2) / (r1 + r2))
+    return Line(fixed, each) if each >= 0 else Line((t1 + t2) / (s1 + s2), 0.0)
+
+
+def sampling_seconds(lengths: Sequence[int], step: Line, max_running: int) -> float:
+    """What an engine takes for episodes of these tokens."""
+    steps, busy, _ = steps_of(lengths, max_running)
+    return step.fixed * steps + step.each * busy
 
 
 def rollout(
-    groups: Sequence[Sequence[int]], actors: int, costs: Costs, max_running: int
-) -> tuple[float, str]:
-    """Seconds, and why not fewer; `groups` are the token counts of each problem's episodes."""
-    slowest = 0.0
+    groups: Groups, actors: int, costs: Costs, cluster: Cluster, max_running: int
+) -> tuple[float, dict[str, float]]:
+    """Seconds, and of them what further actors do not make less, by cause."""
+    slowest, parts = 0.0, 0
     for number in range(min(actors, len(groups))):
         share = [tokens for group in groups[number::actors] for tokens in group]
-        steps, busy = steps_of(share, max_running)
+        steps, busy, endings = steps_of(share, max_running)
         slowest = max(slowest, costs.step.fixed * steps + costs.step.each * busy)
-    longest = max(max(group) for group in groups)
-    reading = costs.reading * sum(map(len, groups))
-    if reading > slowest:
-        return reading, "driver reading episodes"
-    alone = longest * costs.step.at(1)
-    return slowest, "longest episode" if slowest < 1.5 * alone else "sampling"
+        parts += endings
+    different = {tuple(group) for group in groups}
+    longest = max(sampling_seconds(group, costs.step, max_running) for group in different)
+    reading = costs.reading * sum(map(len, groups)) + cluster.watching * (actors - 1) * parts
+    calling = costs.per_actor * (actors - 1)
+    cause = {"driver, reading": reading} if reading > longest else {"longest episode": longest}
+    return max(slowest, reading) + calling, {**cause, "calling processes": calling}
 
 
 def iteration(
-    groups: Sequence[Sequence[int]],
-    split: tuple[int, int],
-    costs: Costs,
-    cluster: Cluster,
-    max_running: int,
+    groups: Groups, split: tuple[int, int], costs: Costs, cluster: Cluster, max_running: int
 ) -> Outcome:
     """One iteration with `split` rollout actors and learner ranks."""
     actors, ranks = split
     episodes = sum(map(len, groups))
-    sampling, cause = rollout(groups, actors, costs, max_running)
-    wire = costs.weight_bytes / cluster.bytes_per_second
-    nodes = math.ceil(actors / cluster.gpus_per_node)
+    sampling, undivided = rollout(groups, actors, costs, cluster, max_running)
+    passes = costs.row_bytes * (_nodes(ranks, cluster) - 1) / cluster.bytes_per_second
+    handing = (costs.handing + passes) * episodes
+    calling = costs.per_rank * (ranks - 1)
+    summing = 2 * (ranks - 1) * (_wire(costs, cluster) / ranks + cluster.hop)
+    spread = costs.broadcast + (_nodes(actors, cluster) - 1) * _wire(costs, cluster)
+    own = math.ceil(episodes / ranks)
     phases = {
         "rollout": sampling,
-        "reference": costs.reference.at(episodes / ranks),
-        "update": costs.update.at(episodes / ranks) + 2 * (ranks - 1) / ranks * wire,
-        "broadcast": costs.broadcast + math.log2(nodes) * wire,
+        "reference": costs.reference.at(own) + handing + calling,
+        "update": costs.update.at(own) + handing + calling + summing,
+        "broadcast": spread + costs.per_actor * (actors - 1),
         "driver": costs.driver.at(episodes),
     }
-    return Outcome(actors, ranks, episodes, phases, cause)
+    undivided |= {
+        "fixed part of learning": costs.reference.fixed + costs.update.fixed,
+        "rows to every rank": 2 * handing,
+        "all-reduce": summing,
+        "broadcast": spread,
+        "driver": phases["driver"],
+    }
+    undivided["calling processes"] += 2 * calling + costs.per_actor * (actors - 1)
+    return Outcome(actors, ranks, episodes, phases, undivided)
 
 
-def best(
-    groups: Sequence[Sequence[int]], gpus: int, costs: Costs, cluster: Cluster, max_running: int
-) -> Outcome:
-    """The fastest way to divide so many GPUs between rollout and learner."""
-    ranks = {max(1, round(gpus * share / 32)) for share in range(1, 32)}
+def best(groups: Groups, gpus: int, costs: Costs, cluster: Cluster, max_running: int) -> Outcome:
+    """The fastest way to divide so many GPUs, two at least, between rollout and learner."""
+    ranks = {*range(1, 9), *(round(gpus * share / 32) for share in range(1, 32))}
     outcomes = [
         iteration(groups, (gpus - count, count), costs, cluster, max_running)
         for count in sorted(ranks)
-        if count < gpus
+        if 0 < count < gpus
     ]
     return max(outcomes, key=lambda outcome: outcome.rate)
 
 
-def draw_groups(measured: Sequence[Sequence[int]], count: int) -> list[Sequence[int]]:
-    """Token counts for so many problems, drawn from those that were measured."""
-    chosen = np.random.default_rng(0).integers(len(measured), size=count)
-    return [measured[number] for number in chosen]
+def more_groups(measured: Groups, count: int) -> Groups:
+    """Tokens for so many problems: what was measured, over and over, the last time a part of it."""
+    whole, rest = divmod(count, len(measured))
+    order = np.random.default_rng(0).permutation(len(measured))[:rest]
+    return [*measured] * whole + [measured[number] for number in order]
 
 
-def table_rows(outcomes: Sequence[Outcome], one: Outcome) -> list[tuple[str, ...]]:
-    """Per outcome: GPUs, split, episodes, seconds, episodes per second, efficiency, limit.
+def stops(outcomes: Sequence[Outcome], gain: float = 1.25) -> tuple[Outcome, Outcome] | None:
+    """The first (before, after) more GPUs that give less than `gain` times the rate."""
+    return next(((a, b) for a, b in pairwise(outcomes) if b.rate < gain * a.rate), None)
 
-    Efficiency compares the rate per GPU with that of `one`, the smallest arrangement.
-    """
-    per_gpu = one.rate / (one.actors + one.ranks)
-    return [
-        (
-            str(o.actors + o.ranks),
-            f"{o.actors} + {o.ranks}",
-            f"{o.episodes:,}",
-            f"{o.seconds:.2f}",
-            f"{o.rate:,.0f}",
-            f"{o.rate / (o.actors + o.ranks) / per_gpu:.0%}",
-            f"{o.limit} ({max(o.phases.values()) / o.seconds:.0%})",
-        )
-        for o in outcomes
-    ]
+
+def _nodes(processes: int, cluster: Cluster) -> int:
+    return math.ceil(processes / cluster.gpus_per_node)
+
+
+def _wire(costs: Costs, cluster: Cluster) -> float:
+    """Seconds that the policy takes over a node's network."""
+    return costs.weight_bytes / cluster.bytes_per_second

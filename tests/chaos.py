@@ -2,11 +2,13 @@
 
 By hand, with as many kills as you like (half a minute each on 2 cores):
 
-    python tests/chaos.py --kills 24 --folder /tmp/chaos
+    python tests/chaos.py --kills 0 --iterations 480 --folder /tmp/calm
+    python tests/chaos.py --kills 24 --folder /tmp/chaos --beside /tmp/calm
 
 It prints what was killed and how long the run took to get further than it was, and fails
 unless every planned iteration happened exactly once with every episode that was planned, and
-both sides of the broadcast agreed to the end. test_survival.py runs a short one.
+both sides of the broadcast agreed to the end; beside an undisturbed run it says in how many
+iterations both sampled alike. test_survival.py runs a short one.
 """
 
 import argparse
@@ -167,11 +169,13 @@ def main() -> None:
     """The long run, from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=24)
+    parser.add_argument("--iterations", type=int, default=0)
+    parser.add_argument("--beside", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, required=True)
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True)
-    iterations = asked.kills * ITERATIONS_PER_KILL
+    iterations = asked.iterations or asked.kills * ITERATIONS_PER_KILL
     kinds = [KINDS[number % len(KINDS)] for number in range(asked.kills)]
     random.Random(asked.seed).shuffle(kinds)
     chaos = Chaos(asked.folder, overrides(iterations), asked.seed)
@@ -186,6 +190,20 @@ def main() -> None:
         took = [kill.seconds for kill in kills if kill.kind == kind]
         if took:
             print(f"{kind:15} {len(took):5}  {fmean(took):27.1f} {max(took):5.1f}")
+    if asked.beside:
+        compare(asked.folder / "arithmetic", asked.beside / "arithmetic")
+
+
+def compare(ours: Path, theirs: Path) -> None:
+    """Say how alike two runs of the same config are."""
+    names = [f"train/{name}" for name in ("acc_t1", "acc_t2", "i_to_c", "c_to_i")]
+    pairs = list(zip(metrics(ours), metrics(theirs), strict=True))
+    alike = [all(a[name] == b[name] for name in names) for a, b in pairs]
+    until = alike.index(False) if False in alike else len(alike)
+    print(f"sampled alike in {sum(alike)} of {len(alike)} iterations, in all of the first {until}")
+    for folder in (ours, theirs):
+        last = json.loads((folder / "evals.jsonl").read_text().splitlines()[-1])
+        print(f"{folder}: t1 {last['acc_t1']:.3f}, t2 {last['acc_t2']:.3f} of {last['n']}")
 
 
 if __name__ == "__main__":

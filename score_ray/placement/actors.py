@@ -25,6 +25,7 @@ class RolloutActor:
 
         Not the constructor: an error there would look like a death of the process.
         """
+        _use_network_of_node()
         from score_ray.sampler import Sampler
 
         self._prompter = self._make_prompter()
@@ -70,9 +71,7 @@ class LearnerRank:
         """Join the other ranks and load the models."""
         options, rank, num_ranks = self._identity
         os.environ |= {"LOCAL_RANK": "0", "RANK": str(rank), "WORLD_SIZE": str(num_ranks)}
-        interface = _interface(ray.util.get_node_ip_address())
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
-        os.environ.setdefault("NCCL_SOCKET_IFNAME", interface)
+        _use_network_of_node()
         from score_ray.learner import Learner, join_ranks
 
         listener = self._listener.detach() if rank == 0 else None
@@ -120,12 +119,14 @@ def _needing_peers() -> Iterator[None]:
         raise
 
 
-def _interface(address: str) -> str:
-    """The network that has this address: left to themselves, ranks take what their host's name
-    resolves to, which on many machines is loopback and reached by nobody else.
+def _use_network_of_node() -> None:
+    """Have process groups use the network of this node's own address.
+
+    Left to themselves they take what the host's name resolves to, which on many machines is
+    loopback, reached by nobody else, and on a private cluster may be more than loopback.
     """
-    return next(
-        name
-        for name, found in psutil.net_if_addrs().items()
-        if any(one.address == address for one in found)
-    )
+    address = ray.util.get_node_ip_address()
+    for name, found in psutil.net_if_addrs().items():
+        if any(one.address == address for one in found):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+            os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
