@@ -1,5 +1,6 @@
 """Joining a Ray cluster, and a place on it for every process of a run."""
 
+import itertools
 import os
 import signal
 import threading
@@ -38,7 +39,8 @@ class Place:
         return (
             ray.remote(actor_class)
             .options(
-                **self.resources,
+                num_gpus=self.resources.get("GPU", 0),
+                num_cpus=self.resources.get("CPU", 0),
                 runtime_env={"env_vars": self.env},
                 scheduling_strategy=PlacementGroupSchedulingStrategy(self.group, self.bundle),
             )
@@ -110,26 +112,32 @@ def _reserve(asks: Sequence[Ask], patience: float, deadline: float) -> list[list
     short = shortfall(asks, [int(node.get("GPU", 0)) for node in nodes])
     if short and not patience:
         raise ConfigError(short)
-    bundles = [
-        {"GPU": float(ask.gpus)} if on_gpu else {"CPU": CPU_SHARE}
-        for ask in asks
-        for _ in range(ask.count)
-    ]
-    group = ray.util.placement_group(bundles, strategy="PACK" if on_gpu else "SPREAD")
+    # On GPUs few nodes are better, for the network's sake; on CPUs many, for the cores.
+    group = ray.util.placement_group(
+        [_resources(ask, on_gpu) for ask in asks for _ in range(ask.count)],
+        strategy="PACK" if on_gpu else "SPREAD",
+    )
     wait = patience if short else deadline
     if not group.wait(wait):
         free = ray.available_resources().get("GPU" if on_gpu else "CPU", 0)
         raise RunError(
-            f"the cluster did not make room within {wait:.0f} s; asked for are "
-            f"{' and '.join(map(str, asks))}, {free:g} are free. {short}".strip()
+            f"the cluster did not make room within {wait:.0f} s: {' and '.join(map(str, asks))} "
+            f"were asked for, {free:g} are free; {short or 'others use the rest'}"
         )
-    found, first = [], 0
-    cores = int(min(node.get("CPU", 1) for node in nodes))
-    for ask in asks:
-        threads = threads_each(cores, ask.count, len(nodes))
-        env = {} if on_gpu else {"OMP_NUM_THREADS": str(threads)}
-        numbers = range(first, first + ask.count)
-        resources = {"num_gpus": float(ask.gpus)} if on_gpu else {"num_cpus": CPU_SHARE}
-        found.append([Place(group, number, resources, env) for number in numbers])
-        first += ask.count
-    return found
+    bundles = iter(range(sum(ask.count for ask in asks)))
+    return [
+        [
+            Place(group, bundle, _resources(ask, on_gpu), {} if on_gpu else _threads(ask, nodes))
+            for bundle in itertools.islice(bundles, ask.count)
+        ]
+        for ask in asks
+    ]
+
+
+def _resources(ask: Ask, on_gpu: bool) -> dict[str, float]:
+    return {"GPU": float(ask.gpus)} if on_gpu else {"CPU": CPU_SHARE}
+
+
+def _threads(ask: Ask, nodes: Sequence[dict[str, float]]) -> dict[str, str]:
+    cores = [int(node["CPU"]) for node in nodes if node.get("CPU")]
+    return {"OMP_NUM_THREADS": str(threads_each(min(cores), ask.count, len(cores)))}
