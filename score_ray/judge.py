@@ -92,6 +92,10 @@ class ReferenceJudge:
             for e in episodes
         ]
 
+    def forget(self) -> None:
+        """Give up what was submitted and not collected."""
+        self._episodes = []
+
 
 def _verdict(attempt: Attempt, says_yes: bool) -> Verdict:
     answered = Verdict.CORRECT if says_yes else Verdict.WRONG

@@ -119,6 +119,7 @@ def train(
     while True:
         try:
             if lost:
+                roles.grader.forget()
                 found = checkpoint.newest(folder / "checkpoints", roles.reporter.checkpoint_fault)
                 roles.learner.restart(lost)
                 roles.reporter.rewind(found[1]["iteration"] if found else 0)

@@ -36,6 +36,7 @@ class Sampler:
 
     def __init__(self, options: EngineOptions, stop_ids: Sequence[int]) -> None:
         self.version = 0
+        self._running: set[str] = set()
         self._stop_ids = list(stop_ids)
         self._tokenizer = AutoTokenizer.from_pretrained(options.model)
         self._llm: Any = LLM(
@@ -73,16 +74,23 @@ class Sampler:
         )
         prompt = {"prompt_token_ids": list(request.prompt_ids)}
         self._llm.llm_engine.add_request(request.key, prompt, params)
+        self._running.add(request.key)
 
     def step(self) -> list[Completion]:
         """Advance every running request by a token; return those that ended."""
         ended = [o for o in self._llm.llm_engine.step() if o.finished]
+        self._running -= {o.request_id for o in ended}
         if not ended:
             return []
         texts = self._tokenizer.batch_decode(
             [o.outputs[0].token_ids for o in ended], skip_special_tokens=True
         )
         return [_completion(o, text) for o, text in zip(ended, texts, strict=True)]
+
+    def clear(self) -> None:
+        """Take what is still running out of the batch: whoever asked for it is gone."""
+        self._llm.llm_engine.abort_request(list(self._running))
+        self._running.clear()
 
     def load_weights(self, parts: Iterable[tuple[list[Entry], np.ndarray]], version: int) -> None:
         """Replace the weights, then everything that was computed with the old ones.

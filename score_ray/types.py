@@ -271,6 +271,10 @@ class Grader(Protocol):
         """Wait for everything submitted; in order of problem index and sample."""
         ...
 
+    def forget(self) -> None:
+        """Give up what was submitted and not collected."""
+        ...
+
 
 class Channel(Protocol):
     """What the loop needs of the weights' way to the engines."""

@@ -81,6 +81,10 @@ class ProcessGrader:
         self._episodes, self._grades = [], {}
         return sorted(graded, key=lambda g: (g.episode.problem.index, g.episode.sample))
 
+    def forget(self) -> None:
+        """Give up what was submitted and not collected, once it is graded."""
+        self.collect()
+
     def close(self) -> None:
         """End the workers at once, whatever they are doing; what is not graded stays so."""
         self._closed = True

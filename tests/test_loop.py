@@ -118,6 +118,9 @@ class Inline:
         graded, self.graded = self.graded, []
         return graded
 
+    def forget(self):
+        self.graded = []
+
 
 def run(folder, found=None, coin=None, stages=(6, 6), more=()):
     coin = coin or Coin()
@@ -187,6 +190,30 @@ def test_after_a_lost_learner_the_run_goes_back_and_ends_as_if_nothing_had_happe
     assert metrics(tmp_path / "hurt") == metrics(tmp_path / "whole")
     evals = [read_jsonl(tmp_path / name / "evals.jsonl") for name in ("hurt", "whole")]
     assert evals[0] == evals[1]
+
+
+def test_weights_lost_on_their_way_to_an_actor_end_a_rollout_and_not_the_run(tmp_path):
+    whole, coin = run(tmp_path / "whole"), Coin()
+    sample = coin.sample
+
+    def losing(problems, plan):
+        # After some episodes of the seventh iteration have been handed on for grading.
+        yield from (part[:3] for part in sample(problems, plan))
+        if coin.log.count("update") == 6:
+            raise LearnerLost("rollout actor 1", "starting", "a part of the weights is lost")
+
+    def flawless(problems, plan):
+        yield from sample(problems, plan)
+
+    def either(problems, plan):
+        hurt = coin.log.count("update") == 6 and "restart" not in str(coin.log)
+        return (losing if hurt else flawless)(problems, plan)
+
+    coin.sample = either
+    run(tmp_path / "hurt", coin=coin)
+    assert "restart after rollout actor 1" in str(coin.log)
+    torch.testing.assert_close(coin.logits, whole.logits)
+    assert metrics(tmp_path / "hurt") == metrics(tmp_path / "whole")
 
 
 def test_metrics_have_the_names_that_others_read(tmp_path):

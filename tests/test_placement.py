@@ -170,6 +170,16 @@ def test_an_actor_lost_while_sampling_is_replaced_and_every_episode_comes_once(
     )
 
 
+def test_a_round_that_is_given_up_leaves_no_actor_busy_with_it(pool, channel):
+    stream = pool.sample(PROBLEMS, replace(PLAN, samples=300, max_tokens=12))
+    next(stream)
+    stream.close()
+    assert channel.broadcast(3)["weights/checked"] == 2
+    found = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
+    assert keys(found) == asked(3)
+    assert pool.take_restarts() == 0
+
+
 def test_when_all_actors_die_their_successors_do_the_work(pool, channel):
     channel.broadcast(3)
     for pid in pids(pool):
@@ -188,6 +198,22 @@ def test_an_actor_that_died_before_a_broadcast_gets_it_when_it_joins(pool, chann
     found = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
     assert {a.version for e in found for a in e.attempts} == {4}
     assert pool.take_restarts() == 1
+
+
+def test_weights_that_are_lost_on_their_way_are_the_learners_loss(
+    pool, group, channel, monkeypatch
+):
+    gone = ray.remote(num_cpus=0, max_retries=0)(lambda: os._exit(1)).remote()
+    parts = [*group.packed_weights(PART_BYTES)[:1], gone]
+    with monkeypatch.context() as patch:
+        patch.setattr(group, "packed_weights", lambda _: parts)
+        with pytest.raises(LearnerLost, match="a part of the weights is lost"):
+            channel.broadcast(5)
+    channel.broadcast(6)
+    pool.wait_ready()
+    found = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
+    assert {a.version for e in found for a in e.attempts} == {6}
+    pool.take_restarts()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])

@@ -36,13 +36,17 @@ class RolloutActor:
         """Stream episodes as they end, and empty lists as signs of life."""
         from score_ray.rollout import sample
 
-        yield from sample(self._sampler, self._prompter, problems, plan)
+        try:
+            yield from sample(self._sampler, self._prompter, problems, plan)
+        finally:
+            self._sampler.clear()
 
     def load_weights(
         self, parts: Sequence[Any], version: int, probe: list[tuple[int, ...]]
     ) -> list[list[float]]:
         """Serve the weights behind the references from now on; log-probs of the probe rows."""
-        self._sampler.load_weights(map(_read, parts), version)
+        # All are at hand, in the node's shared memory, before the first replaces anything.
+        self._sampler.load_weights([_read(part) for part in parts], version)
         return self._sampler.score(probe)
 
     def offline_seconds(self, episodes: list[Episode]) -> float:

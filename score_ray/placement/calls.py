@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
-from score_ray.types import Lost, PeerLost, RunError
+from score_ray.types import LearnerLost, Lost, PeerLost, RunError
 
 STARTING = "starting"  # takes what caches and neighbours let it take: nothing is learned from it
 # A rank whose peer died often fails before Ray has noticed the death itself.
@@ -43,13 +43,17 @@ class Calls:
         return self._lost(who, doing, f"no sign of life for {self.allowed(doing, work):.0f} s")
 
     def fetch(self, ref: Any, who: str, doing: str) -> Any:
-        """The value of a finished call; raise what it raised, or that its process is gone."""
+        """The value of a finished call; raise what it raised, or that its process is gone.
+
+        What is missed from the learner's side, by whomever, is LearnerLost.
+        """
         try:
             return ray.get(ref, timeout=self._start)
         except GetTimeoutError:
             raise self._lost(who, doing, "its answer could not be fetched") from None
         except PeerLost as error:
-            raise self._lost(who, doing, str(error)) from None
+            # What Ray raises in its place carries the traceback of the other side as its text.
+            raise LearnerLost(who, doing, str(getattr(error, "cause", error))) from None
         except RayTaskError:
             raise
         except RayError:

@@ -14,7 +14,7 @@ import ray
 from score_ray.placement.actors import RolloutActor
 from score_ray.placement.calls import STARTING, Calls, Retries, Tell
 from score_ray.placement.cluster import Place
-from score_ray.types import Episode, Lost, Problem, SamplingPlan
+from score_ray.types import Episode, LearnerLost, Lost, Problem, SamplingPlan
 from score_ray.weights.probe import Probe
 
 TICK = 1.0  # seconds between two looks at who is late
@@ -122,6 +122,9 @@ class RolloutPool:
         for seat, ref in refs.items():
             try:
                 scores = self._calls.gather(LOADING, {seat.who: ref}, began=began)[0]
+            except LearnerLost:
+                self._parts, self._probe = (), None
+                raise
             except Lost as lost:
                 self._replace(seat, lost)
             else:
@@ -179,6 +182,11 @@ class RolloutPool:
                     self._welcome(seat, ref)
                 else:
                     found += self._read(current, ref, seat)
+            except LearnerLost:
+                # Its engine is up, and gets its weights with the next broadcast.
+                seat.joining.remove(ref)
+                self._parts, self._probe = (), None
+                raise
             except Lost as lost:
                 current.release(seat)
                 self._replace(seat, lost)
