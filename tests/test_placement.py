@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import ray
 import torch
@@ -237,6 +238,22 @@ def test_a_lost_rank_is_named_and_the_group_begins_again_where_it_was_saved(
     assert again["grad_norm"] == pytest.approx(expected["grad_norm"], abs=1e-5)
     assert group.take_restarts() == 1
     assert tell[-1][1:] == (caught.value.who, "all ranks are back")
+
+
+def test_an_engine_over_two_processes_serves_what_it_is_sent_and_they_die_with_its_actor(
+    where, group, folder, tell
+):
+    pool = make_pool(where[0][2:], folder, tell, tensor_parallel=2)
+    pool.wait_ready()
+    channel = Channel(group, pool, PROBE, 1e-3, PART_BYTES)
+    group.update(ROWS, ADVANTAGES, 0)
+    assert channel.broadcast(1)["mismatch/logp_mean_abs"] < 1e-5
+    assert keys(e for part in pool.sample(PROBLEMS, PLAN) for e in part) == asked(3)
+    actor = psutil.Process(pids(pool)[0])
+    workers = [p for p in actor.children(recursive=True) if "Worker" in p.name()]
+    assert len(workers) == 2
+    ray.kill(pool._seats[0].actor)
+    assert not psutil.wait_procs([actor, *workers], timeout=20)[1]
 
 
 def test_losses_beyond_the_retries_are_one_named_error(where, folder, tell):

@@ -55,10 +55,12 @@ def on_ray(num_actors: int, num_ranks: int):
         yield found
 
 
-def make_pool(where, model: Path, tell, grace: float = 60.0, retries: int = 3) -> RolloutPool:
+def make_pool(
+    where, model: Path, tell, grace: float = 60.0, retries: int = 3, tensor_parallel: int = 1
+) -> RolloutPool:
     words = Prompts("{question}", "?")
     make = (
-        EngineOptions(str(model), "float32", 32, 64, 2**27),
+        EngineOptions(str(model), "float32", 32, 64, 2**27, tensor_parallel),
         functools.partial(load_prompter, str(model), words),
     )
     return RolloutPool(where, make, Calls(START, grace), Retries(retries), tell)
