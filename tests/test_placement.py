@@ -214,7 +214,20 @@ def test_weights_that_are_lost_on_their_way_are_the_learners_loss(
     pool.wait_ready()
     found = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
     assert {a.version for e in found for a in e.attempts} == {6}
-    pool.take_restarts()
+
+
+def test_lost_weights_are_not_missed_by_an_actor_that_newer_ones_are_on_their_way_to(pool, channel):
+    channel.broadcast(7)
+    pool._parts = [ray.remote(num_cpus=0, max_retries=0)(lambda: os._exit(1)).remote()]
+    stream = pool.sample(PROBLEMS, replace(PLAN, samples=100, max_tokens=12))
+    next(stream)
+    os.kill(pids(pool)[1], signal.SIGKILL)
+    assert sum(len(part) for part in stream) > 0  # while the new actor is starting
+    channel.broadcast(8)
+    pool.wait_ready()
+    found = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
+    assert {a.version for e in found for a in e.attempts} == {8}
+    assert pool.take_restarts() == 1
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])

@@ -183,8 +183,10 @@ class RolloutPool:
                 else:
                     found += self._read(current, ref, seat)
             except LearnerLost:
-                # Its engine is up, and gets its weights with the next broadcast.
+                # The engine itself is up, and newer weights may be on their way to it.
                 seat.joining.remove(ref)
+                if seat.joining:
+                    continue
                 self._parts, self._probe = (), None
                 raise
             except Lost as lost:
