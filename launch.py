@@ -175,12 +175,15 @@ def bench_scale(
     actors: Annotated[list[int] | None, typer.Option(help="repeatable; 1, 2 and 4")] = None,
     ranks: Annotated[list[int] | None, typer.Option(help="repeatable; 1 and 2")] = None,
     iterations: Annotated[int, typer.Option(help="measured, after one to warm up")] = 5,
+    gbit: Annotated[float, typer.Option(help="assumed, of a node's network", min=0.001)] = 200.0,
 ) -> None:
     """Measure some numbers of rollout actors and ranks here; simulate 8, 64 and 512 GPUs."""
     from score_ray.bench_scale import run as measure
+    from score_ray.scaling import Cluster
 
     inputs = check_inputs(load(config, overrides or []), CACHE)
-    typer.echo(measure(inputs, actors or (1, 2, 4), ranks or (1, 2), iterations, BENCH))
+    cluster = Cluster(bytes_per_second=gbit * 1e9 / 8)
+    typer.echo(measure(inputs, actors or (1, 2, 4), ranks or (1, 2), iterations, BENCH, cluster))
     typer.echo(f"plot: {BENCH / 'scaling.png'}")
 
 

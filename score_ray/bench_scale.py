@@ -2,7 +2,7 @@
 
 import pickle
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -29,7 +29,8 @@ from score_ray.scaling import (
     more_groups,
     step_cost,
     steps_of,
-    stops,
+    table_rows,
+    verdict,
 )
 from score_ray.scaling_plot import plot_scaling
 
@@ -61,10 +62,10 @@ class Seen:
         """In an iteration."""
         return sum(map(len, self.groups))
 
-    def steps(self, max_running: int) -> tuple[int, int]:
-        """(steps, request-steps) of an engine that samples the groups."""
+    def steps(self, max_running: int) -> tuple[int, int, int]:
+        """(steps, request-steps, parts of its stream) of an engine that samples the groups."""
         lengths = [tokens for group in self.groups for tokens in group]
-        return steps_of(lengths, max_running)[:2]
+        return steps_of(lengths, max_running)
 
 
 def run(
@@ -104,7 +105,10 @@ def run(
         _measured_table(seen),
         _cost_table(costs),
         _check_table(half, smaller[1]),
-        *(simulated_table(name, outcomes) for name, outcomes in curves.items()),
+        *(
+            _table(f"simulated: {name}", COLUMNS, table_rows(outcomes, GPUS))
+            for name, outcomes in curves.items()
+        ),
     ) + "".join(f"{name}: {verdict(outcomes)}\n" for name, outcomes in curves.items())
 
 
@@ -132,56 +136,39 @@ def costs_of(
     """
     one = seen[ONE]
     most = max(a for a, r in seen if r == 1), max(r for a, r in seen if a == 1)
-    passing = fmean((one.driver["reference"], one.driver["update"]))
-    handing = (passing + one.reading_rows) / one.episodes
+    both = (small, one)
+    passing = _line(both, lambda s: fmean((s.driver["reference"], s.driver["update"])))
+    handing = passing.each + one.reading_rows / one.episodes
+    counts = [s.steps(max_running) for s in both]
 
     def line(phase: str, apart: float = 0.0) -> Line:
-        found = line_through((small.episodes, small.means[phase]), (one.episodes, one.means[phase]))
+        found = _line(both, lambda s: s.means[phase])
         return Line(found.fixed, max(found.each - apart, 0.0))
 
     def further(pair: tuple[int, int], phases: Sequence[str]) -> float:
         more = sum(seen[pair].driver[p] - one.driver[p] for p in phases)
-        return max(more, 0.0) / max(max(pair) - 1, 1) / 2
+        return max(more, 0.0) / max(max(pair) - 1, 1) / len(phases)
 
     return Costs(
-        step=step_cost([(s.steps(max_running), s.sampling) for s in (small, one)]),
+        step=step_cost([(n[:2], s.sampling) for n, s in zip(counts, both, strict=True)]),
         reference=line("reference", handing),
         update=line("update", handing),
         driver=line("driver"),
         broadcast=one.means["broadcast"],
         handing=handing,
-        reading=one.driver["rollout"] / one.episodes,
-        per_actor=further((most[0], 1), ("rollout", "broadcast")),
-        per_rank=further((1, most[1]), ("reference", "update", "broadcast")),
+        reading=step_cost(
+            [((n[2], s.episodes), s.driver["rollout"]) for n, s in zip(counts, both, strict=True)]
+        ),
+        per_actor=further((most[0], 1), ("broadcast",)),
+        per_rank=further((1, most[1]), ("reference", "update")),
         row_bytes=one.row_bytes,
         weight_bytes=weight_bytes,
     )
 
 
-def verdict(outcomes: Sequence[Outcome]) -> str:
-    """Where more GPUs stop paying, and why, in a sentence."""
-    found = stops(outcomes)
-    if not found:
-        return f"scales up to {outcomes[-1].gpus} GPUs"
-    before, after = found
-    return (
-        f"{after.gpus} GPUs give {after.rate / before.rate:.2f} times the episodes per second of "
-        f"{before.gpus}; limit: {after.limit}"
-    )
-
-
-def simulated_table(name: str, outcomes: Sequence[Outcome]) -> Table:
-    """The outcomes of GPUS; per GPU is against the first and smallest of all outcomes."""
-    one = outcomes[0].rate / outcomes[0].gpus
-    rows = [
-        (
-            str(o.gpus), f"{o.actors} + {o.ranks}", f"{o.episodes:,}", f"{o.seconds:.3f}",
-            f"{o.rate:,.0f}", f"{o.rate / o.gpus / one:.0%}", f"{o.share:.0%}", o.limit,
-        )
-        for o in outcomes
-        if o.gpus in GPUS
-    ]  # fmt: skip
-    return _table(f"simulated: {name}", COLUMNS, rows)
+def _line(both: tuple[Seen, Seen], of: Callable[[Seen], float]) -> Line:
+    few, many = both
+    return line_through((few.episodes, of(few)), (many.episodes, of(many)))
 
 
 def _observe(roles: Roles, config: Config, iterations: int) -> Seen:
@@ -191,7 +178,8 @@ def _observe(roles: Roles, config: Config, iterations: int) -> Seen:
     means = {phase: fmean(r[f"time/{phase}"] for r in records) for phase in SHARED}
     means["iteration"] = fmean(r["time/iteration"] for r in records)
     means["driver"] = means["iteration"] - sum(means[phase] for phase in SHARED)
-    found = [_call_by_call(roles, config) for _ in range(iterations)]
+    idle = _processor_time(lambda: time.sleep(1.0), idle=0.0)
+    found = [_call_by_call(roles, config, idle) for _ in range(iterations)]
     first = found[0]
     return replace(
         first,
@@ -202,32 +190,41 @@ def _observe(roles: Roles, config: Config, iterations: int) -> Seen:
     )
 
 
-def _call_by_call(roles: Roles, config: Config) -> Seen:
+def _call_by_call(roles: Roles, config: Config, idle: float) -> Seen:
     """The calls of an iteration, always on the same problems, with the driver's own share."""
     problems = draw(roles.train, config.rollout.problems, config.seed, 0)
-    plan, busy, episodes = training_plan(config, 0), {}, []
-    began, at = time.perf_counter(), time.process_time()
-    for part in roles.pool.sample(problems, plan):
-        roles.grader.submit(part)
-        episodes += part
-    sampling, busy["rollout"] = time.perf_counter() - began, time.process_time() - at
+    plan, episodes = training_plan(config, 0), []
+
+    def sample() -> None:
+        for part in roles.pool.sample(problems, plan):
+            roles.grader.submit(part)
+            episodes.extend(part)
+
+    began = time.perf_counter()
+    driver = {"rollout": _processor_time(sample, idle)}
+    sampling = time.perf_counter() - began
     roles.grader.collect()
     rows = [row_of(episode) for episode in episodes]
+    # Without an advantage the update takes as long and moves the policy by its momentum alone.
+    nothing = np.zeros((len(rows), plan.attempts))
     calls = {
         "reference": lambda: roles.learner.reference_sums(rows, plan.attempts),
-        # Without an advantage the update takes as long and moves the policy by its momentum alone.
-        "update": lambda: roles.learner.update(rows, np.zeros((len(rows), plan.attempts)), 0),
+        "update": lambda: roles.learner.update(rows, nothing, 0),
         "broadcast": lambda: roles.channel.broadcast(0),
     }
-    for phase, call in calls.items():
-        at = time.process_time()
-        call()
-        busy[phase] = time.process_time() - at
+    driver |= {phase: _processor_time(call, idle) for phase, call in calls.items()}
     packed = pickle.dumps(rows, protocol=5)
     began = time.perf_counter()
     pickle.loads(packed)
     reading = time.perf_counter() - began
-    return Seen(_tokens(episodes), {}, sampling, busy, reading, len(packed) / len(rows))
+    return Seen(_tokens(episodes), {}, sampling, driver, reading, len(packed) / len(rows))
+
+
+def _processor_time(call: Callable[[], Any], idle: float) -> float:
+    """Of this process during a call, beyond what it uses of every second while it waits."""
+    began, at = time.perf_counter(), time.process_time()
+    call()
+    return max(time.process_time() - at - idle * (time.perf_counter() - began), 0.0)
 
 
 def _tokens(episodes: Sequence[Any]) -> list[list[int]]:
@@ -272,7 +269,7 @@ def _cost_table(costs: Costs) -> Table:
         ("update, by a rank's episodes", costs.update),
         ("driver alone, by episodes", costs.driver),
         ("broadcast", Line(costs.broadcast, 0)),
-        ("driver reading, by episodes", Line(0, costs.reading)),
+        ("driver reading a part, by episodes in it", costs.reading),
         ("rows to every rank, twice, by episodes", Line(0, costs.handing)),
         ("calling, twice, by further actors", Line(0, costs.per_actor)),
         ("calling, twice, by further ranks", Line(0, costs.per_rank)),

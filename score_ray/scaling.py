@@ -4,7 +4,8 @@ Measured with one rollout actor and one learner rank, each of which stands for o
 
 - an engine step costs a + b * (requests running) and gives each of them one token; an episode is
   a chain of steps, since attempt 2 follows attempt 1 without a barrier; an actor gets whole
-  problems, and the iteration waits for the slowest actor or for the driver, if that is slower;
+  problems, and the iteration waits for the slowest actor, or for the driver if that is slower:
+  it reads what ended in a step as a part, which costs it a fixed part and a part per episode;
 - no episode is longer than the longest measured, and none takes more than its tokens;
 - reference and update cost a fixed part, a part per episode that ranks divide, and a part per
   episode that they do not: every rank reads all rows; ranks sum gradients in a ring;
@@ -16,7 +17,7 @@ Measured with one rollout actor and one learner rank, each of which stands for o
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -48,7 +49,7 @@ class Costs:
     driver: Line  # by episodes: what runs while nobody else does
     broadcast: float
     handing: float = 0.0  # per episode, in reference and in update: rows to every rank
-    reading: float = 0.0  # of the driver, per episode, while actors sample
+    reading: Line = Line(0.0, 0.0)  # of the driver, for a part of a stream, by episodes in it
     per_actor: float = 0.0  # of the driver, for every further actor, in rollout and in broadcast
     per_rank: float = 0.0  # of the driver, for every further rank, in reference and in update
     row_bytes: float = 0.0  # of an episode
@@ -127,7 +128,10 @@ def steps_of(lengths: Sequence[int], max_running: int) -> tuple[int, int, int]:
 
 
 def step_cost(measured: Sequence[tuple[tuple[int, int], float]]) -> Line:
-    """The cost of an engine step from two ((steps, request-steps), seconds)."""
+    """The cost of an engine step from two ((steps, request-steps), seconds).
+
+    Or that of anything else which costs so much for itself and so much for what is in it.
+    """
     ((s1, r1), t1), ((s2, r2), t2) = measured
     if s1 * r2 == s2 * r1:
         return Line(0.0, t1 / r1)
@@ -156,7 +160,8 @@ def rollout(
         parts += endings
     different = {tuple(group) for group in groups}
     longest = max(sampling_seconds(group, costs.step, max_running) for group in different)
-    reading = costs.reading * sum(map(len, groups)) + cluster.watching * (actors - 1) * parts
+    looking = costs.reading.fixed + cluster.watching * (actors - 1)
+    reading = looking * parts + costs.reading.each * sum(map(len, groups))
     calling = costs.per_actor * (actors - 1)
     cause = {"driver, reading": reading} if reading > longest else {"longest episode": longest}
     return max(slowest, reading) + calling, {**cause, "calling processes": calling}
@@ -214,6 +219,39 @@ def more_groups(measured: Groups, count: int) -> Groups:
 def stops(outcomes: Sequence[Outcome], gain: float = 1.25) -> tuple[Outcome, Outcome] | None:
     """The first (before, after) more GPUs that give less than `gain` times the rate."""
     return next(((a, b) for a, b in pairwise(outcomes) if b.rate < gain * a.rate), None)
+
+
+def verdict(outcomes: Sequence[Outcome]) -> str:
+    """Where more GPUs stop paying, and why, in a sentence."""
+    found = stops(outcomes)
+    if not found:
+        return f"scales up to {outcomes[-1].gpus} GPUs"
+    before, after = found
+    return (
+        f"{after.gpus} GPUs give {after.rate / before.rate:.2f} times the episodes per second of "
+        f"{before.gpus}; limit: {after.limit}"
+    )
+
+
+def table_rows(outcomes: Sequence[Outcome], gpus: Collection[int]) -> list[tuple[str, ...]]:
+    """Per outcome with so many GPUs: GPUs, split, episodes, seconds, rate, rate per GPU against
+    the first of all outcomes, what is not divided, and the limit.
+    """
+    one = outcomes[0].rate / outcomes[0].gpus
+    return [
+        (
+            str(o.gpus),
+            f"{o.actors} + {o.ranks}",
+            f"{o.episodes:,}",
+            f"{o.seconds:.3f}",
+            f"{o.rate:,.0f}",
+            f"{o.rate / o.gpus / one:.0%}",
+            f"{o.share:.0%}",
+            o.limit,
+        )
+        for o in outcomes
+        if o.gpus in gpus
+    ]
 
 
 def _nodes(processes: int, cluster: Cluster) -> int:

@@ -50,11 +50,11 @@ def _draw_rates(axes: Axes, curves: Mapping[str, Sequence[Outcome]]) -> None:
             linestyle=line,
             label=name,
         )
-        last = outcomes[-1]
+        before, last = outcomes[-2:]
         axes.annotate(
             last.limit,
             (last.gpus, last.rate),
-            xytext=(0, 8),
+            xytext=(0, 8 if last.rate >= before.rate else -14),  # off the line
             textcoords="offset points",
             ha="right",
             fontsize=8,

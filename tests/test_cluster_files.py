@@ -184,8 +184,8 @@ os._exit(max(codes))
 
 
 @pytest.fixture
-def slurm(tmp_path) -> dict[str, str]:
-    """The environment of a job's first node."""
+def slurm(tmp_path) -> Iterator[dict[str, str]]:
+    """The environment of a job's first node; the logs of nodes that failed go afterwards."""
     tools = tmp_path / "bin"
     tools.mkdir()
     (tools / "srun").write_text(SRUN)
@@ -196,7 +196,9 @@ def slurm(tmp_path) -> dict[str, str]:
     script = {"SCORE_RAY_INTERFACE": "lo", "SCORE_RAY_START_DEADLINE": "120"}
     # conftest.py sets it for private clusters; nodes of others refuse to start with it.
     inherited = {k: v for k, v in os.environ.items() if k != "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}
-    return inherited | {"PATH": path} | script | job | node
+    yield inherited | {"PATH": path} | script | job | node
+    for log in Path("/tmp").glob(f"ray-{os.getpid()}.*.log"):
+        log.unlink()
 
 
 def of_job(job: str) -> Iterator[psutil.Process]:

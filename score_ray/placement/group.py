@@ -82,9 +82,9 @@ class LearnerGroup:
         self, rows: Sequence[Row], advantages: np.ndarray, iteration: int
     ) -> dict[str, float]:
         """One optimiser step on all rows; the merged metrics."""
-        shared = ray.put(rows)
+        shared, weights = ray.put(rows), ray.put(advantages)
         return merge(
-            self._shared("update", lambda share: (shared, advantages, share, iteration), rows)
+            self._shared("update", lambda share: (shared, weights, share, iteration), rows)
         )
 
     def score(self, rows: list[tuple[int, ...]]) -> list[list[float]]:
