@@ -13,12 +13,12 @@ INTERRUPTED = 130
 
 job_app = typer.Typer(no_args_is_help=True, help="Follow and end jobs that submit has started.")
 Job = Annotated[str, typer.Argument(help="a job's id")]
-Address = Annotated[str, typer.Option(help="of the job server", envvar="RAY_API_SERVER_ADDRESS")]
+Address = Annotated[str, typer.Option(help="of the job server; RAY_API_SERVER_ADDRESS")]
 Variables = Annotated[
     list[str] | None,
     typer.Option(help="name of a variable to pass on, which job info shows; repeatable"),
 ]
-HERE = jobs.LOCAL
+HERE = jobs.usual_address()
 
 
 def submit(
@@ -27,9 +27,7 @@ def submit(
     address: Address = HERE,
     runs: Annotated[Path, typer.Option(help="where run folders are kept")] = Path("runs"),
     extra: Annotated[str, typer.Option(help="packages to install: gpu, cpu or none")] = "gpu",
-    env: Annotated[
-        list[str] | None, typer.Option(help="variable to pass, which job info shows; repeatable")
-    ] = None,
+    env: Variables = None,
     wait: Annotated[bool, typer.Option(help="show the log until the job ends")] = True,
 ) -> None:
     """Train as a job of a Ray cluster that shares the folder of --runs with this machine."""
@@ -39,6 +37,7 @@ def submit(
     environment = jobs.environment(runs, "" if extra == "none" else extra, env or [])
     job = jobs.submit(jobs.connect(address), chosen, runs, environment)
     typer.echo(f"job {job}, run folder {runs.absolute() / chosen.name}")
+    typer.echo(f"`launch.py job logs|status|stop {job} --address {address}` follows or ends it")
     if wait:
         logs(job, address)
 

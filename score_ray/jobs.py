@@ -34,6 +34,12 @@ LOCAL = "http://127.0.0.1:8265"
 ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
 
+def usual_address() -> str:
+    """The job server that the environment names, or else the one of this machine."""
+    server, cluster = (os.environ.get(name, "") for name in ADDRESSES)
+    return server or (cluster if cluster.startswith("http") else LOCAL)
+
+
 def connect(address: str) -> Any:
     """The job server at an address such as http://127.0.0.1:8265.
 

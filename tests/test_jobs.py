@@ -11,11 +11,13 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 import yaml
 from chaos import metrics
+from ray.job_submission import JobStatus
 from tiny import make_model
 
 from score_ray import jobs
@@ -29,12 +31,14 @@ SMALL = (
 
 
 def test_a_job_gets_the_code_and_the_resolved_config_and_nothing_else(tmp_path):
-    jobs.pack(tmp_path, load(ARITHMETIC, ["seed=7"]))
+    stages = "stages=[{name: my stage, iterations: 2, reward: [0, 1], kl: [0.2, 0.3]}]"
+    config = load(ARITHMETIC, [stages, "prompts.first=say '{question}' = ?"])
+    jobs.pack(tmp_path, config)
     assert {p.name for p in tmp_path.iterdir()} == {
         "score_ray", "launch.py", "pyproject.toml", "README.md", "LICENSE", "recipe.yaml",
         "overrides.txt",
     }  # fmt: skip
-    assert load(tmp_path / "recipe.yaml").seed == 7
+    assert load(tmp_path / "recipe.yaml") == config
     assert not list(tmp_path.rglob("__pycache__"))
     overrides = (tmp_path / "overrides.txt").read_text().splitlines()
     assert "torchvision; sys_platform == 'never'" in overrides
@@ -57,6 +61,11 @@ def test_files_named_in_the_config_are_named_for_another_folder_and_an_own_rewar
     assert absolute.task.train == f"{tmp_path}/t.jsonl@train[:5]"
     assert absolute.task.test == "some/hub@test"
     assert absolute.model.path == f"{tmp_path}/m"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for given in ("m:one@test", "~/m:one@test"):
+        task = config.task.model_copy(update={"train": given})
+        moved = jobs.absolute(config.model_copy(update={"task": task}))
+        assert moved.task.train == f"{tmp_path}/m:one@test"
     (tmp_path / "packed").mkdir()
     jobs.pack(tmp_path / "packed", config)
     assert (tmp_path / "packed/mine/own.py").read_text() == "reward = 1"
@@ -79,9 +88,91 @@ def test_the_environment_has_the_pinned_packages_and_only_the_variables_that_are
             "--overrides", "${RAY_RUNTIME_ENV_CREATE_WORKING_DIR}/overrides.txt",
         ],
     }  # fmt: skip
+    assert found["config"] == {"setup_timeout_seconds": 3600}
     assert "uv" not in jobs.environment(Path("/shared/runs"), "", [])
     with pytest.raises(ConfigError, match="--env ABSENT: no such variable"):
         jobs.environment(Path("/shared/runs"), "", ["ABSENT"])
+
+
+def test_the_usual_address_is_a_job_server_that_the_environment_names(monkeypatch):
+    def usual(server: str, cluster: str) -> str:
+        monkeypatch.setenv("RAY_API_SERVER_ADDRESS", server)
+        monkeypatch.setenv("RAY_ADDRESS", cluster)
+        return jobs.usual_address()
+
+    assert usual("", "") == "http://127.0.0.1:8265"
+    assert usual("", "head:6379") == "http://127.0.0.1:8265"  # where runs join, no job server
+    assert usual("", "https://head") == "https://head"
+    assert usual("http://head:1", "https://head") == "http://head:1"
+
+
+class ScriptedServer:
+    """A job server where a job runs for as many of its states as are given."""
+
+    def __init__(self, *states: JobStatus, log: tuple = (), deaf: int = 0, **info: str):
+        self.states, self.log, self.deaf, self.info = list(states), list(log), deaf, info
+        self.stops = 0
+
+    def get_address(self) -> str:
+        return "http://head"
+
+    def get_job_info(self, _: str) -> SimpleNamespace:
+        status = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        return SimpleNamespace(status=status, **self.info)
+
+    def get_job_status(self, job: str) -> JobStatus:
+        return self.get_job_info(job).status
+
+    def stop_job(self, _: str) -> bool:
+        self.stops += 1
+        return self.stops > self.deaf
+
+    async def tail_job_logs(self, _: str):
+        *texts, end = self.log.pop(0)
+        for text in texts:
+            yield text
+        if end:
+            raise end
+
+
+def test_a_log_goes_on_without_gap_or_repetition_where_its_connection_is_cut():
+    said: list[str] = []
+    cut = RuntimeError("WebSocket connection closed unexpectedly with close code 1006")
+    log = ("one\ntw", cut), (cut,), ("one\n", "two\n", "three\n", None)
+    states = JobStatus.RUNNING, JobStatus.RUNNING, JobStatus.SUCCEEDED
+    assert jobs.follow(ScriptedServer(*states, log=log), "job", said.append) == "SUCCEEDED"
+    assert "".join(said) == "one\ntwo\nthree\n"
+
+
+def test_a_job_that_never_began_says_why():
+    said: list[str] = []
+    why = {"message": "no vllm", "error_type": "RUNTIME_ENV_SETUP_FAILURE"}
+    server = ScriptedServer(JobStatus.FAILED, log=[(None,)], **why)
+    assert jobs.follow(server, "job", said.append) == "FAILED"
+    assert said == ["no vllm\n"]
+
+
+def test_a_job_that_cannot_hear_yet_is_told_to_stop_until_it_hears():
+    states = [JobStatus.PENDING] * 2 + [JobStatus.RUNNING] * 2 + [JobStatus.STOPPED]
+    server = ScriptedServer(*states, deaf=2)
+    assert jobs.stop(server, "job") == "STOPPED"
+    assert server.stops == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (RuntimeError("Request failed with status code 404: Job job does not exist."), "no job job there"),
+        (RuntimeError("status code 500: Traceback\n  line 403, in f\nOSError: full."), "head: OSError: full."),
+        (OSError("Connection reset by peer"), "head: no Ray job server answers there"),
+    ],
+)  # fmt: skip
+def test_what_the_server_says_becomes_one_line(error, message):
+    server = ScriptedServer(JobStatus.RUNNING)
+    server.get_job_info = lambda _: (_ for _ in ()).throw(error)
+    with pytest.raises(ConfigError, match=message) as found:
+        jobs.status(server, "job")
+    assert "\n" not in str(found.value)
 
 
 @dataclass
@@ -113,7 +204,9 @@ def head():
     process = subprocess.Popen(
         ["ray", "start", "--head", "--block", f"--port={port}", f"--dashboard-port={server}",
          "--dashboard-host=127.0.0.1", f"--temp-dir={folder}", "--disable-usage-stats",
-         f"--ray-client-server-port={free_port()}", "--num-cpus=2"],
+         f"--ray-client-server-port={free_port()}", "--num-cpus=2",
+         # Any port: another Ray of this machine may have the usual ones.
+         "--dashboard-agent-listen-port=0", "--min-worker-port=0", "--max-worker-port=0"],
         env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     found = Head(f"http://127.0.0.1:{server}", env)
@@ -148,14 +241,16 @@ def submission(model: Path, runs: Path, *more: str) -> list[str]:
 
 @pytest.mark.ray
 def test_a_submitted_run_trains_streams_its_log_and_leaves_its_folder(head, model, tmp_path):
-    done = head.launch(*submission(model, tmp_path))
+    runs = tmp_path / "my runs"
+    # An address that is given counts, whatever the environment names.
+    done = head.launch(*submission(model, runs), RAY_ADDRESS="http://127.0.0.1:1")
     assert done.returncode == 0, done.stdout + done.stderr
     first, *lines = done.stdout.splitlines()
     job = first.split()[1].rstrip(",")
-    assert first == f"job {job}, run folder {tmp_path}/arithmetic"
+    assert first == f"job {job}, run folder {runs}/arithmetic"
     assert sum("[4/4] stage_2" in line for line in lines) == 1
     assert lines[-1] == f"job {job}: SUCCEEDED"
-    assert [r["iteration"] for r in metrics(tmp_path / "arithmetic")] == [0, 1, 2, 3]
+    assert [r["iteration"] for r in metrics(runs / "arithmetic")] == [0, 1, 2, 3]
     assert head.launch("job", "status", job).stdout == "SUCCEEDED\n"
     assert f"{job}  arithmetic  SUCCEEDED" in head.launch("job", "list").stdout
 
@@ -211,6 +306,8 @@ def test_what_cannot_be_done_is_one_clear_line(words, env, message, head):
     assert "Traceback" not in done.stderr
 
 
-def test_a_dead_address_is_one_clear_line():
+def test_an_address_without_a_job_server_is_one_clear_line():
     with pytest.raises(ConfigError, match="http://127.0.0.1:1: no Ray job server answers there"):
         jobs.connect("http://127.0.0.1:1")
+    with pytest.raises(ConfigError, match="127.0.0.1:8265: not of the form http://host:8265"):
+        jobs.connect("127.0.0.1:8265")
