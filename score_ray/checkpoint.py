@@ -11,6 +11,9 @@ from pathlib import Path
 from score_ray.types import Lost, RunError
 
 MANIFEST, STATE = "manifest.json", "state.json"
+UNFINISHED, ASIDE = ".tmp-", ".old-"
+# Of a full disk, in the text of an error that came from another process.
+FULL = ("No space left on device", "PytorchStreamWriter failed")
 
 
 class CheckpointError(RunError):
@@ -22,28 +25,26 @@ def save(
 ) -> Path:
     """Save what `write` puts into a folder, and `state`; keep the newest `keep` checkpoints.
 
-    Nothing is visible under the final name before everything is on disk. Raises
-    CheckpointError if it cannot be written, on a full disk for instance; those before it stay.
+    Nothing is visible under the final name before everything is on disk. A later one is of
+    a past that the run went back from, and goes. Raises CheckpointError if it cannot be
+    written, on a full disk for instance; those before it stay.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(".tmp-*"):
-        shutil.rmtree(leftover)
+    _tidy(folder)
     target = folder / f"iteration_{iteration:06d}"
-    # A run resumes from its newest whole checkpoint: any from here on are damaged.
-    for later in folder.glob("iteration_*"):
-        if later.name >= target.name:
-            shutil.rmtree(later)
-    unfinished = folder / f".tmp-{target.name}"
+    for path in folder.glob("iteration_*"):
+        if path.name >= target.name and _fault(path):
+            shutil.rmtree(path)  # before the new one is written, which may need its space
+    unfinished = folder / f"{UNFINISHED}{target.name}"
     try:
         _write(unfinished, write, state)
-    except (OSError, RuntimeError) as error:
-        free = shutil.disk_usage(folder).free / 2**20
+    except BaseException as error:
+        said = _unwritten(target, unfinished, error) if _is_of_writing(error) else ""
         shutil.rmtree(unfinished, ignore_errors=True)
-        if isinstance(error, Lost):
-            raise
-        raise CheckpointError(_unwritten(target, error, free)) from error
-    os.rename(unfinished, target)
-    _fsync(folder)
+        if said:
+            raise CheckpointError(said) from error
+        raise
+    _put_in_place(unfinished, target)
     for old in sorted(folder.glob("iteration_*"))[:-keep]:
         shutil.rmtree(old)
     return target
@@ -55,7 +56,7 @@ def newest(folder: Path, tell: Callable[[str], None] = warnings.warn) -> tuple[P
     None if there is none at all. Raises CheckpointError if there are, but every one is damaged.
     """
     faults = []
-    for path in sorted(folder.glob("iteration_*"), reverse=True):
+    for path in _newest_first(folder):
         fault = _fault(path)
         if fault is None:
             return path, json.loads((path / STATE).read_text())
@@ -94,13 +95,59 @@ def _write(folder: Path, write: Callable[[Path], None], state: dict) -> None:
         _fsync(path)
 
 
-def _unwritten(target: Path, error: Exception, free: float) -> str:
-    """What to say of a checkpoint that could not be written with `free` MiB left."""
+def _put_in_place(unfinished: Path, target: Path) -> None:
+    """Give a whole checkpoint its name; a kill at any moment leaves it or the one before it."""
+    for path in target.parent.glob("iteration_*"):
+        if path.name > target.name:
+            shutil.rmtree(path)
+    if target.exists():
+        os.rename(target, target.with_name(f"{ASIDE}{target.name}"))
+    os.rename(unfinished, target)
+    _fsync(target.parent)
+    _tidy(target.parent)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a killed save left, but put back what it had set aside and not replaced."""
+    for unfinished in folder.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(unfinished)
+    for aside in folder.glob(f"{ASIDE}*"):
+        place = _place(aside)
+        if place.exists():
+            shutil.rmtree(aside)
+        else:
+            os.rename(aside, place)
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    """All checkpoints; one that is set aside counts while nothing is in its place."""
+    found = {_place(path): path for path in folder.glob(f"{ASIDE}*")}
+    found |= {path: path for path in folder.glob("iteration_*")}
+    return [found[place] for place in sorted(found, reverse=True)]
+
+
+def _place(path: Path) -> Path:
+    return path.with_name(path.name.removeprefix(ASIDE))
+
+
+def _is_of_writing(error: BaseException) -> bool:
+    if isinstance(error, Lost):
+        return False
+    return isinstance(error, OSError | RuntimeError) or any(text in str(error) for text in FULL)
+
+
+def _unwritten(target: Path, unfinished: Path, error: BaseException) -> str:
+    """What to say of a checkpoint that could not be written, while what there is of it is there."""
     # An error from another process brings its traceback; its last line says what happened.
     reason = str(error).strip().split("\n")[-1]
-    kept = sorted(p.name for p in target.parent.glob("iteration_*"))
-    stays = f"{kept[-1]} stays the newest" if kept else "there is none before it"
-    return f"{target} could not be written ({reason}; {free:.1f} MiB were free); {stays}"
+    taken = sum(path.stat().st_size for path in _files(unfinished)) / 2**20
+    free = shutil.disk_usage(target.parent).free / 2**20
+    kept = _newest_first(target.parent)
+    stays = f"{_place(kept[0]).name} stays the newest" if kept else "there is none before it"
+    return (
+        f"{target} could not be written ({reason}; it had come to {taken:.1f} MiB, "
+        f"{free:.1f} MiB were free); {stays}"
+    )
 
 
 def _fault(path: Path) -> str | None:
@@ -108,11 +155,17 @@ def _fault(path: Path) -> str | None:
         files = json.loads((path / MANIFEST).read_text())
     except (OSError, ValueError) as error:
         return f"{MANIFEST}: {error}"
+    if not isinstance(files, dict) or STATE not in files:
+        return f"{MANIFEST} does not list {STATE}"
     for name, entry in files.items():
         file = path / name
         if not file.is_file():
             return f"{name} is missing"
-        if _entry(file) != entry:
+        try:
+            found = _entry(file)
+        except OSError as error:
+            return f"{name} cannot be read: {error.strerror}"
+        if found != entry:
             return f"{name} does not have its checksum"
     return None
 

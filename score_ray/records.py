@@ -37,7 +37,7 @@ def read_jsonl(path: Path) -> list[Record]:
 
 
 def rewind(folder: Path, resume_at: int) -> None:
-    """Bring a run folder back to where `resume_at` updates have been made.
+    """Bring a run folder back to where `resume_at` updates have been made; events stay.
 
     An evaluation with iteration k is taken after k updates, before the checkpoint of k, so a
     run that resumes at k has it already; only a run from 0 takes its first one (again).
@@ -52,6 +52,9 @@ def rewind(folder: Path, resume_at: int) -> None:
         path = folder / f"{name}.jsonl"
         kept[name] = [record for record in read_jsonl(path) if wanted(record)]
         replace_file(path, as_lines(kept[name]).encode())
+    if (events := folder / "events.jsonl").exists():
+        # Without a line that a kill tore: the next event must not go on in it.
+        replace_file(events, as_lines(read_jsonl(events)).encode())
     text = generations_text(kept["generations"])
     replace_file(folder / "generations.txt", text.encode(errors="replace"))
     text = accuracies_text(kept["evals"])

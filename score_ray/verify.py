@@ -6,10 +6,12 @@ all message passing, and a worker answers attempt by attempt, so that a deadline
 attempt's own.
 """
 
+import ctypes
 import logging
 import math
 import multiprocessing
 import queue
+import signal
 import threading
 import traceback
 from collections.abc import Iterable
@@ -19,6 +21,7 @@ from score_ray.types import Episode, GradedEpisode, Problem, RunError, Task, Ver
 
 CHUNK = 64
 START_SECONDS = 120.0  # a worker imports its task's modules first
+PR_SET_PDEATHSIG = 1
 
 Grade = tuple[Verdict, float]  # with its reward
 Item = tuple[tuple[int, int], Problem, str]  # (episode number, attempt), problem, text
@@ -128,6 +131,8 @@ class ProcessGrader:
             if self._closed:
                 return
             self._workers[number] = _Worker(self._task)
+            if self._closed:  # `close` may have looked for workers before this one was there
+                self._workers[number].kill()
             if self._workers[number].starts() or self._closed:
                 return
         raise RunError(f"grading workers die, or hang for {START_SECONDS:.0f} s, when they start")
@@ -149,25 +154,20 @@ class _Worker:
         """Wait for the worker's first word; False if it dies or hangs before."""
         try:
             return self._pipe.poll(START_SECONDS) and self._pipe.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):
             return False
 
     def grade(self, chunk: list[Item], deadline: float) -> list[Grade]:
         """Grades of the chunk's first attempts, up to one that hung or crashed included."""
         grades: list[Grade] = []
-        # A worker that does not read blocks the sender once the pipe is full.
-        unread = threading.Timer(deadline, self._expire)
-        unread.start()
         try:
-            self._pipe.send([(problem, text) for _, problem, text in chunk])
-            unread.cancel()
+            self._send(chunk, deadline)
             while len(grades) < len(chunk):
                 if not self._pipe.poll(deadline):
                     self.alive = False
                     return [*grades, (Verdict.TIMEOUT, 0.0)]
                 grades.append(self._pipe.recv())
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            unread.cancel()
+        except (EOFError, OSError):
             self.alive = False
             if self._expired:
                 return [*grades, (Verdict.TIMEOUT, 0.0)]
@@ -185,6 +185,15 @@ class _Worker:
         self._process.join()
         self._pipe.close()
 
+    def _send(self, chunk: list[Item], deadline: float) -> None:
+        # A worker that does not read blocks the sender once the pipe is full.
+        unread = threading.Timer(deadline, self._expire)
+        unread.start()
+        try:
+            self._pipe.send([(problem, text) for _, problem, text in chunk])
+        finally:
+            unread.cancel()
+
     def _expire(self) -> None:
         self._expired = True
         self.kill()
@@ -192,8 +201,10 @@ class _Worker:
 
 def _serve(pipe: Connection, task: Task) -> None:
     """A worker's life: grade what comes until the other end of the pipe is gone."""
-    pipe.send(True)
+    # A grader that hangs does not see that: end with the thread that feeds this process.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
+        pipe.send(True)
         while True:
             for problem, text in pipe.recv():
                 pipe.send(_grade(task, problem, text))

@@ -1,5 +1,8 @@
 import os
+import shutil
 import subprocess
+from errno import ENOSPC
+from pathlib import Path
 
 import pytest
 import torch
@@ -44,18 +47,73 @@ def test_a_save_that_fails_leaves_the_one_before_and_leaves_no_debris(tmp_path):
     assert not list(tmp_path.glob(".tmp-*"))
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def flip(file):
+    file.write_text("twp")
+
+
+def truncate(file):
+    file.write_text("t")
+
+
+def unreadable(file):
+    file.unlink()
+    file.symlink_to("/proc/self/mem")  # its first byte cannot be read, as on a bad disk
+
+
+@pytest.mark.parametrize("damage", [flip, truncate, Path.unlink, unreadable])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, damage):
     save(tmp_path, 1, put("one"), {"iteration": 1}, keep=2)
-    file = save(tmp_path, 2, put("two"), {"iteration": 2}, keep=2) / "learner" / "weights.bin"
-    if damage == "flip":
-        file.write_text("twp")
-    elif damage == "truncate":
-        file.write_text("t")
-    else:
-        file.unlink()
+    damage(save(tmp_path, 2, put("two"), {"iteration": 2}, keep=2) / "learner" / "weights.bin")
     with pytest.warns(UserWarning, match="iteration_000002.*weights.bin"):
         assert newest(tmp_path)[1] == {"iteration": 1}
+
+
+@pytest.mark.parametrize("content", ["", '{"learner/weights.bin": {"byt', "{}", "3", "\0\0"])
+def test_a_half_written_manifest_is_named_and_the_one_before_is_used(tmp_path, content):
+    save(tmp_path, 1, put("one"), {"iteration": 1}, keep=2)
+    path = save(tmp_path, 2, put("two"), {"iteration": 2}, keep=2)
+    (path / "manifest.json").write_text(content)
+    with pytest.warns(UserWarning, match="iteration_000002.*manifest.json"):
+        assert newest(tmp_path)[1] == {"iteration": 1}
+
+
+class Travelled(Exception):
+    """Came from another process, with its traceback as its text."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(ENOSPC, "No space left on device"),
+        RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"),
+        Travelled("rank 0\n  in save\nOSError: [Errno 28] No space left on device"),
+        Travelled("rank 0\nRuntimeError: PytorchStreamWriter failed writing file data/0"),
+    ],
+)
+def test_a_full_disk_is_said_with_what_it_took_what_was_free_and_what_remains(tmp_path, error):
+    def fill(folder):
+        (folder / "half").write_bytes(bytes(3 * 2**20))
+        raise error
+
+    save(tmp_path, 1, put("one"), {"iteration": 1}, keep=2)
+    reason = str(error).split("\n")[-1].replace("[", r"\[")
+    said = (
+        rf"iteration_000002 could not.*\({reason}; it had come to 3.0 MiB, .* MiB were free.*000001"
+    )
+    with pytest.raises(CheckpointError, match=said):
+        save(tmp_path, 2, fill, {"iteration": 2}, keep=2)
+    assert [p.name for p in tmp_path.iterdir()] == ["iteration_000001"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), TypeError("a fault of the code")])
+def test_another_error_travels_as_it_is_and_leaves_no_debris(tmp_path, error):
+    def fail(folder):
+        (folder / "half").write_text("x")
+        raise error
+
+    with pytest.raises(type(error)):
+        save(tmp_path, 1, fail, {}, keep=2)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_lost_learner_travels_through_a_save(tmp_path):
@@ -110,6 +168,76 @@ def test_after_going_back_a_damaged_later_one_makes_room(tmp_path):
 def test_the_same_iteration_may_be_saved_again(tmp_path):
     save(tmp_path, 1, put("one"), {}, keep=2)
     path = save(tmp_path, 1, put("again"), {}, keep=2)
+    assert (path / "learner" / "weights.bin").read_text() == "again"
+
+
+def test_saving_an_iteration_again_in_vain_leaves_it_as_it_was(tmp_path):
+    def fail(folder):
+        raise OSError(ENOSPC, "No space left on device")
+
+    save(tmp_path, 1, put("one"), {"iteration": 1}, keep=2)
+    with pytest.raises(CheckpointError, match="iteration_000001 stays the newest"):
+        save(tmp_path, 1, fail, {}, keep=2)
+    path, state = newest(tmp_path)
+    assert state == {"iteration": 1}
+    assert (path / "learner" / "weights.bin").read_text() == "one"
+
+
+def killed_at(step: int, act) -> bool:
+    """Run `act` in a process that is gone before its disk operation number `step`; False if
+    it ended before."""
+
+    def counted(operation):
+        def call(*args, **kwargs):
+            nonlocal step
+            step -= 1
+            if step < 0:
+                os._exit(9)
+            return operation(*args, **kwargs)
+
+        return call
+
+    child = os.fork()
+    if not child:
+        for module, name in ((os, "rename"), (os, "fsync"), (os, "unlink"), (os, "rmdir")):
+            setattr(module, name, counted(getattr(module, name)))
+        act()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+def test_a_kill_at_any_moment_of_saving_again_leaves_a_whole_checkpoint(tmp_path):
+    step, found = 0, []
+    while True:
+        folder = tmp_path / str(step)
+        save(folder, 1, put("before"), {"iteration": 1}, keep=2)
+        killed = killed_at(step, lambda f=folder: save(f, 1, put("again"), {"iteration": 1}, 2))
+        path, state = newest(folder)
+        assert state == {"iteration": 1}
+        found.append((path / "learner" / "weights.bin").read_text())
+        # The next one finds what the killed one left, and keeps it.
+        save(folder, 2, put("two"), {"iteration": 2}, keep=2)
+        names = sorted(p.name for p in folder.iterdir())
+        assert names == ["iteration_000001", "iteration_000002"]
+        shutil.rmtree(folder / "iteration_000002")
+        assert (newest(folder)[0] / "learner" / "weights.bin").read_text() == found[-1]
+        if not killed:
+            break
+        step += 1
+    assert step > 8
+    turned = found.index("again")
+    assert set(found[:turned]) == {"before"}
+    assert set(found[turned:]) == {"again"}
+
+
+def test_after_going_back_later_ones_neither_win_nor_push_out_what_is_kept(tmp_path):
+    for i in (10, 20, 30):
+        save(tmp_path, i, put(str(i)), {"iteration": i}, keep=3)
+    (tmp_path / "iteration_000020" / "learner" / "weights.bin").unlink()
+    save(tmp_path, 20, put("again"), {"iteration": 20}, keep=2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["iteration_000010", "iteration_000020"]
+    path, state = newest(tmp_path)
+    assert state == {"iteration": 20}
     assert (path / "learner" / "weights.bin").read_text() == "again"
 
 

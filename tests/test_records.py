@@ -64,6 +64,20 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path, resume_at):
         assert (tmp_path / "broken" / file.name).read_bytes() == file.read_bytes(), file.name
 
 
+def test_events_outlive_a_resume_without_the_line_that_a_kill_tore(tmp_path):
+    make_run(tmp_path, 0, 2)
+    assert not (tmp_path / "events.jsonl").exists()
+    reporter = Reporter(tmp_path, 4, 2, quiet=True)
+    reporter.event("rollout_actor", "rollout actor 1", "the process died")
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write('{"time": "2026-')
+    reporter = Reporter(tmp_path, 4, 0, quiet=True)
+    reporter.event("rollout_actor", "rollout actor 1", "serves again", seconds=2.5)
+    reporter.event("rollout_actor", "rollout actor 1", "the process died")
+    assert numbers(tmp_path, "events") == [2, 0, 0]
+    assert [r.get("seconds") for r in read_jsonl(tmp_path / "events.jsonl")] == [None, 2.5, None]
+
+
 def test_only_the_last_line_may_be_torn(tmp_path):
     path = tmp_path / "a.jsonl"
     assert read_jsonl(path) == []
