@@ -111,6 +111,16 @@ def test_a_run_keeps_weights_equal_and_leaves_its_folder(model, whole):
     assert any(not torch.equal(trained[k], base[k]) for k in base)
 
 
+def orphaned(process: psutil.Process) -> bool:
+    """Whether it is an agent of a Ray that is gone."""
+    try:
+        parent = process.parent()
+        agent = process.name() in ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+        return agent and lives(process) and (parent is None or parent.name() != "raylet")
+    except psutil.NoSuchProcess:
+        return False
+
+
 def newest_checkpoint(runs: Path) -> Path:
     return max((runs / "arithmetic" / "checkpoints").glob("iteration_*"))
 
@@ -135,6 +145,8 @@ def test_a_run_that_is_killed_or_interrupted_leaves_nothing_and_resumes_exactly(
         damaged = newest_checkpoint(cut)
         flip_a_bit(damaged)
     subprocess.run(command(cut, model), check=True, timeout=500)
+    # What Ray's agents are spared above is over with the next start.
+    assert not [p for p in psutil.process_iter() if orphaned(p)]
     if how is signal.SIGKILL:
         (event,) = read_jsonl(cut / "arithmetic" / "events.jsonl")
         assert f"{damaged} is damaged" in event["what"]

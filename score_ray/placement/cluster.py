@@ -23,6 +23,7 @@ from score_ray.types import ConfigError, RunError
 
 CPU_SHARE = 0.01  # roles take turns on the cores: a share says where a process is, not how much
 STOP_SECONDS = 5.0
+AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # children of a raylet
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def start_ray() -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     address = os.environ.get("RAY_ADDRESS")
     if not address:
+        _end_orphans()
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         # Ray's workers would run at niceness 15: every other process would slow the run down.
         os.environ.setdefault("RAY_worker_niceness", "0")
@@ -97,6 +99,16 @@ def stop_ray(own: Sequence[psutil.Process] = ()) -> None:
     ray.shutdown()
     late.cancel()
     _end(family)
+
+
+def _end_orphans() -> None:
+    """End the agents of a Ray whose driver was killed: they outlive it by minutes."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.name() in AGENTS and process.uids().real == os.getuid():
+                parent = process.parent()
+                if parent is None or parent.name() != "raylet":
+                    process.kill()
 
 
 def _end(family: Sequence[psutil.Process]) -> None:
