@@ -121,8 +121,8 @@ def orphaned(process: psutil.Process) -> bool:
         return False
 
 
-def newest_checkpoint(runs: Path) -> Path:
-    return max((runs / "arithmetic" / "checkpoints").glob("iteration_*"))
+def checkpoints(runs: Path) -> list[Path]:
+    return sorted((runs / "arithmetic" / "checkpoints").glob("iteration_*"))
 
 
 def flip_a_bit(folder: Path) -> None:
@@ -139,10 +139,11 @@ def test_a_run_that_is_killed_or_interrupted_leaves_nothing_and_resumes_exactly(
     """Killed, it has lost its newest checkpoint too, and goes on from the one before."""
     how = signal.SIGINT if model.name == "tied" else signal.SIGKILL
     cut = tmp_path / "cut"
-    cut_off(command(cut, model), lambda: len(metrics(cut)) >= 2, how)
+    # An iteration's metrics come before its checkpoint, and the one before has to be there too.
+    cut_off(command(cut, model), lambda: len(checkpoints(cut)) >= 2, how)
     assert 2 <= len(metrics(cut)) < 4
     if how is signal.SIGKILL:
-        damaged = newest_checkpoint(cut)
+        damaged = checkpoints(cut)[-1]
         flip_a_bit(damaged)
     subprocess.run(command(cut, model), check=True, timeout=500)
     # What Ray's agents are spared above is over with the next start.
