@@ -82,6 +82,7 @@ def evaluate_folder(
     overrides: Overrides = None,
 ) -> None:
     """Evaluate the trained model of a run folder on its held-out problems, greedily."""
+    from score_ray.evaluate import eval_record
     from score_ray.loop import evaluate
     from score_ray.roles import sampling_roles
 
@@ -93,8 +94,10 @@ def evaluate_folder(
     reporter = Reporter(folder / "eval", 0, 0)
     # The reference, where it judges, stays the base model.
     with sampling_roles(inputs, str(model), reporter) as (pool, grader):
-        test = inputs.task.problems("test")
-        reporter.evaluation(evaluate(pool, grader, test, inputs.config, 0), "model")
+        test = inputs.task.problems("test")[: chosen.evaluation.problems]
+        graded = evaluate(pool, grader, test, chosen)
+        reporter.answers(graded, 0)
+        reporter.evaluation(eval_record(graded, 0, chosen.task.name, "test"), "model")
     _show_results(folder / "eval")
 
 
@@ -207,7 +210,7 @@ def _train(inputs: Inputs, folder: Path) -> None:
     damaged: list[str] = []
     found = checkpoint.newest(checkpoints, damaged.append)
     start = found[1]["iteration"] if found else 0
-    reporter = Reporter(folder, config.iterations, start)
+    reporter = Reporter(folder, config.iterations, start, stages=config.stages)
     for fault in damaged:
         reporter.checkpoint_fault(fault)
     with all_roles(inputs, reporter) as roles:
@@ -223,7 +226,8 @@ def _train(inputs: Inputs, folder: Path) -> None:
 def _show_results(folder: Path, iterations: set[int] | None = None) -> None:
     """The table of a run folder's evaluations, of all or of some iterations."""
     records = read_jsonl(folder / "evals.jsonl")
-    shown = [r for r in records if iterations is None or r["iteration"] in iterations]
+    tests = [r for r in records if r["split"] == "test"]
+    shown = [r for r in tests if iterations is None or r["iteration"] in iterations]
     _print(results_table(shown, [label_of(r) for r in shown]))
 
 

@@ -13,7 +13,7 @@ from score_ray.types import Episode
 class Row:
     """An episode as tokens: turn id 0 is context (given attempts too), i drawn in attempt i.
 
-    `sampled_logprobs` are the sampler's, 0.0 on context.
+    `sampled_logprobs` are the sampler's: 0.0 on context, NaN where it did not draw the token here.
     """
 
     token_ids: tuple[int, ...]

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from score_ray.config import Config
-from score_ray.loop import Roles, draw, step, training_plan
+from score_ray.iteration import draw, training_plan
+from score_ray.loop import Roles, step
 from score_ray.placement.actors import peak_memory
 from score_ray.types import Episode
 

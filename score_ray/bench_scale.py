@@ -15,7 +15,8 @@ from score_ray.batch import row_of
 from score_ray.bench import text_of
 from score_ray.config import Config, ConfigError
 from score_ray.inputs import Inputs
-from score_ray.loop import Roles, draw, step, training_plan
+from score_ray.iteration import draw, training_plan
+from score_ray.loop import Roles, step
 from score_ray.report import Reporter
 from score_ray.roles import all_roles
 from score_ray.scaling import (

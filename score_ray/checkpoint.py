@@ -21,10 +21,16 @@ class CheckpointError(RunError):
 
 
 def save(
-    folder: Path, iteration: int, write: Callable[[Path], None], state: dict, keep: int
+    folder: Path,
+    iteration: int,
+    write: Callable[[Path], None],
+    state: dict,
+    keep: int,
+    spare: int | None = None,
 ) -> Path:
     """Save what `write` puts into a folder, and `state`; keep the newest `keep` checkpoints.
 
+    The one after `spare` updates stays too.
     Nothing is visible under the final name before everything is on disk. A later one is of
     a past that the run went back from, and goes. Raises CheckpointError if it cannot be
     written, on a full disk for instance; those before it stay.
@@ -45,8 +51,10 @@ def save(
             raise CheckpointError(said) from error
         raise
     _put_in_place(unfinished, target)
+    spared = f"iteration_{spare:06d}" if spare is not None else ""
     for old in sorted(folder.glob("iteration_*"))[:-keep]:
-        shutil.rmtree(old)
+        if old.name != spared:
+            shutil.rmtree(old)
     return target
 
 

@@ -1,148 +1,39 @@
 """What a run is made of: one strict, frozen, typed tree, read from one YAML file.
 
-Unknown keys and wrong types are errors that name the key. Each section is read by the
-module of its name; nothing is changed after loading, and the resolved tree is saved with
-the run.
+Unknown keys and wrong types are errors that name the key. Nothing is changed after loading,
+and the resolved tree is saved with the run. What can be set is in sections.py.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
-from pydantic import NonNegativeFloat as NonNegative
+from pydantic import Field, ValidationError
 
 from score_ray.overrides import apply
+from score_ray.sections import (
+    Checkpoint,
+    Evaluation,
+    Grading,
+    Learner,
+    Model,
+    PromptConfig,
+    Recovery,
+    Rollout,
+    Section,
+    Stage,
+    TaskConfig,
+    Weights,
+)
 from score_ray.types import ConfigError
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
 # How a run is carried out, not what it computes: these may change when it is started again.
 FREE = (
     "rollout.num_actors", "rollout.tensor_parallel", "rollout.max_running", "rollout.kv_cache_gb",
-    "grading.num_workers", "weights.part_mb", "checkpoint.", "recovery.",
+    "grading.num_workers", "weights.part_mb", "checkpoint.every",
+    "checkpoint.keep", "recovery.",
 )  # fmt: skip
-JUDGE = (
-    "Question:\n{question}\n\nCorrect answer:\n{answer}\n\nProposed answer:\n{attempt}\n\n"
-    "Is the proposed answer correct? Reply with Yes or No."
-)
-
-
-class Section(BaseModel):
-    """Strict and frozen: no unknown key, no silent conversion, no change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Model(Section):
-    """The policy's starting point, which is also the frozen reference in every stage."""
-
-    path: str  # a folder, a Hugging Face name, "embedded:arithmetic" or "package:smollm2"
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    max_length: PositiveInt  # tokens of a whole episode: prompts and all attempts
-
-
-class TaskConfig(Section):
-    """Where problems come from: generated, or read from `train` and `test`."""
-
-    name: Literal["arithmetic", "sums", "math", "mbpp", "mbpp_r", "humaneval"]
-    held_out: PositiveInt = 1000  # generated tasks: problems kept for evaluation
-    largest: PositiveInt = 99  # sums: the largest number that is added
-    train: str = ""  # file, folder or Hugging Face name: PLACE[:CONFIG][@SPLIT]
-    test: str = ""  # mbpp: one file named for both is split by task_id, as published
-    question_column: str = "question"  # math
-    answer_column: str = "answer"  # math
-    attempt_column: str = ""  # mbpp_r: holds the first program, which is to be repaired
-
-
-class PromptConfig(Section):
-    """The words around a question; `preset` names a pair from prompts.py instead."""
-
-    preset: Literal["", "paper_math", "paper_mbpp", "paper_humaneval"] = ""
-    first: str = ""  # contains {question}
-    correction: str = ""
-    system: str = ""
-    judge: str = JUDGE  # contains {question}, {answer} and {attempt}
-    judge_yes: str = "Yes"
-    judge_no: str = "No"
-
-
-class Rollout(Section):
-    """How episodes are sampled."""
-
-    num_actors: PositiveInt = 1  # rollout actors, each with a vLLM engine
-    tensor_parallel: PositiveInt = 1  # GPUs of each engine, all on one node
-    problems: PositiveInt  # problems per iteration
-    samples: PositiveInt  # episodes per problem
-    attempts: Annotated[int, Field(ge=1, le=10)] = 2
-    max_tokens: PositiveInt  # tokens per attempt
-    temperature: PositiveFloat = 1.0
-    offline_share: Fraction = 0.0  # of the problems: first attempt given, by the base model
-    max_running: PositiveInt = 256  # requests in an engine's running batch
-    kv_cache_gb: PositiveFloat = 1.0  # on a CPU; on a GPU vLLM takes its share of the memory
-
-
-class Learner(Section):
-    """The DeepSpeed side."""
-
-    num_ranks: PositiveInt = 1
-    zero_stage: Literal[0, 1, 2, 3] = 0
-    learning_rate: PositiveFloat
-    warmup_iterations: Annotated[int, Field(ge=0)] = 0
-    weight_decay: NonNegative = 0.0
-    max_grad_norm: PositiveFloat = 1.0
-    tokens_per_micro_batch: PositiveInt = 4096  # padded tokens
-
-
-class Stage(Section):
-    """A stage is a row of numbers, one per attempt (see objective.py)."""
-
-    name: str
-    iterations: PositiveInt
-    reward: tuple[float, ...]
-    bonus: NonNegative = 0.0  # alpha
-    kl: tuple[NonNegative, ...]
-
-
-class Weights(Section):
-    """The broadcast, and the check after it."""
-
-    part_mb: PositiveFloat = 256.0  # a broadcast is sent in parts of about this size
-    max_mismatch: PositiveFloat = 1e-3  # mean |log-prob difference| between engine and learner
-    probe_tokens: PositiveInt = 256
-
-
-class Evaluation(Section):
-    """Greedy evaluation on the test split: before, between and after the stages."""
-
-    problems: PositiveInt = 1000
-    every: Annotated[int, Field(ge=0)] = 0  # also every so many iterations; 0: not
-    attempts: Annotated[int, Field(ge=0, le=10)] = 0  # 0: as many as in training
-
-
-class Grading(Section):
-    """The process pool that judges answers."""
-
-    num_workers: PositiveInt = 1
-    deadline: PositiveFloat = 10.0  # seconds per attempt
-    reward: str = ""  # "module:function" of your own, in place of the task's check
-    judge: bool = False  # the frozen reference judges, in place of the task's check
-
-
-class Checkpoint(Section):
-    """What a killed run goes on from."""
-
-    every: PositiveInt = 10  # iterations
-    keep: PositiveInt = 2
-
-
-class Recovery(Section):
-    """When a process counts as lost, and how often lost ones are replaced."""
-
-    start: PositiveFloat = 600.0  # seconds for loading models, and for the first call of a kind
-    grace: PositiveFloat = 60.0  # seconds beyond the slowest call of its kind so far
-    cluster: NonNegative = 0.0  # seconds that a cluster may take to grow to what is asked
-    retries: Annotated[int, Field(ge=0)] = 3  # replacements in a row that get no further
 
 
 class Config(Section):
@@ -164,8 +55,6 @@ class Config(Section):
 
     def model_post_init(self, _: object) -> None:
         """Check what spans sections."""
-        if not self.stages:
-            raise ValueError("stages: at least one stage is needed")
         for stage in self.stages:
             if not len(stage.reward) == len(stage.kl) == self.rollout.attempts:
                 raise ValueError(
@@ -174,6 +63,8 @@ class Config(Section):
                 )
         if self.rollout.offline_share and self.rollout.attempts == 1:
             raise ValueError("rollout.offline_share: a given first attempt needs a second one")
+        if self.checkpoint.select == "held_out" and not self.evaluation.held_out:
+            raise ValueError("checkpoint.select: held_out needs evaluation.held_out problems")
         if self.grading.judge and self.grading.reward:
             raise ValueError("grading: judge and reward exclude each other")
         if not self.prompts.preset and "{question}" not in self.prompts.first:
@@ -209,6 +100,31 @@ class Config(Section):
                 return stage
             iteration -= stage.iterations
         raise IndexError(f"the run has {self.iterations} iterations")
+
+    def version_at(self, iteration: int) -> int:
+        """The version of the weights that an iteration draws from: the last one broadcast.
+
+        Also for the end of the run, where the trained weights are.
+        """
+        start = 0
+        for stage in self.stages:
+            if iteration < start + stage.iterations:
+                return iteration - (iteration - start) % stage.refresh
+            start += stage.iterations
+        return iteration
+
+    def is_served(self, done: int) -> bool:
+        """Whether the weights after `done` updates are broadcast."""
+        return self.version_at(done) == done
+
+    def is_due(self, done: int, every: int) -> bool:
+        """Whether what happens every so many iterations happens after `done` updates.
+
+        It waits for weights that are served; `every` 0 is never.
+        """
+        if not every or not self.is_served(done):
+            return False
+        return done // every > self.version_at(done - 1) // every
 
     def stage_ends(self) -> dict[int, str]:
         """How many iterations are done when each stage ends, with the stage's name."""

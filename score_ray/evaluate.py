@@ -87,6 +87,7 @@ def episode_metrics(graded: Sequence[GradedEpisode]) -> dict[str, float]:
         cut = sum(g.episode.attempts[i].finish is Finish.LENGTH for g in graded)
         metrics[f"train/truncated_t{i + 1}"] = cut / len(graded)
         metrics[f"train/reward_t{i + 1}"] = sum(g.rewards[i] for g in graded) / len(graded)
+    metrics |= {f"train/flat_t{i + 1}": share for i, share in enumerate(flat_shares(graded))}
     metrics["tokens/sampled"] = sum(
         len(a.completion_ids) for g in graded for a in g.episode.attempts if not a.given
     )
@@ -94,6 +95,22 @@ def episode_metrics(graded: Sequence[GradedEpisode]) -> dict[str, float]:
         counts = Counter(g.verdicts[i] for g in graded)
         metrics |= {f"verdict/{v.value}_t{i + 1}": counts[v] for v in Verdict if counts[v]}
     return metrics
+
+
+def flat_shares(graded: Sequence[GradedEpisode]) -> list[float]:
+    """Per attempt the share of groups whose rewards are all equal: they teach nothing.
+
+    Empty where no problem has several samples.
+    """
+    groups: dict[int, list[tuple[float, ...]]] = {}
+    for g in graded:
+        groups.setdefault(g.episode.problem.index, []).append(g.rewards)
+    compared = [rewards for rewards in groups.values() if len(rewards) > 1]
+    attempts = len(graded[0].rewards) if compared else 0
+    return [
+        sum(len({r[i] for r in rewards}) == 1 for rewards in compared) / len(compared)
+        for i in range(attempts)
+    ]
 
 
 def eval_record(

@@ -55,6 +55,12 @@ class Inputs:
             max_grad_norm=learner.max_grad_norm,
         )
 
+    def training_problems(self) -> tuple[Sequence[Problem], Sequence[Problem]]:
+        """The problems to train on, and those kept back to choose a checkpoint by."""
+        problems = self.task.problems("train")
+        end = len(problems) - self.config.evaluation.held_out
+        return problems[:end], problems[end:]
+
     def judge_question(self) -> Question:
         """What the frozen reference is asked where it judges."""
         from transformers import AutoTokenizer
@@ -76,11 +82,12 @@ def check_inputs(config: Config, cache: Path, training: bool = True) -> Inputs:
             task = OwnReward(task, config.grading.reward)
         train = task.problems("train") if training else []
         test = task.problems("test")[: config.evaluation.problems]
-        _check_sizes(train, test, config.rollout.problems if training else 0)
+        needed = config.rollout.problems + config.evaluation.held_out
+        _check_sizes(train, test, needed if training else 0)
         model = resolve(config.model.path, cache)
         _check_loads(model, config.model.path)
         own = config.prompts
-        words = choose(own.preset, Prompts(own.first, own.correction, own.system))
+        words = choose(own.preset, Prompts(own.first, own.correction, own.system, own.feedback))
         inputs = Inputs(config, model, task, functools.partial(load_prompter, model, words))
         _check_room(inputs, train, test)
     return inputs
@@ -113,8 +120,8 @@ def _check_sizes(train: Sequence[Problem], test: Sequence[Problem], needed: int)
         print(f"note: {shared} test questions are in the train split too", file=sys.stderr)
     if len(train) < needed or not test:
         raise ConfigError(
-            f"rollout.problems: an iteration takes {needed}; the train split has {len(train)} "
-            f"problems, the test split {len(test)}"
+            f"rollout.problems and evaluation.held_out take {needed}; the train split has "
+            f"{len(train)} problems, the test split {len(test)}"
         )
 
 
@@ -124,7 +131,7 @@ def _check_room(inputs: Inputs, train: Sequence[Problem], test: Sequence[Problem
 
     config, prompter = inputs.config, inputs.make_prompter()
     rollout = config.rollout
-    turn = len(prompter.longest_correction) + rollout.max_tokens
+    turn = prompter.longest_turn(rollout.max_tokens)
     positions = getattr(AutoConfig.from_pretrained(inputs.model), "max_position_embeddings", None)
     if positions and config.model.max_length > positions:
         raise ConfigError(

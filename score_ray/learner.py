@@ -1,6 +1,6 @@
 """The DeepSpeed side: one optimiser step per iteration, and the frozen reference.
 
-The learner knows no stage, no KL and no bonus: it gets rows of tokens and one advantage per
+The learner knows no stage, no KL and no bonus: it gets rows of tokens and one weight per
 attempt. Sums are divided by the number of episodes of the whole iteration, so any split
 into micro-batches and ranks gives the same gradient.
 """
@@ -21,7 +21,7 @@ import deepspeed
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from score_ray.batch import MicroBatch, Row, collate
-from score_ray.loss import attempt_sums, reinforce, token_logprobs
+from score_ray.loss import attempt_sums, token_logprobs, weighted_loss
 from score_ray.types import LearnerOptions
 from score_ray.weights.source import Entry, named_weights, parts
 
@@ -101,11 +101,11 @@ class Learner:
             }
 
     def update(
-        self, rows: Sequence[Row], advantages: np.ndarray, shards: list[list[int]], iteration: int
+        self, rows: Sequence[Row], weights: np.ndarray, shards: list[list[int]], iteration: int
     ) -> Sums:
         """One optimiser step on this rank's share; metrics as (sum, count).
 
-        `advantages` is [rows, attempts] for all rows; `shards` are this rank's micro-batches
+        `weights` is [rows, attempts] for all rows; `shards` are this rank's micro-batches
         of row indices, as many on every rank.
         """
         rate = self._options.learning_rate * min(
@@ -115,7 +115,7 @@ class Learner:
             group["lr"] = rate
         self._engine.train()
         parts = [
-            self._backward(rows, advantages, indices, last=number == len(shards) - 1)
+            self._backward(rows, weights, indices, last=number == len(shards) - 1)
             for number, indices in enumerate(shards)
         ]
         norm = self._grad_norm()
@@ -216,21 +216,22 @@ class Learner:
         return list(zip(indices, sums.tolist(), strict=bool(indices)))
 
     def _backward(
-        self, rows: Sequence[Row], advantages: np.ndarray, indices: list[int], last: bool
+        self, rows: Sequence[Row], weights: np.ndarray, indices: list[int], last: bool
     ) -> Sums:
         # Every rank runs the same number of micro-batches, since ZeRO-3 gathers in each;
-        # a rank that has run out of rows takes part with a row of zero advantage.
+        # a rank that has run out of rows takes part with a row of weight 0.
         chosen = indices or [0]
         batch = collate([rows[i] for i in chosen])
         turn = batch.turn_ids.to(self.device)
         logprobs = self._logprobs(self._engine, batch, turn)
-        weight = torch.from_numpy(advantages[chosen]).to(self.device, torch.float32)
-        loss = reinforce(logprobs, turn, weight * bool(indices)) / len(rows)
+        weight = torch.from_numpy(weights[chosen]).to(self.device, torch.float32)
+        loss = weighted_loss(logprobs, turn, weight * bool(indices)) / len(rows)
         self._engine.set_gradient_accumulation_boundary(last)
         # DeepSpeed averages over ranks; the loss is already divided by the global count.
         self._engine.backward(loss * self._num_ranks)
-        gap = (logprobs.detach().cpu() - batch.sampled_logprobs).abs() * (batch.turn_ids > 0)
-        tokens = float((batch.turn_ids > 0).sum()) * bool(indices)
+        drawn = (batch.turn_ids > 0) & ~batch.sampled_logprobs.isnan()
+        gap = (logprobs.detach().cpu() - batch.sampled_logprobs)[drawn].abs()
+        tokens = float(drawn.sum()) * bool(indices)
         return {
             "loss": (float(loss.detach()) * len(rows), float(len(indices))),
             "mismatch/sampled_mean_abs": (float(gap.sum()) * bool(indices), tokens),

@@ -4,28 +4,30 @@ Everything named here lives elsewhere; the loop imports no Ray, vLLM or DeepSpee
 with fakes. It never asks which stage it is in: a stage is a row of numbers.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 
 from score_ray import checkpoint
 from score_ray.batch import Row, row_of
 from score_ray.config import Config
 from score_ray.evaluate import episode_metrics, eval_record
-from score_ray.objective import Weights, advantages, shaped_rewards
+from score_ray.iteration import Clock, draw, in_order, sampled_sums, training_plan
+from score_ray.kl_control import adapted
+from score_ray.lesson import LESSONS, Graded
+from score_ray.objective import Weights
 from score_ray.offline import (
     draw_first_attempts,
     offline_part,
     read_first_attempts,
     with_given,
 )
+from score_ray.records import read_jsonl
 from score_ray.report import Reporter
-from score_ray.rollout import derive_seed
+from score_ray.selection import best
 from score_ray.types import (
     Channel,
     GradedEpisode,
@@ -33,7 +35,6 @@ from score_ray.types import (
     LearnerLost,
     Pool,
     Problem,
-    RunError,
     SamplingPlan,
 )
 
@@ -45,10 +46,8 @@ class Learner(Protocol):
         """[rows, attempts] sums of the frozen reference's log-probs."""
         ...
 
-    def update(
-        self, rows: Sequence[Row], advantages: np.ndarray, iteration: int
-    ) -> dict[str, float]:
-        """One optimiser step, with [rows, attempts] advantages; its metrics."""
+    def update(self, rows: Sequence[Row], weights: np.ndarray, iteration: int) -> dict[str, float]:
+        """One optimiser step on weighted rows, weights [rows, attempts]; its metrics."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -77,34 +76,13 @@ class Roles:
     """Everyone the loop talks to."""
 
     train: Sequence[Problem]
+    held_out: Sequence[Problem]
     test: Sequence[Problem]
     pool: Pool
     grader: Grader
     learner: Learner
     channel: Channel
     reporter: Reporter
-
-
-class RolloutError(RunError):
-    """The rollout actors returned other episodes than were asked for."""
-
-
-class Clock:
-    """Seconds per phase of one iteration."""
-
-    def __init__(self) -> None:
-        self.start = self._last = time.perf_counter()
-        self.seconds: dict[str, float] = {}
-
-    def lap(self, phase: str) -> None:
-        """Everything since the last lap was `phase`."""
-        now = time.perf_counter()
-        self.seconds[f"time/{phase}"] = now - self._last
-        self._last = now
-
-    def done(self) -> dict[str, float]:
-        """All phases, and the whole iteration."""
-        return {**self.seconds, "time/iteration": time.perf_counter() - self.start}
 
 
 def train(
@@ -125,35 +103,46 @@ def train(
                 roles.reporter.rewind(found[1]["iteration"] if found else 0)
             if found:
                 roles.learner.restore(found[0])
-            run(roles, config, folder, found[1]["iteration"] if found else 0)
+            run(roles, config, folder, found[1] if found else {"iteration": 0})
             return
         except LearnerLost as error:
             lost = error
 
 
-def run(roles: Roles, config: Config, folder: Path, start: int) -> None:
-    """From `start` updates to the trained model in the run folder."""
+def run(roles: Roles, config: Config, folder: Path, state: Mapping[str, Any]) -> None:
+    """From a checkpoint's state to the trained model in the run folder."""
+    start, kl = state["iteration"], tuple(state.get("kl", ()))
     ends = config.stage_ends()
     roles.channel.broadcast(start)
     if start == 0:
-        roles.reporter.evaluation(evaluate(roles.pool, roles.grader, roles.test, config, 0), "base")
+        evaluate_test(roles, config, 0, "base")
     given = first_attempts(roles, config, folder / "first_attempts.jsonl", start)
     for iteration in range(start, config.iterations):
-        roles.reporter.iteration(step(roles, config, iteration, given))
-        done = iteration + 1
-        if done in ends or (config.evaluation.every and done % config.evaluation.every == 0):
-            record = evaluate(roles.pool, roles.grader, roles.test, config, done)
-            roles.reporter.evaluation(record, ends.get(done, f"iteration {done}"))
-        if done in ends or done % config.checkpoint.every == 0:
-            state, keep = {"iteration": done}, config.checkpoint.keep
-            checkpoint.save(folder / "checkpoints", done, roles.learner.save, state, keep)
+        stage, done = config.stage_at(iteration), iteration + 1
+        kl = stage.kl if iteration in ends or not kl else kl
+        record = step(roles, config, iteration, given, kl)
+        roles.reporter.iteration(record)
+        means = [record[f"kl/t{i}"] for i in range(1, len(kl) + 1)]
+        kl = adapted(kl, means, stage.kl_target, stage.kl)
+        if done in ends or config.is_due(done, config.evaluation.every):
+            evaluate_test(roles, config, done, ends.get(done, f"iteration {done}"))
+        if done in ends or config.is_due(done, config.checkpoint.every):
+            keep_checkpoint(roles, config, folder, {"iteration": done, "kl": kl})
+    restore_selected(roles, config, folder)
     roles.learner.export(folder / "model")
 
 
-def step(roles: Roles, config: Config, iteration: int, given: Mapping[int, str]) -> dict[str, Any]:
+def step(
+    roles: Roles,
+    config: Config,
+    iteration: int,
+    given: Mapping[int, str],
+    kl: Sequence[float] = (),
+) -> dict[str, Any]:
     """One iteration: collect episodes, update the policy, broadcast it; its metrics.
 
-    `given` holds the base model's first attempts by problem index, for the offline share.
+    `given` holds the base model's first attempts by problem index, for the offline share;
+    `kl` the KL coefficients, by default the stage's.
     """
     clock, stage = Clock(), config.stage_at(iteration)
     problems = draw(roles.train, config.rollout.problems, config.seed, iteration)
@@ -162,38 +151,50 @@ def step(roles: Roles, config: Config, iteration: int, given: Mapping[int, str])
     for episodes in roles.pool.sample(problems, plan):
         roles.grader.submit(episodes)
     clock.lap("rollout")
-    graded = in_order(roles.grader.collect(), problems, plan.samples, version=iteration)
+    version = config.version_at(iteration)
+    episodes = in_order(roles.grader.collect(), problems, plan.samples, version)
     clock.lap("grade")
-    rows = [row_of(g.episode) for g in graded]
+    rows = [row_of(g.episode) for g in episodes]
     reference = roles.learner.reference_sums(rows, plan.attempts)
     clock.lap("reference")
-    kl = torch.from_numpy(sampled_sums(graded) - reference)
-    weights = Weights(stage.reward, stage.bonus, stage.kl)
-    shaped = shaped_rewards(reward_table(graded), kl, weights)
-    update = roles.learner.update(rows, advantages(shaped, plan.samples).numpy(), iteration)
+    graded = Graded(episodes, rows, sampled_sums(episodes) - reference, plan.samples)
+    weights = Weights(stage.reward, stage.bonus, tuple(kl or stage.kl))
+    lesson = LESSONS[stage.learn](graded, weights, stage.keep)
+    update = roles.learner.update(lesson.rows, lesson.weights, iteration)
     clock.lap("update")
-    checked = roles.channel.broadcast(iteration + 1)
+    served = config.is_served(iteration + 1)
+    checked = roles.channel.broadcast(iteration + 1) if served else {}
     clock.lap("broadcast")
-    roles.reporter.generations(graded[:: plan.samples], iteration, limit=2)
+    roles.reporter.generations(episodes[:: plan.samples], iteration, limit=2)
     return {
         "iteration": iteration,
         "stage": stage.name,
-        "version": iteration + 1,
-        **episode_metrics(graded),
-        **{f"kl/t{i + 1}": float(kl[:, i].mean()) for i in range(plan.attempts)},
+        "version": iteration + 1 if served else version,
+        **episode_metrics(episodes),
+        **{f"kl/t{i + 1}": float(value) for i, value in enumerate(graded.kl.mean(axis=0))},
+        **{f"kl_coef/t{i + 1}": value for i, value in enumerate(weights.kl)},
         **update,
         **checked,
         "restarts/rollout": roles.pool.take_restarts(),
         "restarts/learner": roles.learner.take_restarts(),
-        "tokens/trained": sum(len(row.token_ids) for row in rows),
+        "rows/trained": len(lesson.rows) if lesson.weights.any() else 0,
+        "tokens/trained": sum(len(row.token_ids) for row in lesson.rows),
         **clock.done(),
     }
 
 
+def evaluate_test(roles: Roles, config: Config, done: int, label: str) -> None:
+    """Evaluate what the engines serve on the test split, into the run folder."""
+    problems = roles.test[: config.evaluation.problems]
+    graded = evaluate(roles.pool, roles.grader, problems, config)
+    roles.reporter.answers(graded, done)
+    roles.reporter.evaluation(eval_record(graded, done, config.task.name, "test"), label)
+
+
 def evaluate(
-    pool: Pool, grader: Grader, problems: Sequence[Problem], config: Config, done: int
-) -> dict[str, Any]:
-    """Evaluate what the engines serve, greedily, after `done` updates: a line of evals.jsonl."""
+    pool: Pool, grader: Grader, problems: Sequence[Problem], config: Config
+) -> list[GradedEpisode]:
+    """A greedy episode of every problem, graded."""
     plan = SamplingPlan(
         seed=config.seed,
         samples=1,
@@ -201,9 +202,42 @@ def evaluate(
         max_tokens=config.rollout.max_tokens,
         temperature=0.0,
     )
-    for episodes in pool.sample(problems[: config.evaluation.problems], plan):
+    for episodes in pool.sample(problems, plan):
         grader.submit(episodes)
-    return eval_record(grader.collect(), done, config.task.name, "test")
+    return grader.collect()
+
+
+def keep_checkpoint(roles: Roles, config: Config, folder: Path, state: dict[str, Any]) -> None:
+    """Save where the run is; the best checkpoint so far stays beside the newest ones."""
+    done = state["iteration"]
+    if roles.held_out:
+        graded = evaluate(roles.pool, roles.grader, roles.held_out, config)
+        record = eval_record(graded, done, config.task.name, "held_out")
+        roles.reporter.evaluation(record, f"held out, iteration {done}")
+    spare = selected(config, folder, done)
+    keep, write = config.checkpoint.keep, roles.learner.save
+    checkpoint.save(folder / "checkpoints", done, write, state, keep, spare)
+
+
+def restore_selected(roles: Roles, config: Config, folder: Path) -> None:
+    """Go back to the checkpoint that the config selects, and evaluate it."""
+    chosen = selected(config, folder, config.iterations)
+    if chosen is not None and chosen < config.iterations:
+        roles.learner.restore(checkpoint.find(folder / "checkpoints", chosen))
+        roles.channel.broadcast(chosen)
+        evaluate_test(roles, config, chosen, f"selected, iteration {chosen}")
+
+
+def selected(config: Config, folder: Path, done: int) -> int | None:
+    """The best iteration to stop at, of those with a checkpoint up to `done`; None: the last."""
+    if config.checkpoint.select == "last":
+        return None
+    ends = config.stage_ends()
+    saved = [
+        i for i in range(1, done + 1) if i in ends or config.is_due(i, config.checkpoint.every)
+    ]
+    metrics, evals = read_jsonl(folder / "metrics.jsonl"), read_jsonl(folder / "evals.jsonl")
+    return best(config.checkpoint.select, metrics, evals, saved, config.stages)
 
 
 def first_attempts(roles: Roles, config: Config, path: Path, start: int) -> dict[int, str]:
@@ -219,58 +253,3 @@ def first_attempts(roles: Roles, config: Config, path: Path, start: int) -> dict
         )
         draw_first_attempts(roles.pool, planned, training_plan(config, config.iterations), path)
     return read_first_attempts(path)
-
-
-def draw(problems: Sequence[Problem], count: int, seed: int, iteration: int) -> list[Problem]:
-    """The problems of an iteration: none twice within an epoch, reshuffled for each epoch.
-
-    The few that do not fill an iteration at an epoch's end are left out of that epoch.
-    """
-    epoch, number = divmod(iteration, len(problems) // count)
-    order = np.random.default_rng(derive_seed(seed, epoch)).permutation(len(problems))
-    return [problems[i] for i in order[number * count : (number + 1) * count]]
-
-
-def training_plan(config: Config, iteration: int) -> SamplingPlan:
-    """How the episodes of an iteration are sampled; its seed is new in every iteration."""
-    return SamplingPlan(
-        seed=derive_seed(config.seed, iteration),
-        samples=config.rollout.samples,
-        attempts=config.rollout.attempts,
-        max_tokens=config.rollout.max_tokens,
-        temperature=config.rollout.temperature,
-    )
-
-
-def in_order(
-    graded: Sequence[GradedEpisode], problems: Sequence[Problem], samples: int, version: int
-) -> list[GradedEpisode]:
-    """The episodes as they were asked for: problems in order, their samples in order.
-
-    Arrival order depends on timing; sums of floats, and so resumed runs, must not.
-    Raises RolloutError for an episode that is lost, doubled, or drawn from other weights.
-    """
-    found = {(g.episode.problem.index, g.episode.sample): g for g in graded}
-    wanted = [(problem.index, sample) for problem in problems for sample in range(samples)]
-    if set(found) != set(wanted) or len(graded) != len(wanted):
-        raise RolloutError(
-            f"{len(wanted)} episodes were asked for; {len(graded)} came, {len(found)} of them "
-            f"different and {len(set(found) & set(wanted))} as asked"
-        )
-    versions = {attempt.version for g in graded for attempt in g.episode.attempts}
-    if versions != {version}:
-        raise RolloutError(
-            f"attempts were drawn from weights of version {sorted(versions)}; the policy is at "
-            f"version {version}"
-        )
-    return [found[key] for key in wanted]
-
-
-def reward_table(graded: Sequence[GradedEpisode]) -> torch.Tensor:
-    """[episodes, attempts] rewards."""
-    return torch.tensor([g.rewards for g in graded], dtype=torch.float64)
-
-
-def sampled_sums(graded: Sequence[GradedEpisode]) -> np.ndarray:
-    """[episodes, attempts] sums of the sampler's own log-probs."""
-    return np.array([[sum(a.logprobs) for a in g.episode.attempts] for g in graded])

@@ -1,4 +1,4 @@
-"""REINFORCE on token log-probs, as sums: whoever has the global count divides.
+"""Weighted token log-probs, as sums: whoever has the global count divides.
 
 Shapes: B rows, T tokens, A attempts, M scored positions, V vocabulary.
 """
@@ -20,14 +20,15 @@ def attempt_sums(values: Tensor, turn_ids: Tensor, num_attempts: int) -> Tensor:
     return sums.scatter_add(1, turn_ids, values)[:, 1:]
 
 
-def reinforce(logprobs: Tensor, turn_ids: Tensor, advantages: Tensor) -> Tensor:
-    """- sum over tokens of advantage[turn] * logprob, from [B, T], [B, T] and [B, A].
+def weighted_loss(logprobs: Tensor, turn_ids: Tensor, weights: Tensor) -> Tensor:
+    """- sum over tokens of weight[turn] * logprob, from [B, T], [B, T] and [B, A].
 
-    A sum, not a mean: divided by the number of episodes of the whole iteration it gives the
+    REINFORCE where the weights are advantages, a fit to the rows where they are 1. A sum,
+    not a mean: divided by the number of episodes of the whole iteration it gives the
     same gradient however rows are split into micro-batches and ranks. Context tokens (turn
     0) get none.
     """
-    return -(advantages * attempt_sums(logprobs, turn_ids, advantages.shape[1])).sum()
+    return -(weights * attempt_sums(logprobs, turn_ids, weights.shape[1])).sum()
 
 
 def merge(parts: Iterable[dict[str, tuple[float, float]]]) -> dict[str, float]:

@@ -29,11 +29,13 @@ pre { background: var(--soft); padding: .8rem; white-space: pre-wrap; overflow-w
 def write_report(folder: Path) -> None:
     """Make accuracy.png and the self-contained page report.html from a run folder alone.
 
-    Raises FileNotFoundError if the folder has no metrics.
+    Raises FileNotFoundError if the folder has neither metrics nor evaluations.
     """
     metrics, evals = read_jsonl(folder / "metrics.jsonl"), read_jsonl(folder / "evals.jsonl")
-    if not metrics:
+    if not metrics and not evals:
         raise FileNotFoundError(f"{folder}: no iteration in metrics.jsonl, nothing to report")
+    evals = [r for r in evals if r["split"] == "test"]
+    events = read_jsonl(folder / "events.jsonl")
     plot_accuracy(metrics, evals, folder / "accuracy.png")
     image = base64.b64encode((folder / "accuracy.png").read_bytes()).decode()
     title = html.escape(f"score_ray: {folder.resolve().name}")
@@ -45,7 +47,9 @@ def write_report(folder: Path) -> None:
         "<h2>Time per iteration</h2>",
         html_table(("phase", "mean seconds", "share"), time_rows(metrics)),
         "<h2>Losses and recoveries</h2>",
-        html_events(read_jsonl(folder / "events.jsonl")),
+        html_events([e for e in events if e["kind"] != "alarm"]),
+        "<h2>Alarms</h2>",
+        html_alarms([e for e in events if e["kind"] == "alarm"]),
         "<h2>Transcripts</h2>",
         html_transcripts(read_jsonl(folder / "generations.jsonl")),
         f"<h2>Configuration</h2>{html_pre(config_text(folder))}",
@@ -95,6 +99,14 @@ def html_events(events: Sequence[Record], limit: int = 50) -> str:
     more = f"<p>{len(events) - limit} more are in events.jsonl.</p>" if len(events) > limit else ""
     columns = ("time", "after iteration", "who", "what", "seconds")
     return f"<p>{html.escape(losses(events))}</p>{html_table(columns, rows)}{more}"
+
+
+def html_alarms(alarms: Sequence[Record]) -> str:
+    """The known ways of failing that were seen, and when."""
+    if not alarms:
+        return "<p>None.</p>"
+    rows = [(str(a["iteration"]), a["who"], a["what"]) for a in alarms]
+    return html_table(("after iteration", "alarm", "what is seen, and what may help"), rows)
 
 
 def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -87,11 +87,12 @@ def _mbpp_first() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """The texts of a recipe; `first` contains {question}."""
+    """The texts of a recipe; `first` contains {question}, `feedback` may be empty."""
 
     first: str
     correction: str
     system: str = ""
+    feedback: str = ""
 
 
 # In plain text the instruction stands on lines of its own below the attempt.
@@ -99,8 +100,22 @@ _MATH_CORRECTION, _CODE_CORRECTION = (
     f"\n\n{correction}\n" for correction in (PAPER_MATH_CORRECTION, PAPER_CODE_CORRECTION)
 )
 
+# Self-Refine (arXiv 2303.17651) asks for feedback, and then for a refined answer.
+_REFINE_FEEDBACK = (
+    "\n\nReview the solution above. Name every error in it and say how to mend it; if there is "
+    "none, say that it is correct. Do not write a new solution.\n"
+)
+_REFINE_CORRECTION = (
+    "\n\nNow rewrite the solution so that it follows this review. Only output the final "
+    "solution! At the end of the Solution, when you give your final answer, write it in the form "
+    '"Final Answer: The final answer is $answer$. I hope it is correct."\n'
+)
+
 PRESETS = {
     "paper_math": Prompts("{question}", _MATH_CORRECTION, PAPER_MATH_FIRST),
+    "self_refine_math": Prompts(
+        "{question}", _REFINE_CORRECTION, PAPER_MATH_FIRST, _REFINE_FEEDBACK
+    ),
     "paper_mbpp": Prompts(_mbpp_first(), _CODE_CORRECTION),
     "paper_humaneval": Prompts("{question}", _CODE_CORRECTION),
 }
@@ -110,7 +125,10 @@ def choose(preset: str, own: Prompts) -> Prompts:
     """The preset's texts where one is named, with the recipe's own in place of them if given."""
     base = PRESETS[preset] if preset else own
     return Prompts(
-        own.first or base.first, own.correction or base.correction, own.system or base.system
+        own.first or base.first,
+        own.correction or base.correction,
+        own.system or base.system,
+        own.feedback or base.feedback,
     )
 
 
@@ -126,10 +144,8 @@ class Prompter:
         if "{question}" not in words.first:
             raise ValueError("prompts.first: must contain {question}")
         self._tokenizer, self._words = tokenizer, words
-        chat = bool(tokenizer.chat_template)
-        # Line breaks around a correction set it apart in plain text; a chat has turns for that.
-        turn = self._template_turn(words.correction.strip()) if chat else words.correction
-        self._correction = self._encode(turn)
+        self._correction = self._turn_ids(words.correction)
+        self._feedback = self._turn_ids(words.feedback) if words.feedback else ()
         if not self._correction:
             raise ValueError("prompts.correction: gives no tokens")
 
@@ -142,9 +158,14 @@ class Prompter:
         return tuple(sorted(ends - {None}))
 
     @property
-    def longest_correction(self) -> tuple[int, ...]:
-        """The correction turn at its longest, after an attempt that was cut."""
-        return self._correction
+    def asks_feedback(self) -> bool:
+        """Whether the model is asked for feedback between an attempt and its correction."""
+        return bool(self._feedback)
+
+    def longest_turn(self, max_tokens: int) -> int:
+        """The most tokens that an attempt of `max_tokens` and what leads up to it take."""
+        reply = max_tokens if self._feedback else 0
+        return len(self._feedback) + reply + len(self._correction) + max_tokens
 
     def first_ids(self, question: str) -> tuple[int, ...]:
         """The prompt of the first attempt."""
@@ -158,8 +179,7 @@ class Prompter:
 
     def correction_ids(self, finish: Finish) -> tuple[int, ...]:
         """What follows an attempt; one that was not cut has its end-of-turn token already."""
-        closed = finish is Finish.STOP and self._correction[0] in self.stop_ids
-        return self._correction[1:] if closed else self._correction
+        return self._after(finish, self._correction)
 
     def given_ids(self, text: str) -> tuple[int, ...]:
         """An attempt that is given as text, ended as one that the model ends itself."""
@@ -170,6 +190,11 @@ class Prompter:
     def next_prompt(self, attempt: Attempt) -> tuple[int, ...]:
         """The prompt of the attempt after this one."""
         return attempt.prompt_ids + attempt.completion_ids + self.correction_ids(attempt.finish)
+
+    def feedback_prompt(self, attempt: Attempt) -> tuple[int, ...]:
+        """The prompt of the feedback on this attempt; `next_prompt` of it goes on from there."""
+        turn = self._after(attempt.finish, self._feedback)
+        return attempt.prompt_ids + attempt.completion_ids + turn
 
     def check_length(
         self, problems: Sequence[Problem], max_prompt_tokens: int, max_tokens: int
@@ -185,6 +210,15 @@ class Prompter:
                     f"problem {problem.index}: its prompt has {length} tokens; model.max_length "
                     f"leaves room for {max_prompt_tokens} beside the attempts"
                 )
+
+    def _after(self, finish: Finish, turn: tuple[int, ...]) -> tuple[int, ...]:
+        closed = finish is Finish.STOP and turn[0] in self.stop_ids
+        return turn[1:] if closed else turn
+
+    def _turn_ids(self, text: str) -> tuple[int, ...]:
+        # Line breaks around a turn set it apart in plain text; a chat has turns for that.
+        chat = bool(self._tokenizer.chat_template)
+        return self._encode(self._template_turn(text.strip()) if chat else text)
 
     def _template_turn(self, correction: str) -> str:
         """The text between an answer and the next one, as the chat template writes it."""

@@ -87,6 +87,7 @@ def replace_file(path: Path, content: bytes) -> None:
 def transcript(graded: GradedEpisode, iteration: int) -> Record:
     """A line of generations.jsonl."""
     episode = graded.episode
+    feedback = {str(i): a.feedback for i, a in enumerate(episode.attempts, 1) if a.feedback}
     return {
         "iteration": iteration,
         "problem": episode.problem.index,
@@ -96,6 +97,20 @@ def transcript(graded: GradedEpisode, iteration: int) -> Record:
         "attempts": [attempt.text for attempt in episode.attempts],
         "verdicts": [verdict.value for verdict in graded.verdicts],
         "finish": [attempt.finish.value for attempt in episode.attempts],
+        **({"feedback": feedback} if feedback else {}),
+    }
+
+
+def answer_record(graded: GradedEpisode) -> Record:
+    """A line of answers/after_NNNNNN.jsonl: how an evaluated problem was answered."""
+    episode = graded.episode
+    return {
+        "problem": episode.problem.index,
+        "level": episode.problem.level,
+        "sample": episode.sample,
+        "question": episode.problem.question,
+        "attempts": [attempt.text for attempt in episode.attempts],
+        "verdicts": [verdict.value for verdict in graded.verdicts],
     }
 
 
@@ -107,6 +122,8 @@ def generations_text(records: Sequence[Record]) -> str:
         parts.append(f"===== {head} =====\nQuestion: {r['question']}\nGold answer: {r['answer']}\n")
         rows = zip(r["attempts"], r["verdicts"], r["finish"], strict=True)
         for number, (text, verdict, finish) in enumerate(rows, 1):
+            if feedback := r.get("feedback", {}).get(str(number)):
+                parts.append(f"----- feedback -----\n{feedback}\n")
             parts.append(f"----- attempt {number}: {verdict} (finish: {finish}) -----\n{text}\n")
         parts.append("\n")
     return "".join(parts)

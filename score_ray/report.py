@@ -11,15 +11,21 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from score_ray.alarms import Alarms
 from score_ray.records import (
     Record,
     accuracies_text,
+    answer_record,
     append_lines,
     append_text,
+    as_lines,
     generations_text,
+    read_jsonl,
+    replace_file,
     rewind,
     transcript,
 )
+from score_ray.sections import Stage
 from score_ray.types import GradedEpisode
 
 RESULT_COLUMNS = ("weights", "t1", "t2", "delta", "i->c", "c->i")
@@ -29,15 +35,22 @@ class Reporter:
     """Writes a run folder while the run goes on, and shows its progress on stderr."""
 
     def __init__(
-        self, folder: Path, total_iterations: int, resume_at: int, quiet: bool = False
+        self,
+        folder: Path,
+        total_iterations: int,
+        resume_at: int,
+        quiet: bool = False,
+        stages: Sequence[Stage] = (),
     ) -> None:
         """Open a run folder at iteration `resume_at`; what a killed run wrote beyond it goes.
 
+        With its `stages` it also watches for the known ways in which training fails.
         Raises ValueError if a .jsonl file is damaged anywhere but in its last line.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._total, self._done = folder, total_iterations, resume_at
-        rewind(folder, resume_at)
+        self._stages = stages
+        self._open()
         self._seconds: deque[float] = deque(maxlen=20)
         self._console = Console(stderr=True, quiet=quiet)
         self._bar: Progress | None = None
@@ -50,6 +63,8 @@ class Reporter:
     def iteration(self, record: dict[str, float | int | str]) -> None:
         """Append an iteration's metrics to metrics.jsonl, and show them."""
         append_lines(self._folder / "metrics.jsonl", [record])
+        for alarm in self._alarms.watch(record):
+            self.event("alarm", alarm.kind, alarm.message)
         line, done = progress_line(record, self._total), int(record["iteration"]) + 1
         self._done = done
         if self._bar is None:
@@ -73,6 +88,13 @@ class Reporter:
         append_lines(self._folder / "generations.jsonl", records)
         append_text(self._folder / "generations.txt", generations_text(records))
 
+    def answers(self, graded: Sequence[GradedEpisode], done: int) -> None:
+        """Write how the problems of an evaluation after `done` updates were answered."""
+        folder = self._folder / "answers"
+        folder.mkdir(exist_ok=True)
+        lines = as_lines(answer_record(g) for g in graded)
+        replace_file(folder / f"after_{done:06d}.jsonl", lines.encode(errors="replace"))
+
     def event(self, kind: str, who: str, what: str, **numbers: float) -> None:
         """Append what happened to a process of the run to events.jsonl; show it."""
         time = datetime.now(UTC).isoformat(timespec="seconds")
@@ -87,8 +109,8 @@ class Reporter:
 
     def rewind(self, iteration: int) -> None:
         """Go back to where `iteration` updates have been made; events stay, they happened."""
-        rewind(self._folder, iteration)
         self._done = iteration
+        self._open()
         if self._bar is not None:
             self._bar.update(self._task, completed=iteration)
 
@@ -100,6 +122,11 @@ class Reporter:
         """Take the bar off the terminal; the files are whole after every call already."""
         if self._bar is not None:
             self._bar.stop()
+
+    def _open(self) -> None:
+        rewind(self._folder, self._done)
+        self._alarms = Alarms(self._stages)
+        self._alarms.replay(read_jsonl(self._folder / "metrics.jsonl"))
 
     def _say(self, line: str) -> None:
         # A log line is never wrapped, and brackets in it are no markup.
@@ -147,7 +174,7 @@ def duration(seconds: float) -> str:
 def losses(events: Sequence[Record]) -> str:
     """Events in a sentence: what was lost how often, and the seconds until it was back."""
     parts = []
-    for kind in dict.fromkeys(r["kind"] for r in events):
+    for kind in dict.fromkeys(r["kind"] for r in events if r["kind"] != "alarm"):
         lost = [r for r in events if r["kind"] == kind and "seconds" not in r]
         back = [r["seconds"] for r in events if r["kind"] == kind and "seconds" in r]
         times = f"{len(lost)} time{'s' if len(lost) != 1 else ''}"

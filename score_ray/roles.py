@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from score_ray.config import Recovery
 from score_ray.inputs import Inputs
 from score_ray.judge import ReferenceJudge
 from score_ray.loop import Roles
@@ -15,6 +14,7 @@ from score_ray.placement.group import LearnerGroup
 from score_ray.placement.plan import Ask
 from score_ray.placement.pool import RolloutPool
 from score_ray.report import Reporter
+from score_ray.sections import Recovery
 from score_ray.types import Grader, LearnerLost
 from score_ray.verify import ProcessGrader
 from score_ray.weights.probe import probe_rows
@@ -23,7 +23,8 @@ from score_ray.weights.probe import probe_rows
 @contextmanager
 def all_roles(inputs: Inputs, reporter: Reporter) -> Iterator[Roles]:
     """Start everyone the loop talks to, and end them with it."""
-    train, test = inputs.task.problems("train"), inputs.task.problems("test")
+    train, held_out = inputs.training_problems()
+    test = inputs.task.problems("test")
     with _places(inputs, _ranks(inputs), _actors(inputs)) as (for_ranks, for_actors):
         pool = _pool(inputs, inputs.model, for_actors, reporter.event)
         learner = _group(inputs, for_ranks, reporter.event)
@@ -32,7 +33,7 @@ def all_roles(inputs: Inputs, reporter: Reporter) -> Iterator[Roles]:
             learner.wait_ready()
             channel = _channel(inputs, learner, pool)
             try:
-                yield Roles(train, test, pool, grader, learner, channel, reporter)
+                yield Roles(train, held_out, test, pool, grader, learner, channel, reporter)
             finally:
                 reporter.close()
 

@@ -8,7 +8,7 @@ the problem and the sample number alone, not on how episodes are spread over act
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from score_ray.prompts import Prompter
 from score_ray.types import (
@@ -24,6 +24,7 @@ from score_ray.types import (
 
 Ids = tuple[int, ...]
 BEAT = 2.0  # seconds between signs of life
+FEEDBACK = 1  # tells the request for feedback on an attempt from the one for the next attempt
 
 
 def derive_seed(*parts: int) -> int:
@@ -34,12 +35,14 @@ def derive_seed(*parts: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """An episode in the engine: the attempts it has, and the request for the next one."""
+    """An episode in the engine: the attempts it has, and what is asked of it now."""
 
     problem: Problem
     sample: int
     attempts: tuple[Attempt, ...]
     request: Request
+    asks_feedback: bool = False
+    feedback: str = ""  # on the last attempt, where there is one
 
 
 def sample(
@@ -51,28 +54,48 @@ def sample(
     """
     running: dict[str, _Running] = {}
 
-    def start(problem: Problem, number: int, attempts: tuple[Attempt, ...], ids: Ids) -> None:
-        entry = _Running(problem, number, attempts, _request(plan, problem, number, attempts, ids))
+    def ask(entry: _Running) -> None:
         running[entry.request.key] = entry
         engine.add(entry.request)
 
     for problem in problems:
         attempts, ids = _opening(prompter, problem, engine.version)
         for number in range(plan.samples):
-            start(problem, number, attempts, ids)
+            ask(_Running(problem, number, attempts, _request(plan, problem, number, attempts, ids)))
     last = time.monotonic()
     while running:
         ended = []
         for completion in engine.step():
             entry = running.pop(completion.key)
-            attempts = (*entry.attempts, _attempt(entry.request, completion, engine.version))
-            if len(attempts) < plan.attempts:
-                start(entry.problem, entry.sample, attempts, prompter.next_prompt(attempts[-1]))
+            written = _attempt(entry.request, completion, engine.version)
+            follower = _follower(entry, written, prompter, plan)
+            if isinstance(follower, Episode):
+                ended.append(follower)
             else:
-                ended.append(Episode(entry.problem, entry.sample, attempts))
+                ask(follower)
         if ended or time.monotonic() - last > BEAT:
             last = time.monotonic()
             yield ended
+
+
+def _follower(
+    entry: _Running, written: Attempt, prompter: Prompter, plan: SamplingPlan
+) -> "_Running | Episode":
+    """What comes after a completion: a correction, feedback on an attempt, or nothing more."""
+    problem, number, attempts = entry.problem, entry.sample, entry.attempts
+    if entry.asks_feedback:
+        ids = prompter.next_prompt(written)
+        request = _request(plan, problem, number, attempts, ids)
+        return replace(entry, request=request, asks_feedback=False, feedback=written.text)
+    attempts = (*attempts, replace(written, feedback=entry.feedback))
+    if len(attempts) == plan.attempts:
+        return Episode(problem, number, attempts)
+    if prompter.asks_feedback:
+        ids = prompter.feedback_prompt(written)
+        request = _request(plan, problem, number, attempts, ids, FEEDBACK)
+        return _Running(problem, number, attempts, request, asks_feedback=True)
+    request = _request(plan, problem, number, attempts, prompter.next_prompt(written))
+    return _Running(problem, number, attempts, request)
 
 
 def _opening(prompter: Prompter, problem: Problem, version: int) -> tuple[tuple[Attempt, ...], Ids]:
@@ -87,14 +110,19 @@ def _opening(prompter: Prompter, problem: Problem, version: int) -> tuple[tuple[
 
 
 def _request(
-    plan: SamplingPlan, problem: Problem, number: int, attempts: tuple[Attempt, ...], ids: Ids
+    plan: SamplingPlan,
+    problem: Problem,
+    number: int,
+    attempts: tuple[Attempt, ...],
+    ids: Ids,
+    *kind: int,
 ) -> Request:
     return Request(
-        key=f"{problem.index}/{number}/{len(attempts)}",
+        key="/".join(map(str, (problem.index, number, len(attempts), *kind))),
         prompt_ids=ids,
         max_tokens=plan.max_tokens,
         temperature=plan.temperature,
-        seed=derive_seed(plan.seed, problem.index, number, len(attempts)),
+        seed=derive_seed(plan.seed, problem.index, number, len(attempts), *kind),
     )
 
 

@@ -69,13 +69,14 @@ class Problem:
     """A question and its gold answer; `index` is its place in the split it was read from.
 
     Where `given` is not empty it is the first attempt of every episode, which then is context
-    to correct and not drawn from the policy.
+    to correct and not drawn from the policy. `level` names its difficulty, where that is known.
     """
 
     index: int
     question: str
     answer: str
     given: str = ""
+    level: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,8 @@ class Attempt:
 
     `logprobs` are the sampler's own log-probabilities of `completion_ids`; `version` is how
     many updates the weights that wrote it had seen. An attempt that is `given` was not drawn:
-    its tokens are context, and its log-probs 0.
+    its tokens are context, and its log-probs 0. `feedback` is what the model said of the
+    attempt before, where it was asked; it is part of the prompt.
     """
 
     prompt_ids: tuple[int, ...]
@@ -94,6 +96,7 @@ class Attempt:
     finish: Finish
     version: int
     given: bool = False
+    feedback: str = ""
 
     def __post_init__(self) -> None:
         if not self.completion_ids:
@@ -245,6 +248,10 @@ class Task(Protocol):
 
     def grade(self, problem: Problem, text: str) -> Verdict | float:
         """CORRECT, WRONG or NO_ANSWER; or a reward, which from 1.0 on counts as correct."""
+        ...
+
+    def answer(self, text: str) -> str:
+        """The answer that a completion gives, in one spelling: what is voted on; or ""."""
         ...
 
 

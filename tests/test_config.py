@@ -29,9 +29,29 @@ def test_stage_at_changes_exactly_after_the_first_stage_has_had_its_iterations()
         config.stage_at(5)
 
 
+def test_versions_that_are_served_and_what_is_due_with_them():
+    """A stage of 5 that refreshes every 2, then one of 3 that does in every iteration."""
+    rounds = "{name: a, iterations: 5, learn: star, reward: [0, 1], kl: [0, 0], refresh: 2}"
+    plain = "{name: b, iterations: 3, reward: [1, 1], kl: [0, 0]}"
+    config = load(ARITHMETIC, [f"stages=[{rounds}, {plain}]"])
+    assert [config.version_at(i) for i in range(9)] == [0, 0, 2, 2, 4, 5, 6, 7, 8]
+    assert [i for i in range(9) if config.is_served(i)] == [0, 2, 4, 5, 6, 7, 8]
+    assert [i for i in range(1, 9) if config.is_due(i, 3)] == [4, 6]
+    assert not any(config.is_due(i, 0) for i in range(1, 9))
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("stages.0.learn=star", "star has no bonus and no kl"),
+        ("stages.0={name: a, iterations: 1, learn: pairs, reward: [1], kl: [0]}", "two attempts"),
+        ("stages.0.refresh=2", "refresh: reinforce needs episodes of the current weights"),
+        ("stages.0.kl_target=[0.1]", "kl_target: 2 numbers"),
+        (
+            "stages.0={name: a, iterations: 1, reward: [0, 1], kl: [0, 0], kl_target: [1, 0]}",
+            "must not start at 0",
+        ),
+        ("checkpoint.select=held_out", "checkpoint.select: held_out needs evaluation.held_out"),
         ("rollout.sample=4", "rollout.sample: unknown key"),
         ("rollout.samples=four", "rollout.samples: .*valid integer.*'four'"),
         ("rollout.samples=0", "rollout.samples: .*greater than 0"),
@@ -46,7 +66,6 @@ def test_stage_at_changes_exactly_after_the_first_stage_has_had_its_iterations()
         ("prompts.preset=paper_poems", "prompts.preset: .*'paper_mbpp'.*'paper_poems'"),
         ("task.name=geography", "task.name"),
         ("rollout.attempts=3", "one per attempt"),
-        ("stages=[]", "at least one stage"),
         ("rollout", "section.key=value"),
     ],
 )

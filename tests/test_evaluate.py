@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from score_ray.evaluate import accuracy, edit_ratio, episode_metrics, eval_record
+from score_ray.evaluate import accuracy, edit_ratio, episode_metrics, eval_record, flat_shares
 from score_ray.types import Attempt, Episode, Finish, GradedEpisode, Problem, Verdict
 
 C, W, CUT = Verdict.CORRECT, Verdict.WRONG, Verdict.TRUNCATED
@@ -66,6 +66,14 @@ def test_edit_ratio():
     assert edit_ratio("kitten", "sitting") == 3 / 13
 
 
+def test_flat_shares_count_groups_whose_samples_all_fare_alike():
+    """Of problem 0 every sample has the same first attempt's reward; problem 1 has one sample."""
+    two = [graded(("1", "4"), (W, C)), graded(("1", "1"), (W, W))]
+    alone = replace(two[0], episode=replace(two[0].episode, problem=Problem(1, "q", "4")))
+    assert flat_shares([*two, alone]) == [1.0, 0.0]
+    assert flat_shares([alone]) == []
+
+
 def test_no_or_uneven_episodes_are_refused():
     with pytest.raises(ValueError, match="no episodes"):
         accuracy([])
@@ -85,6 +93,8 @@ def test_episode_metrics():
         "train/truncated_t2": 0.2,
         "train/reward_t1": 0.4,
         "train/reward_t2": 0.6,
+        "train/flat_t1": 0.0,
+        "train/flat_t2": 0.0,
         "tokens/sampled": 20,
         "verdict/correct_t1": 2,
         "verdict/wrong_t1": 1,

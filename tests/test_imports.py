@@ -9,15 +9,15 @@ import pytest
 
 PACKAGE = Path("score_ray")
 LAYERS = [
-    ["types", "overrides", "config"],
+    ["types", "overrides", "sections", "config"],
     ["prompts", "objective", "batch", "loss", "checkpoint", "records"],
     ["tasks"],
     ["rollout", "verify", "judge", "evaluate", "offline", "report", "plot", "models", "scaling"],
-    ["page", "inputs", "solutions", "doctor", "jobs", "scaling_plot"],
+    ["kl_control", "selection", "page", "inputs", "solutions", "doctor", "jobs", "scaling_plot"],
     ["weights"],
     ["sampler", "learner"],
     ["placement"],
-    ["loop"],
+    ["iteration", "lesson", "loop"],
     ["roles"],
     ["bench", "job_commands"],
     ["bench_scale"],

@@ -1,5 +1,6 @@
 """The loop with fakes: what it does, in which order, and that the reward rises."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import torch
 
 from score_ray.config import load
-from score_ray.loop import Roles, RolloutError, draw, in_order, train
+from score_ray.iteration import RolloutError, draw, in_order
+from score_ray.loop import Roles, train
 from score_ray.offline import read_first_attempts
 from score_ray.prompts import Prompter, Prompts
 from score_ray.records import read_jsonl
@@ -122,16 +124,16 @@ class Inline:
         self.graded = []
 
 
-def run(folder, found=None, coin=None, stages=(6, 6), more=()):
+def run(folder, found=None, coin=None, stages=(6, 6), more=(), held_out=()):
     coin = coin or Coin()
     config = load(
         Path("configs/arithmetic.yaml"),
         ["rollout.problems=5", "rollout.samples=8", "evaluation.problems=4", "checkpoint.every=5",
-         f"stages.0.iterations={stages[0]}", f"stages.1.iterations={stages[1]}", *more],
+         *(f"stages.{i}.iterations={n}" for i, n in enumerate(stages)), *more],
     )  # fmt: skip
     start = found[1]["iteration"] if found else 0
     reporter = Reporter(folder, config.iterations, start, quiet=True)
-    roles = Roles(PROBLEMS, PROBLEMS, coin, Inline(), coin, coin, reporter)
+    roles = Roles(PROBLEMS, held_out, PROBLEMS, coin, Inline(), coin, coin, reporter)
     train(roles, config, folder, found)
     return coin
 
@@ -161,6 +163,71 @@ def test_a_resumed_run_writes_what_the_whole_run_writes(tmp_path):
     torch.testing.assert_close(again.logits, whole.logits)
     assert metrics(config) == metrics(tmp_path / "whole")
     assert [r["iteration"] for r in read_jsonl(config / "evals.jsonl")] == [0, 6, 12]
+
+
+KEEP_KL = ["stages.0.kl_target=[0.01, 0.01]", "stages.1.kl_target=[0.02, 0]"]
+
+
+def test_steered_kl_coefficients_are_the_stage_s_at_its_start_and_go_on_after_a_resume(tmp_path):
+    run(tmp_path / "whole", more=KEEP_KL)
+    run(tmp_path / "cut", more=KEEP_KL)
+    saved = sorted((tmp_path / "cut" / "checkpoints").iterdir())[0]
+    state = json.loads((saved / "state.json").read_text())
+    assert state["iteration"] == 10
+    run(tmp_path / "cut", found=(saved, state), more=KEEP_KL)
+    found = [r["kl_coef/t1"] for r in metrics(tmp_path / "whole")]
+    assert found[0] == 0.2
+    assert found[6] == 0.3
+    assert found[1] != found[0]
+    assert found[11] != found[6]
+    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
+
+
+STAR = ["stages=[{name: star, iterations: 7, learn: star, keep: [i_to_c, c_to_c], reward: [0, 1],"
+        " kl: [0, 0], refresh: 3}]"]  # fmt: skip
+
+
+def test_a_stage_that_refreshes_every_3_draws_from_the_weights_of_each_round_s_start(tmp_path):
+    more = [*STAR, "checkpoint.every=2", "evaluation.every=2"]
+    coin = run(tmp_path, stages=(), more=more)
+    assert [x for x in coin.log if x.startswith(("broadcast", "save"))] == [
+        "broadcast 0", "broadcast 3", "save", "broadcast 6", "save", "broadcast 7", "save",
+    ]  # fmt: skip
+    assert [r["version"] for r in metrics(tmp_path)] == [0, 0, 3, 3, 3, 6, 7]
+    assert [r["iteration"] for r in read_jsonl(tmp_path / "evals.jsonl")] == [0, 3, 6, 7]
+    assert coin.logits[1] > 0.5 > abs(coin.logits[0])
+
+
+def test_without_a_stage_the_base_model_is_evaluated_and_nothing_is_trained(tmp_path):
+    log = run(tmp_path, stages=(), more=["stages=[]"]).log
+    assert log == ["broadcast 0", "sample", "export"]
+    (record,) = read_jsonl(tmp_path / "evals.jsonl")
+    assert record["label"] == "base"
+
+
+def test_an_evaluation_leaves_the_answer_to_every_problem(tmp_path):
+    run(tmp_path, stages=(1, 1))
+    names = sorted(p.name for p in (tmp_path / "answers").iterdir())
+    assert names == ["after_000000.jsonl", "after_000001.jsonl", "after_000002.jsonl"]
+    lines = read_jsonl(tmp_path / "answers" / names[0])
+    assert [x["problem"] for x in lines] == [0, 1, 2, 3]
+    assert lines[0]["attempts"] == ["4", "4"]
+    assert lines[0]["verdicts"] == ["wrong", "wrong"]
+
+
+@pytest.mark.parametrize("by", ["train_reward", "held_out"])
+def test_the_selected_checkpoint_is_kept_restored_and_evaluated(tmp_path, by, monkeypatch):
+    """The score of each is set here: the one after 4 updates is the best of 2, 4, 6, 8."""
+    monkeypatch.setattr("score_ray.loop.best", lambda by, m, e, saved, s: min(4, saved[-1]))
+    more = [f"checkpoint.select={by}", "evaluation.held_out=3", "checkpoint.every=2",
+            "checkpoint.keep=1"]  # fmt: skip
+    coin = run(tmp_path, stages=(4, 4), more=more, held_out=PROBLEMS[:3])
+    assert sorted(p.name[-2:] for p in (tmp_path / "checkpoints").iterdir()) == ["04", "08"]
+    assert coin.log[-4:] == ["restore", "broadcast 4", "sample", "export"]
+    evals = read_jsonl(tmp_path / "evals.jsonl")
+    assert evals[-1]["label"] == "selected, iteration 4"
+    held_out = [(r["iteration"], r["n"]) for r in evals if r["split"] == "held_out"]
+    assert held_out == [(2, 3), (4, 3), (6, 3), (8, 3)]
 
 
 def metrics(folder):

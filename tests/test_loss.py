@@ -2,20 +2,20 @@ import pytest
 import torch
 
 from score_ray.batch import Row, collate, shard
-from score_ray.loss import attempt_sums, merge, reinforce, token_logprobs
+from score_ray.loss import attempt_sums, merge, token_logprobs, weighted_loss
 
 
-def test_reinforce_by_hand_on_two_rows_of_three_tokens():
+def test_the_weighted_loss_by_hand_on_two_rows_of_three_tokens():
     logprobs = torch.tensor([[9.0, -1.0, -2.0], [9.0, -3.0, -4.0]])
     turns = torch.tensor([[0, 1, 2], [0, 1, 1]])
     advantages = torch.tensor([[1.0, 2.0], [0.5, 7.0]])
     # -(1*-1 + 2*-2 + 0.5*(-3-4)) = 8.5
-    assert reinforce(logprobs, turns, advantages).item() == 8.5
+    assert weighted_loss(logprobs, turns, advantages).item() == 8.5
 
 
 def test_context_tokens_get_no_gradient():
     logprobs = torch.zeros(1, 3, requires_grad=True)
-    reinforce(logprobs, torch.tensor([[0, 1, 2]]), torch.tensor([[3.0, 5.0]])).backward()
+    weighted_loss(logprobs, torch.tensor([[0, 1, 2]]), torch.tensor([[3.0, 5.0]])).backward()
     assert logprobs.grad.tolist() == [[0.0, -3.0, -5.0]]
 
 
@@ -67,7 +67,7 @@ def gradient(micro_batches: list[list[int]], extra_padding: int = 0) -> torch.Te
         batch = collate([all_rows[i] for i in indices])
         ids = torch.nn.functional.pad(batch.token_ids, (0, extra_padding))
         turns = torch.nn.functional.pad(batch.turn_ids, (0, extra_padding))
-        (reinforce(model(ids), turns, advantages[indices]) / len(all_rows)).backward()
+        (weighted_loss(model(ids), turns, advantages[indices]) / len(all_rows)).backward()
     return torch.cat([p.grad.flatten() for p in model.parameters()])
 
 

@@ -9,7 +9,7 @@ import itertools
 import pytest
 import torch
 
-from score_ray.loss import reinforce
+from score_ray.loss import weighted_loss
 from score_ray.objective import Weights, advantages, shaped_rewards
 
 EPISODES = list(itertools.product([0, 1], repeat=3))
@@ -74,7 +74,7 @@ def test_expected_gradient_is_that_of_the_exact_objective(weights):
     policy, logp, kl = setup()
     shaped = shaped_rewards(rewards(), kl.detach(), weights)
     p = logp.sum(1).exp().detach()
-    loss = reinforce(logp, TURNS, shaped * p[:, None])
+    loss = weighted_loss(logp, TURNS, shaped * p[:, None])
     for found, wanted in zip(grads(-loss, policy), exact(weights, policy, logp, kl), strict=True):
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
 
@@ -88,7 +88,7 @@ def test_leave_one_out_keeps_the_expected_gradient(weights):
     for i, j in itertools.product(range(8), repeat=2):
         pair = [i, j]
         adv = advantages(shaped[pair], 2)
-        loss = loss + p[i] * p[j] * reinforce(logp[pair], TURNS[pair], adv) / 2
+        loss = loss + p[i] * p[j] * weighted_loss(logp[pair], TURNS[pair], adv) / 2
     for found, wanted in zip(grads(-loss, policy), exact(weights, policy, logp, kl), strict=True):
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
 
@@ -97,7 +97,7 @@ def test_stage_1_gives_the_first_attempt_exactly_its_kl_gradient():
     policy, logp, kl = setup()
     p = logp.sum(1).exp()
     shaped = shaped_rewards(rewards(), kl.detach(), STAGE_1)
-    found = grads(-reinforce(logp, TURNS, shaped * p.detach()[:, None]), policy)
+    found = grads(-weighted_loss(logp, TURNS, shaped * p.detach()[:, None]), policy)
     wanted = grads(-STAGE_1.kl[0] * (p * kl[:, 0]).sum(), policy)
     for a, b in zip(found[:2], wanted[:2], strict=True):
         assert b.abs().max() > 1e-3
@@ -108,7 +108,7 @@ def test_a_stage_1_kl_that_multiplies_only_attempt_2_does_nothing_and_ours_is_no
     policy, logp, kl = setup()
     p = logp.sum(1).exp().detach()
     detached = torch.stack([torch.zeros(8).double(), -0.7 * kl.detach()[:, 0]], 1)
-    broken = grads(-reinforce(logp, TURNS, detached * p[:, None]), policy)
+    broken = grads(-weighted_loss(logp, TURNS, detached * p[:, None]), policy)
     assert all(g.abs().max() < 1e-12 for g in broken)
     ours = shaped_rewards(torch.zeros(8, 2).double(), kl.detach(), STAGE_1)
     assert (ours[:, 0] + 0.7 * kl.detach()[:, 0]).abs().max() < 1e-12

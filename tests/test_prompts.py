@@ -2,7 +2,6 @@ from typing import get_args
 
 import pytest
 
-from score_ray.config import PromptConfig
 from score_ray.prompts import (
     MBPP_QUESTION,
     PAPER_CODE_CORRECTION,
@@ -13,6 +12,7 @@ from score_ray.prompts import (
     Prompts,
     choose,
 )
+from score_ray.sections import PromptConfig
 from score_ray.tasks.base_model import character_tokenizer
 from score_ray.types import Attempt, Finish, Problem
 

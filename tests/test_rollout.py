@@ -76,6 +76,21 @@ def test_a_given_first_attempt_is_not_drawn_and_the_second_one_continues_it():
     assert not two.given
 
 
+def test_feedback_is_asked_for_between_attempts_and_stays_in_the_prompt():
+    engine = FakeEngine()
+    prompter = Prompter(character_tokenizer(), Prompts("{question}", "?", feedback="+="))
+    (e,) = (
+        e for part in sample(engine, prompter, PROBLEMS[:1], replace(PLAN, samples=1)) for e in part
+    )
+    started = [x for x in engine.log if x.startswith("start")]
+    assert started == ["start 1/0/0", "start 1/0/1/1", "start 1/0/1"]
+    one, two = e.attempts
+    asked = (*one.prompt_ids, *one.completion_ids, 10, 11)
+    assert two.prompt_ids[: len(asked)] == asked
+    assert two.prompt_ids[len(asked) + 1 :] == (13, 12)  # the reply's end, and the correction
+    assert (one.feedback, two.feedback) == ("", "x")
+
+
 def test_seeds_are_fixed_numbers_and_differ_in_every_part():
     assert derive_seed(1, 2) == derive_seed(1, 2)
     assert len({derive_seed(a, b) for a in range(20) for b in range(20)}) == 400

@@ -85,7 +85,7 @@ def iterate(setting, actors, group, folder):
     rows = probe_rows([(1, 2, 10, 3, 4, 11)], 100)
     channel = Channel(group, pool, rows, 1e-3, PART_BYTES)
     reporter = Reporter(folder, ITERATIONS, 0, quiet=True)
-    roles = Roles(problems, problems, pool, setting.grader, group, channel, reporter)
+    roles = Roles(problems, [], problems, pool, setting.grader, group, channel, reporter)
     channel.broadcast(0)
     for iteration in range(ITERATIONS):
         metrics = step(roles, CONFIG, iteration, {})

@@ -3,7 +3,9 @@ from typing import get_args
 
 import pytest
 
-from score_ray.config import TaskConfig, load
+from score_ray.config import load
+from score_ray.sections import TaskConfig
+from score_ray.tasks import catalog
 from score_ray.tasks.catalog import TASKS, make_task
 
 
@@ -30,3 +32,24 @@ def test_the_code_tasks_can_be_made(overrides, count):
     problems = make_task(load(recipe, [f"task.{o}" for o in overrides]).task).problems("test")
     assert len(problems) == count
     assert all(bool(problem.given) == ("name=mbpp_r" in overrides) for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text", "answer"),
+    [
+        ([], " 85 ", "85"),
+        (["name=sums"], "It is 085.", "85"),
+        (["name=math", "train=absent.jsonl", "test=absent.jsonl"], "#### 85", "85"),
+        (
+            ["name=mbpp", "train=absent.jsonl", "test=absent.jsonl"],
+            "def f(): pass",
+            "def f(): pass",
+        ),
+        (["name=mbpp_r", "test=absent.jsonl", "attempt_column=code"], "x = 1\n\n", "x = 1"),
+        (["name=humaneval", "test=absent.jsonl"], "def f(): pass", "def f(): pass"),
+    ],
+)
+def test_answers_are_read_without_data_and_without_a_sandbox(overrides, text, answer, monkeypatch):
+    monkeypatch.setattr(catalog, "find_way", None)
+    config = load(Path("configs/arithmetic.yaml"), [f"task.{o}" for o in overrides])
+    assert catalog.answer_of(config.task)(text) == answer

@@ -79,13 +79,11 @@ class LearnerGroup:
         return sums
 
     def update(
-        self, rows: Sequence[Row], advantages: np.ndarray, iteration: int
+        self, rows: Sequence[Row], weights: np.ndarray, iteration: int
     ) -> dict[str, float]:
         """One optimiser step on all rows; the merged metrics."""
-        shared, weights = ray.put(rows), ray.put(advantages)
-        return merge(
-            self._shared("update", lambda share: (shared, weights, share, iteration), rows)
-        )
+        shared, each = ray.put(rows), ray.put(weights)
+        return merge(self._shared("update", lambda share: (shared, each, share, iteration), rows))
 
     def score(self, rows: list[tuple[int, ...]]) -> list[list[float]]:
         """The policy's log-probs of the rows."""
