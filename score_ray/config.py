@@ -31,8 +31,7 @@ from score_ray.types import ConfigError
 # How a run is carried out, not what it computes: these may change when it is started again.
 FREE = (
     "rollout.num_actors", "rollout.tensor_parallel", "rollout.max_running", "rollout.kv_cache_gb",
-    "grading.num_workers", "weights.part_mb", "checkpoint.every",
-    "checkpoint.keep", "recovery.",
+    "grading.num_workers", "weights.part_mb", "checkpoint.", "recovery.",
 )  # fmt: skip
 
 

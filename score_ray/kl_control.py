@@ -7,7 +7,7 @@ proportional in the logarithm of the coefficient:
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 CLIP = 0.2  # as published: one strange iteration moves a coefficient by no more than K * CLIP
 # Published: 0.1, for thousands of updates. A stage here has tens, and 0.5 (at most 10 % an
@@ -32,16 +32,6 @@ def adapted(
     wanted = targets or (None,) * len(coefficients)
     rows = zip(coefficients, kl_means, wanted, start, strict=True)
     return tuple(_next(*row) for row in rows)
-
-
-def replay(
-    start: Sequence[float], kl_means: Iterable[Sequence[float]], targets: Sequence[float | None]
-) -> tuple[float, ...]:
-    """The coefficients after a stage's iterations so far, from the KL of each: for a resume."""
-    coefficients = tuple(start)
-    for means in kl_means:
-        coefficients = adapted(coefficients, means, targets, start)
-    return coefficients
 
 
 def _next(coefficient: float, kl: float, target: float | None, start: float) -> float:

@@ -35,6 +35,7 @@ from score_ray.types import (
     LearnerLost,
     Pool,
     Problem,
+    RunError,
     SamplingPlan,
 )
 
@@ -111,7 +112,7 @@ def train(
 
 def run(roles: Roles, config: Config, folder: Path, state: Mapping[str, Any]) -> None:
     """From a checkpoint's state to the trained model in the run folder."""
-    start, kl = state["iteration"], tuple(state.get("kl", ()))
+    start, kl, saved = state["iteration"], tuple(state.get("kl", ())), [*state.get("saved", ())]
     ends = config.stage_ends()
     roles.channel.broadcast(start)
     if start == 0:
@@ -127,8 +128,10 @@ def run(roles: Roles, config: Config, folder: Path, state: Mapping[str, Any]) ->
         if done in ends or config.is_due(done, config.evaluation.every):
             evaluate_test(roles, config, done, ends.get(done, f"iteration {done}"))
         if done in ends or config.is_due(done, config.checkpoint.every):
-            keep_checkpoint(roles, config, folder, {"iteration": done, "kl": kl})
-    restore_selected(roles, config, folder)
+            saved.append(done)
+            state = {"iteration": done, "kl": kl, "saved": saved}
+            keep_checkpoint(roles, config, folder, state)
+    restore_selected(roles, config, folder, saved)
     roles.learner.export(folder / "model")
 
 
@@ -214,28 +217,32 @@ def keep_checkpoint(roles: Roles, config: Config, folder: Path, state: dict[str,
         graded = evaluate(roles.pool, roles.grader, roles.held_out, config)
         record = eval_record(graded, done, config.task.name, "held_out")
         roles.reporter.evaluation(record, f"held out, iteration {done}")
-    spare = selected(config, folder, done)
+    spare = selected(config, folder, state["saved"])
     keep, write = config.checkpoint.keep, roles.learner.save
     checkpoint.save(folder / "checkpoints", done, write, state, keep, spare)
 
 
-def restore_selected(roles: Roles, config: Config, folder: Path) -> None:
-    """Go back to the checkpoint that the config selects, and evaluate it."""
-    chosen = selected(config, folder, config.iterations)
+def restore_selected(roles: Roles, config: Config, folder: Path, saved: Sequence[int]) -> None:
+    """Go back to the checkpoint that the config selects, and evaluate it.
+
+    Raises RunError if it cannot be read.
+    """
+    chosen = selected(config, folder, saved)
     if chosen is not None and chosen < config.iterations:
-        roles.learner.restore(checkpoint.find(folder / "checkpoints", chosen))
+        try:
+            source = checkpoint.find(folder / "checkpoints", chosen)
+        except FileNotFoundError as error:
+            hint = "checkpoint.select=last ends the run with its last weights"
+            raise RunError(f"the best checkpoint is lost: {error}; {hint}") from error
+        roles.learner.restore(source)
         roles.channel.broadcast(chosen)
         evaluate_test(roles, config, chosen, f"selected, iteration {chosen}")
 
 
-def selected(config: Config, folder: Path, done: int) -> int | None:
-    """The best iteration to stop at, of those with a checkpoint up to `done`; None: the last."""
+def selected(config: Config, folder: Path, saved: Sequence[int]) -> int | None:
+    """The best of all checkpoints that were ever saved; None for the last weights."""
     if config.checkpoint.select == "last":
         return None
-    ends = config.stage_ends()
-    saved = [
-        i for i in range(1, done + 1) if i in ends or config.is_due(i, config.checkpoint.every)
-    ]
     metrics, evals = read_jsonl(folder / "metrics.jsonl"), read_jsonl(folder / "evals.jsonl")
     return best(config.checkpoint.select, metrics, evals, saved, config.stages)
 
