@@ -11,11 +11,13 @@ from filelock import FileLock, Timeout
 from typer.core import TyperGroup
 
 from score_ray import checkpoint
-from score_ray.config import Config, ConfigError, differences, dump, load
+from score_ray.config import ConfigError, dump, load, refuse_other
+from score_ray.figure_commands import figures
 from score_ray.inputs import Inputs, check_inputs, input_errors
 from score_ray.job_commands import INTERRUPTED, job_app, submit
 from score_ray.records import label_of, read_jsonl
 from score_ray.report import Reporter, losses, results_table
+from score_ray.suite_commands import reproduce
 from score_ray.tasks.catalog import make_task
 from score_ray.types import Lost, RunError
 from score_ray.verify import ProcessGrader
@@ -36,9 +38,6 @@ class OneIteration(TyperGroup):
 
 
 bench_app = typer.Typer(cls=OneIteration, no_args_is_help=True, help="Measure this machine.")
-app.add_typer(bench_app, name="bench")
-app.command()(submit)
-app.add_typer(job_app, name="job")
 Recipe = Annotated[Path, typer.Argument(help="for instance configs/arithmetic.yaml")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...")]
 Runs = Annotated[Path, typer.Option(help="where run folders are kept")]
@@ -65,7 +64,7 @@ def train(
     chosen = load(config, [*(overrides or []), *(f"{k}={v}" for k, v in flags.items() if v)])
     folder = runs / chosen.name
     with _locked(folder):
-        _refuse_other_config(folder, chosen)
+        refuse_other(folder, chosen, "choose another name=... or remove the folder")
         inputs = check_inputs(chosen, CACHE)
         # Claimed only now: input that had to be mended must not stand in its own way.
         (folder / "config.yaml").write_text(dump(chosen))
@@ -201,6 +200,13 @@ def examine_machine() -> None:
         raise typer.Exit(1)
 
 
+app.command()(figures)
+app.command()(reproduce)
+app.command()(submit)
+app.add_typer(job_app, name="job")
+app.add_typer(bench_app, name="bench")
+
+
 def _train(inputs: Inputs, folder: Path) -> None:
     from score_ray.loop import train as run
     from score_ray.page import write_report
@@ -227,7 +233,11 @@ def _show_results(folder: Path, iterations: set[int] | None = None) -> None:
     """The table of a run folder's evaluations, of all or of some iterations."""
     records = read_jsonl(folder / "evals.jsonl")
     tests = [r for r in records if r["split"] == "test"]
-    shown = [r for r in tests if iterations is None or r["iteration"] in iterations]
+    shown = [
+        r
+        for r in tests
+        if iterations is None or r["iteration"] in iterations or label_of(r).startswith("selected")
+    ]
     _print(results_table(shown, [label_of(r) for r in shown]))
 
 
@@ -239,17 +249,6 @@ def _print(table: object) -> None:
     from rich.console import Console
 
     Console().print(table)
-
-
-def _refuse_other_config(folder: Path, config: Config) -> None:
-    """A run folder belongs to one config; raise ConfigError naming what differs."""
-    saved = folder / "config.yaml"
-    changed = differences(config, load(saved)) if saved.is_file() else []
-    if changed:
-        raise ConfigError(
-            f"{folder} holds a run of another config; choose another name=... or remove the "
-            "folder. What differs:\n  " + "\n  ".join(changed)
-        )
 
 
 def _locked(folder: Path) -> FileLock:

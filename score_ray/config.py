@@ -160,8 +160,14 @@ def parse(tree: dict, origin: str) -> Config:
 
         return Config.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
-        lines = [f"  {_place(e['loc'])}{_reason(e)}" for e in error.errors()]
-        raise ConfigError("\n".join([f"{origin}: the config does not fit:", *lines])) from error
+        raise ConfigError(
+            "\n".join([f"{origin}: the config does not fit:", *faults(error)])
+        ) from error
+
+
+def faults(error: ValidationError) -> list[str]:
+    """What is wrong with a tree, a line per key."""
+    return [f"  {_place(e['loc'])}{_reason(e)}" for e in error.errors()]
 
 
 def dump(config: Config) -> str:
@@ -174,6 +180,17 @@ def differences(ours: Config, theirs: Config) -> list[str]:
     a, b = _flat(ours.model_dump(mode="json")), _flat(theirs.model_dump(mode="json"))
     changed = [k for k in sorted(a | b) if a.get(k) != b.get(k) and not k.startswith(FREE)]
     return [f"{k}: {b.get(k)} -> {a.get(k)}" for k in changed]
+
+
+def refuse_other(folder: Path, config: Config, advice: str) -> None:
+    """A run folder belongs to one config; ConfigError naming what differs, and the advice."""
+    saved = folder / "config.yaml"
+    changed = differences(config, load(saved)) if saved.is_file() else []
+    if changed:
+        raise ConfigError(
+            f"{folder} holds a run of another config; {advice}. What differs:\n  "
+            + "\n  ".join(changed)
+        )
 
 
 def _place(location: tuple[int | str, ...]) -> str:

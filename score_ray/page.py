@@ -54,12 +54,16 @@ def write_report(folder: Path) -> None:
         html_transcripts(read_jsonl(folder / "generations.jsonl")),
         f"<h2>Configuration</h2>{html_pre(config_text(folder))}",
     ]
-    page = (
+    replace_file(folder / "report.html", html_page(title, body).encode(errors="replace"))
+
+
+def html_page(title: str, body: Iterable[str]) -> str:
+    """A whole page from its escaped title and the parts of its body."""
+    return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width">'
         f"<style>{STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body></html>\n"
     )
-    replace_file(folder / "report.html", page.encode(errors="replace"))
 
 
 def config_text(folder: Path) -> str:

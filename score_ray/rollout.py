@@ -59,9 +59,8 @@ def sample(
         engine.add(entry.request)
 
     for problem in problems:
-        attempts, ids = _opening(prompter, problem, engine.version)
-        for number in range(plan.samples):
-            ask(_Running(problem, number, attempts, _request(plan, problem, number, attempts, ids)))
+        for entry in _openings(problem, prompter, plan, engine.version):
+            ask(entry)
     last = time.monotonic()
     while running:
         ended = []
@@ -90,23 +89,45 @@ def _follower(
     attempts = (*attempts, replace(written, feedback=entry.feedback))
     if len(attempts) == plan.attempts:
         return Episode(problem, number, attempts)
+    return _next(problem, number, attempts, prompter, plan)
+
+
+def _next(
+    problem: Problem,
+    number: int,
+    attempts: tuple[Attempt, ...],
+    prompter: Prompter,
+    plan: SamplingPlan,
+) -> _Running:
+    """What is asked after an attempt: feedback on it, or the next one."""
     if prompter.asks_feedback:
-        ids = prompter.feedback_prompt(written)
+        ids = prompter.feedback_prompt(attempts[-1])
         request = _request(plan, problem, number, attempts, ids, FEEDBACK)
         return _Running(problem, number, attempts, request, asks_feedback=True)
-    request = _request(plan, problem, number, attempts, prompter.next_prompt(written))
-    return _Running(problem, number, attempts, request)
+    ids = prompter.next_prompt(attempts[-1])
+    return _Running(problem, number, attempts, _request(plan, problem, number, attempts, ids))
 
 
-def _opening(prompter: Prompter, problem: Problem, version: int) -> tuple[tuple[Attempt, ...], Ids]:
-    """What a problem's episodes start with: the attempt that is given, if any, and a prompt."""
+def _openings(
+    problem: Problem, prompter: Prompter, plan: SamplingPlan, version: int
+) -> Iterator[_Running]:
+    """How a problem's episodes begin: with a first attempt, or after the one that is given."""
     ids = prompter.first_ids(problem.question)
+    given = _given(prompter, problem, ids, version)
+    for number in range(plan.samples):
+        if given:
+            yield _next(problem, number, (given,), prompter, plan)
+        else:
+            yield _Running(problem, number, (), _request(plan, problem, number, (), ids))
+
+
+def _given(prompter: Prompter, problem: Problem, ids: Ids, version: int) -> Attempt | None:
+    """The attempt that every episode of a problem starts with, if there is one."""
     if not problem.given:
-        return (), ids
+        return None
     words = prompter.given_ids(problem.given)
     zeros = (0.0,) * len(words)
-    first = Attempt(ids, words, zeros, problem.given, Finish.STOP, version, given=True)
-    return (first,), prompter.next_prompt(first)
+    return Attempt(ids, words, zeros, problem.given, Finish.STOP, version, given=True)
 
 
 def _request(

@@ -10,17 +10,18 @@ import pytest
 PACKAGE = Path("score_ray")
 LAYERS = [
     ["types", "overrides", "sections", "config"],
-    ["prompts", "objective", "batch", "loss", "checkpoint", "records"],
+    ["prompts", "objective", "batch", "loss", "checkpoint", "records", "alarms"],
     ["tasks"],
     ["rollout", "verify", "judge", "evaluate", "offline", "report", "plot", "models", "scaling"],
+    ["comparison", "suite", "figure_data", "figure_parts", "figures", "suite_tables"],
     ["kl_control", "selection", "page", "inputs", "solutions", "doctor", "jobs", "scaling_plot"],
     ["weights"],
     ["sampler", "learner"],
     ["placement"],
     ["iteration", "lesson", "loop"],
     ["roles"],
-    ["bench", "job_commands"],
-    ["bench_scale"],
+    ["bench", "study", "machine", "reproduce", "suite_report", "job_commands"],
+    ["bench_scale", "figure_commands", "suite_commands"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HOMES = {

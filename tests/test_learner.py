@@ -1,6 +1,7 @@
 """A real DeepSpeed engine of one rank, in this process, against plain torch."""
 
 import socket
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -100,6 +101,17 @@ def test_micro_batches_and_empty_ones_change_nothing(learner, tmp_path):
         assert loss == pytest.approx(results[0][0], rel=1e-5)
         for name, tensor in weights.items():
             torch.testing.assert_close(tensor, results[0][1][name], atol=1e-5, rtol=0)
+
+
+def test_tokens_that_were_not_drawn_where_they_stand_are_trained_on_but_not_compared(learner):
+    """Four tokens are drawn; the first row's second attempt was sampled elsewhere."""
+    strange = replace(ROWS[0], sampled_logprobs=(0.0,) * 5 + (float("nan"),))
+    weights = np.array([[0.0, 1.0], [0.0, 0.0]])
+    metrics = learner.update([strange, ROWS[1]], weights, ALL, iteration=0)
+    gap, tokens = metrics["mismatch/sampled_mean_abs"]
+    assert tokens == 3.0
+    assert gap > 0
+    assert metrics["grad_norm"][0] > 0
 
 
 def test_an_exported_model_loads_with_the_weights_that_were_served(learner, tmp_path):

@@ -3,7 +3,7 @@ import struct
 import pytest
 from run_folder import eval_line, metrics_record
 
-from score_ray.plot import plot_accuracy, smooth
+from score_ray.plot import accuracy_figure, plot_accuracy, smooth
 
 
 def test_smoothing_takes_the_mean_of_the_neighbours_there_are():
@@ -20,3 +20,10 @@ def test_the_plot_is_a_png(tmp_path, evals):
     assert content.endswith(b"IEND\xaeB`\x82")
     assert struct.unpack(">II", content[16:24]) == (1350, 750)
     assert len(content) > 10_000
+
+
+def test_only_evaluations_on_the_split_of_the_first_one_are_drawn():
+    held_out = {**eval_line(2), "split": "held_out"}
+    figure = accuracy_figure([], [eval_line(0), held_out, eval_line(4)])
+    drawn = {line.get_label(): list(line.get_xdata()) for line in figure.axes[0].lines}
+    assert drawn["test t1"] == drawn["test t2"] == [0, 4]

@@ -210,3 +210,30 @@ def test_humaneval_is_asked_with_the_function_alone():
 def test_any_part_of_the_code_prompts_can_be_replaced():
     chosen = choose("paper_mbpp", Prompts("Task: {question}", "", "You program."))
     assert chosen == Prompts("Task: {question}", PRESETS["paper_mbpp"].correction, "You program.")
+
+
+def test_feedback_is_a_turn_of_its_own_between_an_attempt_and_its_correction():
+    prompter = Prompter(Characters(CHATML), Prompts("{question}", "Mend it.", "", "Any error?"))
+    first = prompter.first_ids("1+1=")
+    asked = prompter.feedback_prompt(attempt_of(first, "3<|im_end|>", Finish.STOP))
+    assert text_of(asked) == text_of(first) + (
+        "3<|im_end|>\n<|im_start|>user\nAny error?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    mended = prompter.next_prompt(attempt_of(asked, "Yes", Finish.LENGTH))
+    assert text_of(mended) == text_of(asked) + (
+        "Yes<|im_end|>\n<|im_start|>user\nMend it.<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_an_attempt_takes_its_own_tokens_its_turn_s_and_those_of_feedback():
+    plain = Prompter(character_tokenizer(), Prompts("{question}", "?"))
+    assert (plain.asks_feedback, plain.longest_turn(4)) == (False, 5)
+    asking = Prompter(character_tokenizer(), Prompts("{question}", "?", feedback="+="))
+    assert (asking.asks_feedback, asking.longest_turn(4)) == (True, 11)
+
+
+def test_self_refine_asks_for_a_review_and_then_for_a_solution_in_the_papers_form():
+    words = PRESETS["self_refine_math"]
+    assert "Review the solution above" in words.feedback
+    assert PAPER_MATH_CORRECTION.partition("At the end")[2] in words.correction
+    assert not PRESETS["paper_math"].feedback

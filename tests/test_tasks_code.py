@@ -256,3 +256,12 @@ def test_programs_are_judged_in_the_sandbox(tmp_path, monkeypatch, text, verdict
     monkeypatch.setattr(code, "check_program", lambda p, t: check_program(p, t, quick))
     task = Mbpp("", write(tmp_path / "rows.jsonl", ROW))
     assert task.grade(task.problems("test")[0], text) is verdict
+
+
+@pytest.mark.parametrize("task", [Mbpp("", ""), HumanEval("", "")])
+def test_the_answer_is_the_program_whatever_stands_around_it(task):
+    text = "Sure:\n```python\ndef f(x):  \n\n    return x + 1\n```\nIt adds one."
+    assert task.answer(text) == "def f(x):\n    return x + 1"
+    assert task.answer(f"[BEGIN]\n{F}[DONE]") == "def f(x):\n    return x + 1"
+    assert task.answer("I cannot write that.") == ""
+    assert task.answer("") == ""

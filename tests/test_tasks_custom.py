@@ -30,3 +30,7 @@ def test_a_function_of_the_working_directory_grades_in_place_of_the_task(tmp_pat
 def test_a_place_without_a_function_is_named(place, message):
     with pytest.raises(ValueError, match=message):
         find_reward(place)
+
+
+def test_the_answer_is_read_as_the_task_reads_it():
+    assert OwnReward(Sums(), "score_ray.types:Problem").answer("17 + 25 = 042") == "42"

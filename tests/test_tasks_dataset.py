@@ -185,3 +185,20 @@ def test_questions_in_both_splits_are_counted():
     train = [Problem(0, "1 + 1?", "2"), Problem(1, "2 + 2?", "4")]
     test = [Problem(0, "2 +\n 2?", "4"), Problem(1, "3 + 3?", "6"), Problem(2, "1 + 1?", "2")]
     assert shared_questions(train, test) == 2
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_a_column_named_level_names_the_difficulty(tmp_path, suffix):
+    levels = ("Level 5", "Level 1", "")
+    rows = [{**row, "level": level} for row, level in zip(ROWS, levels, strict=True)]
+    assert [p.level for p in load(write(tmp_path / f"rows.{suffix}", rows))] == [*levels]
+
+
+@pytest.mark.parametrize(
+    ("values", "levels"),
+    [([5, 1, 2], ["5", "1", "2"]), ([5, None, 2], ["5", "", "2"]), ([[5], [1], [2]], [""] * 3)],
+)
+def test_a_level_may_be_a_number_or_missing(tmp_path, values, levels):
+    rows = [{**row, "level": value} for row, value in zip(ROWS, values, strict=True)]
+    assert [p.level for p in load(write(tmp_path / "rows.jsonl", rows))] == levels
+    assert [p.level for p in load(write(tmp_path / "rows.parquet", rows))] == levels

@@ -1,9 +1,11 @@
 import re
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from score_ray.tasks import math
 from score_ray.tasks.math import (
     MathAnswers,
     given_answer,
@@ -272,3 +274,37 @@ def test_deeply_nested_and_very_long_answers_are_not_right_and_grading_goes_on(g
         first, second = (g.verdicts[0] for g in grader.collect())
         assert first is not Verdict.CORRECT, answer[:20]
         assert second is Verdict.CORRECT, answer[:20]
+
+
+@pytest.mark.parametrize(
+    ("texts", "answer"),
+    [
+        ((PAPER.format(r"\frac12"), PAPER.format(r"\frac{1}{2}"), r"\boxed{\dfrac{1}{2}.}"),
+         r"\frac{1}{2}"),
+        ((PAPER.format("1{,}200"), PAPER.format("1,200"), "#### 1200"), "1200"),
+        ((PAPER.format("(1,200)"), r"\boxed{\left( 1, 200 \right)}"), "(1,200)"),
+        ((PAPER.format("18"), PAPER.format("18 dollars"), r"\boxed{\$18}"), "18"),
+        ((PAPER.format("x = 5"), r"\boxed{x=5}", r"\boxed{\text{x=5}}"), "x=5"),
+        (("", "so 3 + 4 = 7", "I cannot say.", r"So it is \boxed{7", "The final answer is $"), ""),
+    ],
+)  # fmt: skip
+def test_an_answer_has_one_spelling(texts, answer):
+    assert [MATH.answer(text) for text in texts] == [answer] * len(texts)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["2^", "((((", "{", r"\frac{", "$1$ and ", r"\(", "9", " ", "1 234", ",", ".*", r"\phantom{",
+     r"\boxed{", "final answer is ", "**", r"\frac ", "\n", r"\text{a and "],
+)  # fmt: skip
+def test_the_answer_in_a_hostile_text_is_found_at_once(piece):
+    text = f"The final answer is ${piece * (20_000 // len(piece))}"
+    began = time.monotonic()
+    assert len(MATH.answer(text)) <= 1000
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("power", ["9^{9^{9^{9}}}", "999999999!", r"\int_0^1 x^{x^{x}} dx"])
+def test_the_answer_is_only_read_and_never_worked_out(power, monkeypatch):
+    monkeypatch.setattr(math, "parse", None)
+    assert MATH.answer(PAPER.format(power)) == power.replace(" ", "")

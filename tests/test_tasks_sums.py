@@ -21,3 +21,19 @@ def test_splits_share_no_problem_and_hold_all_sums_up_to_the_largest_number():
 )  # fmt: skip
 def test_the_last_number_counts(text, verdict):
     assert Sums().grade(Problem(0, "What is 17 + 25?", "42"), text) is verdict
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [("17 + 25 = 42", "42"), ("It is 042.", "42"), ("42\n", "42"), ("0", "0"), ("000", "0"),
+     ("forty-two", ""), ("", ""), ("9" * 10_000, "9" * 10_000)],
+)  # fmt: skip
+def test_the_answer_is_the_last_number_without_leading_zeros(text, answer):
+    assert Sums().answer(text) == answer
+
+
+def test_a_problem_has_its_carries_as_level():
+    levels = {p.question: p.level for p in Sums(held_out=1, largest=99).problems("train")}
+    assert levels["What is 5 + 12?"] == "0 carries"
+    assert levels["What is 5 + 15?"] == "1 carry"
+    assert levels["What is 5 + 95?"] == "2 carries"

@@ -14,6 +14,16 @@ def held_out_pairs(numbers: range, seed: int, held_out: int, split: str) -> list
     return pairs[:held_out] if split == "test" else pairs[held_out:]
 
 
+def carries(a: int, b: int) -> str:
+    """How many carries the sum of two numbers needs, in words: how hard it is."""
+    count, carry = 0, 0
+    while a or b:
+        carry = (a % 10 + b % 10 + carry) // 10
+        count += carry
+        a, b = a // 10, b // 10
+    return f"{count} carry" if count == 1 else f"{count} carries"
+
+
 @dataclass(frozen=True)
 class Arithmetic:
     """Sums of two two-digit numbers, 8,100 in all."""
@@ -24,11 +34,18 @@ class Arithmetic:
     def problems(self, split: str) -> Sequence[Problem]:
         """The train or test split, in a fixed order."""
         pairs = held_out_pairs(range(10, 100), self.seed, self.held_out, split)
-        return [Problem(i, f"{a}+{b}=", str(a + b)) for i, (a, b) in enumerate(pairs)]
+        return [
+            Problem(i, f"{a}+{b}=", str(a + b), level=carries(a, b))
+            for i, (a, b) in enumerate(pairs)
+        ]
 
     def grade(self, problem: Problem, text: str) -> Verdict:
         """The whole text must be the sum."""
-        answer = text.strip()
-        if not any(c.isdigit() for c in answer):
+        answer = self.answer(text)
+        if not answer:
             return Verdict.NO_ANSWER
         return Verdict.CORRECT if answer == problem.answer else Verdict.WRONG
+
+    def answer(self, text: str) -> str:
+        """The whole text, where it has a digit."""
+        return text.strip() if any(c.isdigit() for c in text) else ""

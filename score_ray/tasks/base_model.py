@@ -21,8 +21,8 @@ from score_ray.types import Problem
 CHARACTERS = "0123456789+=?"
 EOS, PAD = "<eos>", "<pad>"
 STEPS, BATCH, LEARNING_RATE, WARMUP = 1000, 128, 3e-3, 50
-FORGETS_CARRY, FIRST_RIGHT = 0.75, 0.15  # else a corrupted sum
-COPIES, SECOND_RIGHT = 0.55, 0.30  # else a corrupted copy
+FORGETS_CARRY, FIRST_RIGHT = 0.85, 0.05  # else a corrupted sum
+COPIES, SECOND_RIGHT = 0.80, 0.15  # else a corrupted copy
 IGNORED = -100
 
 

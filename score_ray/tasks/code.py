@@ -46,6 +46,10 @@ class Mbpp:
         tests = program_tests(problem)
         return _judge(extract(text, tests.entry_point), tests)
 
+    def answer(self, text: str) -> str:
+        """The program in the text."""
+        return program_lines(text)
+
 
 @dataclass(frozen=True)
 class HumanEval:
@@ -66,11 +70,24 @@ class HumanEval:
         tests = program_tests(problem)
         return _judge(extract(text, tests.entry_point, problem.question), tests)
 
+    def answer(self, text: str) -> str:
+        """The program in the text."""
+        return program_lines(text)
+
 
 def program_tests(problem: Problem) -> ProgramTests:
     """The tests that a problem of this module carries."""
     found = json.loads(problem.answer)
     return ProgramTests(found["setup"], tuple(found["tests"]), found["entry_point"])
+
+
+def program_lines(text: str) -> str:
+    """The first program in a completion, whatever it defines; "" if there is none.
+
+    Its lines without the white space at their ends, and without the empty ones.
+    """
+    lines = (line.rstrip() for line in extract(text, "").split("\n"))
+    return "\n".join(line for line in lines if line)
 
 
 def _judge(program: str, tests: ProgramTests) -> Verdict:

@@ -7,6 +7,7 @@ Without it a single table is taken whole, and elsewhere the split of that name.
 """
 
 import json
+import math
 import re
 import warnings
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from score_ray.types import Problem
 READERS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 NAMED_ROWS = 5  # in an error
+LEVEL = "level"  # a column that names each row's difficulty, where there is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ def load_problems(
 ) -> list[Problem]:
     """All rows of a source, in its own order; `split` is taken where the source names none.
 
-    Raises FileNotFoundError or ValueError, naming the source and the column, row or split.
+    A column `level` names their difficulty. Raises FileNotFoundError or ValueError, naming the
+    source and the column, row or split.
     """
     columns = (question_column, answer_column)
     table = load_table(source, split, columns)
@@ -55,7 +58,8 @@ def load_problems(
         for index, row in enumerate(table.select_columns(list(set(columns))))
     ]
     _check_none_missing(source, rows)
-    return [Problem(index, question, answer) for index, (question, answer) in enumerate(rows)]
+    levels = _levels(table)
+    return [Problem(i, *texts, level=levels[i]) for i, texts in enumerate(rows)]
 
 
 def load_table(source: str, split: str, text_columns: Sequence[str] = ()) -> Any:
@@ -97,6 +101,19 @@ def _text(source: str, index: int, column: str, value: object) -> str:
         f"{source}: row {index}: column {column!r} holds a {type(value).__name__}; "
         "a text or a number is expected"
     )
+
+
+def _levels(table: Any) -> list[str]:
+    """Each row's difficulty, as far as it is named by a text or a number; else ""."""
+    if LEVEL not in table.column_names:
+        return [""] * len(table)
+    return [_level(value) for value in table[LEVEL]]
+
+
+def _level(value: object) -> str:
+    if isinstance(value, float):  # whole numbers of which some are missing
+        return "" if math.isnan(value) else f"{value:g}"
+    return str(value).strip() if isinstance(value, str | int) else ""
 
 
 def _check_none_missing(source: str, rows: list[tuple[str, ...]]) -> None:

@@ -54,11 +54,14 @@ SPELLINGS = [
 ]
 WRAPPERS = re.compile(r"\\(?:text(?:bf|it|rm)?|mbox|math(?:rm|bf))\s*\{([^{}]*)\}")
 SPACES = re.compile(r"\s|\\left|\\right")
+THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+SIZED = re.compile(r"(?<=\\)[dt](?=frac)")
 BASE = re.compile(r"(-?[0-9A-Z]*\d[0-9A-Z]*)_\{?(\d+)\}?")
 # math-verify reads 3 4 as 7 and takes letters for factors that may change places.
 ONLY_AS_TEXT = re.compile(r"[-\d\s.,]*\d\s+\d[-\d\s.,]*|[A-Z]{3,}")
 SMALL = 1e-3
 MOST_WORDS = 10  # of a gold answer that stands alone
+LONGEST = 1000  # characters of an answer that is compared as text
 
 # It warns in every process that its own deadline is off, as grade() wants it.
 logging.getLogger("math_verify").setLevel(logging.ERROR)
@@ -83,6 +86,11 @@ class MathAnswers:
         if not given or not spelled(given):
             return Verdict.NO_ANSWER
         return Verdict.CORRECT if same_answer(gold, given) else Verdict.WRONG
+
+    def answer(self, text: str) -> str:
+        """The last final answer in its one spelling; equal values in other forms stay apart."""
+        answer = _plain(spelled((given_answer(text) or "")[:LONGEST]))
+        return answer.replace(",", "") if THOUSANDS.fullmatch(answer) else SIZED.sub("", answer)
 
 
 @cache
