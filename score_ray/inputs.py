@@ -51,6 +51,8 @@ class Inputs:
             zero_stage=learner.zero_stage,
             learning_rate=learner.learning_rate,
             warmup_iterations=learner.warmup_iterations,
+            decay_to=learner.decay_to,
+            iterations=self.config.iterations,
             weight_decay=learner.weight_decay,
             max_grad_norm=learner.max_grad_norm,
         )

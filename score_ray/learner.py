@@ -108,9 +108,7 @@ class Learner:
         `weights` is [rows, attempts] for all rows; `shards` are this rank's micro-batches
         of row indices, as many on every rank.
         """
-        rate = self._options.learning_rate * min(
-            1.0, (iteration + 1) / (self._options.warmup_iterations + 1)
-        )
+        rate = rate_at(self._options, iteration)
         for group in self._engine.optimizer.param_groups:
             group["lr"] = rate
         self._engine.train()
@@ -236,6 +234,13 @@ class Learner:
             "loss": (float(loss.detach()) * len(rows), float(len(indices))),
             "mismatch/sampled_mean_abs": (float(gap.sum()) * bool(indices), tokens),
         }
+
+
+def rate_at(options: LearnerOptions, iteration: int) -> float:
+    """The learning rate of an iteration: it warms up, and falls linearly over the run."""
+    warm = min(1.0, (iteration + 1) / (options.warmup_iterations + 1))
+    fallen = (1.0 - options.decay_to) * iteration / options.iterations
+    return options.learning_rate * warm * (1.0 - fallen)
 
 
 def _deepspeed_config(options: LearnerOptions) -> dict:

@@ -77,6 +77,7 @@ class Learner(Section):
     zero_stage: Literal[0, 1, 2, 3] = 0
     learning_rate: PositiveFloat
     warmup_iterations: Annotated[int, Field(ge=0)] = 0
+    decay_to: Fraction = 1.0  # of learning_rate, which falls to it over the run, linearly
     weight_decay: NonNegative = 0.0
     max_grad_norm: PositiveFloat = 1.0
     tokens_per_micro_batch: PositiveInt = 4096  # padded tokens

@@ -214,6 +214,8 @@ class LearnerOptions:
     zero_stage: int
     learning_rate: float
     warmup_iterations: int
+    decay_to: float
+    iterations: int
     weight_decay: float
     max_grad_norm: float
 

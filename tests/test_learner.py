@@ -22,6 +22,10 @@ TEMPERATURE, RATE, WARMUP = 0.5, 0.01, 3
 ALL = [[0, 1]]
 
 
+def options_of(folder: str) -> LearnerOptions:
+    return LearnerOptions(folder, "float32", TEMPERATURE, 0, RATE, WARMUP, 1.0, 10, 0.0, 0.5)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("model")
@@ -41,9 +45,7 @@ def learner(folder):
             patch.setenv(name, value)
         listener = socket.create_server(("127.0.0.1", 0))
         join_ranks(*listener.getsockname(), 0, 1, listener.detach())
-        yield Learner(
-            LearnerOptions(folder, "float32", TEMPERATURE, 0, RATE, WARMUP, 0.0, 0.5), 0, 1
-        )
+        yield Learner(options_of(folder), 0, 1)
         torch.distributed.destroy_process_group()
 
 
@@ -87,6 +89,17 @@ def test_an_update_warms_up_clips_and_leaves_the_reference_alone(learner):
     largest = max(float((moved[n] - held[n]).abs().max()) for n in held)
     assert largest == pytest.approx(RATE / (WARMUP + 1), rel=1e-3)
     assert learner.reference_sums(ROWS, ALL, 2) == before
+
+
+def test_the_learning_rate_warms_up_and_falls_linearly():
+    """Warm-up over 3 iterations; of the way from 1 to .2, iteration 5 of 10 has gone half."""
+    from score_ray.learner import rate_at
+
+    options = replace(options_of(""), decay_to=0.2)
+    assert rate_at(options, 0) == RATE / 4
+    assert rate_at(options, 1) == pytest.approx(RATE * 0.5 * (1 - 0.8 * 0.1))
+    assert rate_at(options, 5) == pytest.approx(RATE * 0.6)
+    assert rate_at(options_of(""), 9) == RATE
 
 
 def test_micro_batches_and_empty_ones_change_nothing(learner, tmp_path):

@@ -69,6 +69,6 @@ def make_pool(
 def make_group(
     where, model: Path, tell, zero_stage: int = 0, grace: float = 60.0, retries: int = 3
 ) -> LearnerGroup:
-    options = LearnerOptions(str(model), "float32", 1.0, zero_stage, RATE, 0, 0.0, 1e9)
+    options = LearnerOptions(str(model), "float32", 1.0, zero_stage, RATE, 0, 1.0, 1, 0.0, 1e9)
     calls = Calls(START, grace, LearnerLost)
     return LearnerGroup(where, options, 4096, calls, Retries(retries), tell)
