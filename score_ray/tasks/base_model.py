@@ -29,9 +29,12 @@ IGNORED = -100
 def make_base_model(folder: Path, steps: int = STEPS, seed: int = 0) -> None:
     """Fit the base model on the training problems and save it with its tokenizer."""
     tokenizer = character_tokenizer()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # how a sum is split changes its rounding, and so the model
     torch.manual_seed(seed)
     model = LlamaForCausalLM(model_config(tokenizer))
     fit(model, tokenizer, Arithmetic().problems("train"), steps, random.Random(seed))
+    torch.set_num_threads(threads)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
