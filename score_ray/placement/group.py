@@ -78,9 +78,7 @@ class LearnerGroup:
                 sums[index] = values
         return sums
 
-    def update(
-        self, rows: Sequence[Row], weights: np.ndarray, iteration: int
-    ) -> dict[str, float]:
+    def update(self, rows: Sequence[Row], weights: np.ndarray, iteration: int) -> dict[str, float]:
         """One optimiser step on all rows; the merged metrics."""
         shared, each = ray.put(rows), ray.put(weights)
         return merge(self._shared("update", lambda share: (shared, each, share, iteration), rows))
