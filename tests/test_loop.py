@@ -176,8 +176,8 @@ def test_steered_kl_coefficients_are_the_stage_s_at_its_start_and_go_on_after_a_
     assert state["iteration"] == 10
     run(tmp_path / "cut", found=(saved, state), more=KEEP_KL)
     found = [r["kl_coef/t1"] for r in metrics(tmp_path / "whole")]
-    assert found[0] == 0.2
-    assert found[6] == 0.3
+    assert found[0] == 0.3
+    assert found[6] == 0.2
     assert found[1] != found[0]
     assert found[11] != found[6]
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
