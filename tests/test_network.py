@@ -126,4 +126,6 @@ def test_a_node_behind_a_dead_network_is_given_up_and_the_run_goes_on_without_it
     assert driver.wait(300) == 0
     check(tmp_path / "arithmetic", ITERATIONS)
     events = read_jsonl(tmp_path / "arithmetic" / "events.jsonl")
-    assert {"rollout_actor", "learner_rank"} == {event["kind"] for event in events}
+    # What the random model makes of its training is another matter.
+    lost = {event["kind"] for event in events} - {"alarm"}
+    assert lost == {"rollout_actor", "learner_rank"}
