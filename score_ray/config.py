@@ -139,17 +139,23 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Config:
 
     Raises ConfigError naming the file, the key and what is wrong with it.
     """
+    tree = read_tree(path, "config file", "a mapping of sections")
+    for override in overrides:
+        apply(tree, override)
+    return parse(tree, str(path))
+
+
+def read_tree(path: Path, kind: str, content: str) -> dict:
+    """What a YAML file holds, unchecked; errors call the file `kind` and expect `content`."""
     if not path.is_file():
-        raise ConfigError(f"{path}: no such config file")
+        raise ConfigError(f"{path}: no such {kind}")
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: a mapping of sections is expected")
-    for override in overrides:
-        apply(tree, override)
-    return parse(tree, str(path))
+        raise ConfigError(f"{path}: {content} is expected")
+    return tree
 
 
 def parse(tree: dict, origin: str) -> Config:

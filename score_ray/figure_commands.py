@@ -62,13 +62,7 @@ def require_run(folder: Path) -> None:
 def page(title: str, drawn: list[Path]) -> str:
     """The figures as one self-contained page."""
     from score_ray.figures import figure_html
-    from score_ray.page import STYLE
+    from score_ray.page import html_page
 
     title = escape(f"score_ray: {title}")
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width">'
-        f"<style>{STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n"
-        + "\n".join(map(figure_html, drawn))
-        + "\n</body></html>\n"
-    )
+    return html_page(title, [f"<h1>{title}</h1>", *map(figure_html, drawn)])

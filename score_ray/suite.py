@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import Field, PositiveInt, ValidationError
 
-from score_ray.config import Config, faults, load, refuse_other
+from score_ray.config import Config, faults, load, read_tree, refuse_other
 from score_ray.records import Record, read_jsonl
 from score_ray.sections import Section
 from score_ray.types import ConfigError
@@ -98,14 +97,7 @@ class Run:
 
 def load_suite(path: Path) -> Suite:
     """Read a suite file; ConfigError naming the file, the key and what is wrong with it."""
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such suite file")
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: a mapping is expected")
+    tree = read_tree(path, "suite file", "a mapping")
     if isinstance(tree.get("config"), str):
         tree["config"] = str(path.parent / tree["config"])
     try:
