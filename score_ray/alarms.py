@@ -25,6 +25,8 @@ KL_LIMIT = 20.0  # nats; at the paper's smallest coefficient, 0.01, a fifth of a
 KL_JUMP = 5.0  # times the window before
 KL_FLOOR = 1.0  # nats; a KL below counts as this much, since every run's grows from 0
 FLAT = 0.95  # share of groups without a difference: the rest is too few to learn from
+# Nats per token between sampler and learner; float32 has 1e-10, bfloat16 1e-3, an update 1e-3.
+MISMATCH = 0.05
 TRUNCATED = 0.25  # share of attempts cut; a cut answer is seldom right, and trains to be short
 OF_EPISODES = re.compile(r"verdict/\w+_t1")  # metrics that add up to an iteration's episodes
 
@@ -75,6 +77,7 @@ class Alarms:
         window = [r for r in last[-WINDOW:] if r["stage"] == self._stage]
         yield from non_finite(last[-1])
         yield from kl_blown_up(last, self._kl_limit)
+        yield from mismatched(last)
         if len(window) == WINDOW:
             yield from chain(copies(window), sandbagging(self._first, window), truncation(window))
             yield from flat_reward(window, self._rewarded.get(self._stage, ()))
@@ -144,6 +147,20 @@ def kl_blown_up(last: Sequence[Record], limit: float) -> Iterator[Alarm]:
                 f"attempt {i} is {nats:.1f} nats from the reference over {SUDDEN} iterations{grew}"
                 f" (limit {limit:g}). Raise the stage's kl for it, or lower learner.learning_rate",
             )
+
+
+def mismatched(last: Sequence[Record]) -> Iterator[Alarm]:
+    """What was drawn is far from what the learner would have drawn."""
+    nats = mean(last[-SUDDEN:], "mismatch/kl") if len(last) >= SUDDEN else math.nan
+    if nats > MISMATCH:
+        most = max(record["mismatch/sampled_max_abs"] for record in last[-SUDDEN:])
+        yield Alarm(
+            "mismatch",
+            f"the sampler is {nats:.3f} nats per token from the learner over {SUDDEN} iterations "
+            f"(limit {MISMATCH:g}; a single token by up to {most:.1f}): what is learned from is "
+            "not the policy's own. Set learner.max_importance, which corrects for some of it; "
+            "with rollout.overlap, lower learner.learning_rate; else try model.dtype float32",
+        )
 
 
 def flat_reward(window: Sequence[Record], rewarded: Sequence[int]) -> Iterator[Alarm]:

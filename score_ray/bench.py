@@ -15,7 +15,7 @@ from rich.table import Table
 
 from score_ray.config import Config
 from score_ray.iteration import draw, training_plan
-from score_ray.loop import Roles, step
+from score_ray.loop import Roles, collector, step
 from score_ray.placement.actors import peak_memory
 from score_ray.types import Episode
 
@@ -36,8 +36,8 @@ def matmul_rate(size: int = 1536, seconds: float = 2.0) -> float:
 def run(roles: Roles, config: Config, iterations: int, rate: float) -> str:
     """Measure `iterations` iterations after one to warm up; the tables as text."""
     roles.channel.broadcast(0)
-    step(roles, config, 0, {})
-    records = [step(roles, config, i, {}) for i in range(1, iterations + 1)]
+    with collector(roles, config) as collect:
+        records = [step(roles, config, collect, i) for i in range(iterations + 1)][1:]
     means = {key: _mean(records, key) for key in records[0] if _is_number(records[0][key])}
     # The shapes of the last update serve for both yardsticks, so weights do not move again.
     plan = training_plan(config, iterations)

@@ -16,7 +16,7 @@ from score_ray.bench import text_of
 from score_ray.config import Config, ConfigError
 from score_ray.inputs import Inputs
 from score_ray.iteration import draw, training_plan
-from score_ray.loop import Roles, step
+from score_ray.loop import Roles, collector, step
 from score_ray.report import Reporter
 from score_ray.roles import all_roles
 from score_ray.scaling import (
@@ -175,7 +175,8 @@ def _line(both: tuple[Seen, Seen], of: Callable[[Seen], float]) -> Line:
 def _observe(roles: Roles, config: Config, iterations: int) -> Seen:
     """Iterations of the loop for their phases, then as many call by call for what they hide."""
     roles.channel.broadcast(0)
-    records = [step(roles, config, i, {}) for i in range(iterations + 1)][1:]
+    with collector(roles, config) as collect:
+        records = [step(roles, config, collect, i) for i in range(iterations + 1)][1:]
     means = {phase: fmean(r[f"time/{phase}"] for r in records) for phase in SHARED}
     means["iteration"] = fmean(r["time/iteration"] for r in records)
     means["driver"] = means["iteration"] - sum(means[phase] for phase in SHARED)

@@ -31,7 +31,9 @@ from score_ray.types import ConfigError
 # How a run is carried out, not what it computes: these may change when it is started again.
 FREE = (
     "rollout.num_actors", "rollout.tensor_parallel", "rollout.max_running", "rollout.kv_cache_gb",
-    "grading.num_workers", "weights.part_mb", "checkpoint.", "recovery.",
+    "rollout.gpu_memory", "rollout.share_gpus", "learner.logits_mb", "model.attention",
+    "learner.gradient_checkpointing", "learner.offload_optimizer", "grading.num_workers",
+    "weights.part_mb", "weights.backend", "checkpoint.", "recovery.",
 )  # fmt: skip
 
 
@@ -68,7 +70,19 @@ class Config(Section):
             raise ValueError("grading: judge and reward exclude each other")
         if not self.prompts.preset and "{question}" not in self.prompts.first:
             raise ValueError("prompts.first: must contain {question}, or name a preset")
+        self._check_overlap()
         self._check_sources()
+
+    def _check_overlap(self) -> None:
+        if not self.rollout.overlap:
+            return
+        if self.rollout.share_gpus:
+            raise ValueError("rollout: overlap needs GPUs of its own, which share_gpus denies it")
+        if not self.learner.max_importance:
+            raise ValueError(
+                "learner.max_importance: rollout.overlap draws from weights that are one update "
+                "old, which this corrects for; 2.0 is usual"
+            )
 
     def _check_sources(self) -> None:
         task = self.task
@@ -101,7 +115,7 @@ class Config(Section):
         raise IndexError(f"the run has {self.iterations} iterations")
 
     def version_at(self, iteration: int) -> int:
-        """The version of the weights that an iteration draws from: the last one broadcast.
+        """The version of the weights that are served before an iteration: the last one broadcast.
 
         Also for the end of the run, where the trained weights are.
         """
@@ -112,15 +126,30 @@ class Config(Section):
             start += stage.iterations
         return iteration
 
+    def is_ahead(self, iteration: int) -> bool:
+        """Whether an iteration is sampled while the learner updates on the one before.
+
+        Not after an evaluation or a checkpoint, where engines and learner are in step: so a
+        resumed run is the same run, and a stage starts from the weights the last one left.
+        """
+        pauses = iteration in (0, self.iterations)
+        pauses = pauses or self.is_evaluated(iteration) or self.is_saved(iteration)
+        return bool(self.rollout.overlap) and not pauses
+
     def is_served(self, done: int) -> bool:
         """Whether the weights after `done` updates are broadcast."""
         return self.version_at(done) == done
 
-    def is_due(self, done: int, every: int) -> bool:
-        """Whether what happens every so many iterations happens after `done` updates.
+    def is_evaluated(self, done: int) -> bool:
+        """Whether the test split is evaluated after `done` updates."""
+        return done in self.stage_ends() or self._is_due(done, self.evaluation.every)
 
-        It waits for weights that are served; `every` 0 is never.
-        """
+    def is_saved(self, done: int) -> bool:
+        """Whether there is a checkpoint after `done` updates."""
+        return done in self.stage_ends() or self._is_due(done, self.checkpoint.every)
+
+    def _is_due(self, done: int, every: int) -> bool:
+        # What happens every so many iterations waits for weights that are served.
         if not every or not self.is_served(done):
             return False
         return done // every > self.version_at(done - 1) // every

@@ -39,6 +39,8 @@ class Inputs:
             max_running=rollout.max_running,
             kv_cache_bytes=int(rollout.kv_cache_gb * 2**30),
             tensor_parallel=rollout.tensor_parallel,
+            gpu_memory=rollout.gpu_memory,
+            sleeps=rollout.share_gpus,
         )
 
     def learner_options(self) -> LearnerOptions:
@@ -55,6 +57,16 @@ class Inputs:
             iterations=self.config.iterations,
             weight_decay=learner.weight_decay,
             max_grad_norm=learner.max_grad_norm,
+            attention=self.config.model.attention,
+            packing=learner.packing,
+            logits_bytes=int(learner.logits_mb * 2**20),
+            gradient_checkpointing=learner.gradient_checkpointing,
+            offload_optimizer=learner.offload_optimizer,
+            max_importance=learner.max_importance,
+            lora_rank=learner.lora.rank,
+            lora_alpha=learner.lora.alpha,
+            lora_targets=learner.lora.targets,
+            lora_broadcast=learner.lora.broadcast,
         )
 
     def training_problems(self) -> tuple[Sequence[Problem], Sequence[Problem]]:

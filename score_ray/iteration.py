@@ -26,9 +26,10 @@ class Clock:
         self.seconds: dict[str, float] = {}
 
     def lap(self, phase: str) -> None:
-        """Everything since the last lap was `phase`."""
+        """Everything since the last lap was `phase`, some more of it or all."""
         now = time.perf_counter()
-        self.seconds[f"time/{phase}"] = now - self._last
+        phase = f"time/{phase}"
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
         self._last = now
 
     def done(self) -> dict[str, float]:

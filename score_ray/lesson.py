@@ -9,6 +9,7 @@ the stage's reward row for every row that is kept, and 0 for none. Of flips, D_S
 keep i_to_c; D+_STaR and D+_SFT keep c_to_c too.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -40,7 +41,8 @@ class Graded:
 class Lesson:
     """Rows, and weights [rows, attempts] of their log-probs; never empty.
 
-    Where nothing is worth imitating it is one row of weight 0.
+    Where nothing is worth imitating it is one row of weight 0. Rows that are imitated have no
+    sampled log-probs (NaN): who drew them does not matter, so nothing is corrected for it.
     """
 
     rows: Sequence[Row]
@@ -95,11 +97,10 @@ def flip(graded: GradedEpisode) -> Flip | None:
 def paired(episode: Episode, answer: Attempt) -> Episode:
     """An episode of two attempts whose second one is another sample's answer.
 
-    The policy did not draw that answer here, so nothing is known of its log-probs (NaN).
+    The policy did not draw that answer here: its log-probs are those of where it was drawn.
     """
     first, second = episode.attempts
-    unknown = (float("nan"),) * len(answer.completion_ids)
-    second = replace(answer, prompt_ids=second.prompt_ids, logprobs=unknown)
+    second = replace(answer, prompt_ids=second.prompt_ids)
     return replace(episode, attempts=(first, second))
 
 
@@ -111,4 +112,5 @@ def _right(graded: GradedEpisode) -> list[Attempt]:
 def _imitating(kept: Sequence[Row], weights: Weights, rows: Sequence[Row]) -> Lesson:
     if not kept:
         return Lesson(rows[:1], np.zeros((1, len(weights.reward))))
-    return Lesson(kept, np.tile(np.array(weights.reward), (len(kept), 1)))
+    unknown = [replace(row, sampled_logprobs=(math.nan,) * len(row.token_ids)) for row in kept]
+    return Lesson(unknown, np.tile(np.array(weights.reward), (len(kept), 1)))

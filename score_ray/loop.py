@@ -13,9 +13,10 @@ import numpy as np
 
 from score_ray import checkpoint
 from score_ray.batch import Row, row_of
+from score_ray.collect import Collector
 from score_ray.config import Config
 from score_ray.evaluate import episode_metrics, eval_record
-from score_ray.iteration import Clock, draw, in_order, sampled_sums, training_plan
+from score_ray.iteration import Clock, draw, sampled_sums, training_plan
 from score_ray.kl_control import adapted
 from score_ray.lesson import LESSONS, Graded
 from score_ray.objective import Weights
@@ -118,61 +119,70 @@ def run(roles: Roles, config: Config, folder: Path, state: Mapping[str, Any]) ->
     if start == 0:
         evaluate_test(roles, config, 0, "base")
     given = first_attempts(roles, config, folder / "first_attempts.jsonl", start)
-    for iteration in range(start, config.iterations):
-        stage, done = config.stage_at(iteration), iteration + 1
-        kl = stage.kl if iteration in ends or not kl else kl
-        record = step(roles, config, iteration, given, kl)
-        roles.reporter.iteration(record)
-        means = [record[f"kl/t{i}"] for i in range(1, len(kl) + 1)]
-        kl = adapted(kl, means, stage.kl_target, stage.kl)
-        if done in ends or config.is_due(done, config.evaluation.every):
-            evaluate_test(roles, config, done, ends.get(done, f"iteration {done}"))
-        if done in ends or config.is_due(done, config.checkpoint.every):
-            saved.append(done)
-            state = {"iteration": done, "kl": kl, "saved": saved}
-            keep_checkpoint(roles, config, folder, state)
+    with collector(roles, config, given) as collect:
+        for iteration in range(start, config.iterations):
+            stage, done = config.stage_at(iteration), iteration + 1
+            kl = stage.kl if iteration in ends or not kl else kl
+            record = step(roles, config, collect, iteration, kl)
+            roles.reporter.iteration(record)
+            means = [record[f"kl/t{i}"] for i in range(1, len(kl) + 1)]
+            kl = adapted(kl, means, stage.kl_target, stage.kl)
+            if config.is_evaluated(done):
+                evaluate_test(roles, config, done, ends.get(done, f"iteration {done}"))
+            if config.is_saved(done):
+                saved.append(done)
+                state = {"iteration": done, "kl": kl, "saved": saved}
+                keep_checkpoint(roles, config, folder, state)
     restore_selected(roles, config, folder, saved)
     roles.learner.export(folder / "model")
 
 
+def collector(roles: Roles, config: Config, given: Mapping[int, str] | None = None) -> Collector:
+    """Who collects episodes of the training problems.
+
+    `given` holds the base model's first attempts by problem index, for the offline share.
+    """
+
+    def problems_of(iteration: int) -> list[Problem]:
+        problems = draw(roles.train, config.rollout.problems, config.seed, iteration)
+        return with_given(problems, given or {}, config.rollout.offline_share)
+
+    return Collector(roles.pool, roles.grader, problems_of, config)
+
+
 def step(
-    roles: Roles,
-    config: Config,
-    iteration: int,
-    given: Mapping[int, str],
-    kl: Sequence[float] = (),
+    roles: Roles, config: Config, collect: Collector, iteration: int, kl: Sequence[float] = ()
 ) -> dict[str, Any]:
     """One iteration: collect episodes, update the policy, broadcast it; its metrics.
 
-    `given` holds the base model's first attempts by problem index, for the offline share;
-    `kl` the KL coefficients, by default the stage's.
+    `kl` are the KL coefficients, by default the stage's.
     """
     clock, stage = Clock(), config.stage_at(iteration)
-    problems = draw(roles.train, config.rollout.problems, config.seed, iteration)
-    problems = with_given(problems, given, config.rollout.offline_share)
-    plan = training_plan(config, iteration)
-    for episodes in roles.pool.sample(problems, plan):
-        roles.grader.submit(episodes)
+    collect.sample(iteration)
     clock.lap("rollout")
-    version = config.version_at(iteration)
-    episodes = in_order(roles.grader.collect(), problems, plan.samples, version)
+    episodes = collect.graded(iteration)
     clock.lap("grade")
+    if config.is_ahead(iteration + 1):
+        collect.begin(iteration + 1)
     rows = [row_of(g.episode) for g in episodes]
-    reference = roles.learner.reference_sums(rows, plan.attempts)
+    reference = roles.learner.reference_sums(rows, config.rollout.attempts)
     clock.lap("reference")
-    graded = Graded(episodes, rows, sampled_sums(episodes) - reference, plan.samples)
+    graded = Graded(episodes, rows, sampled_sums(episodes) - reference, config.rollout.samples)
     weights = Weights(stage.reward, stage.bonus, tuple(kl or stage.kl))
     lesson = LESSONS[stage.learn](graded, weights, stage.keep)
     update = roles.learner.update(lesson.rows, lesson.weights, iteration)
     clock.lap("update")
+    collect.settle()
+    clock.lap("rollout")
     served = config.is_served(iteration + 1)
     checked = roles.channel.broadcast(iteration + 1) if served else {}
     clock.lap("broadcast")
-    roles.reporter.generations(episodes[:: plan.samples], iteration, limit=2)
+    roles.reporter.generations(episodes[:: config.rollout.samples], iteration, limit=2)
     return {
         "iteration": iteration,
         "stage": stage.name,
-        "version": iteration + 1 if served else version,
+        "version": config.version_at(iteration + 1),
+        "stale": config.version_at(iteration) - episodes[0].episode.attempts[-1].version,
         **episode_metrics(episodes),
         **{f"kl/t{i + 1}": float(value) for i, value in enumerate(graded.kl.mean(axis=0))},
         **{f"kl_coef/t{i + 1}": value for i, value in enumerate(weights.kl)},

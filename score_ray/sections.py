@@ -25,7 +25,8 @@ class Model(Section):
     """The policy's starting point, which is also the frozen reference in every stage."""
 
     path: str  # a folder, a Hugging Face name, "embedded:arithmetic" or "package:smollm2"
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of both sides; the optimiser's is float32
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"  # the learner's
     max_length: PositiveInt  # tokens of a whole episode: prompts and all attempts
 
 
@@ -67,7 +68,19 @@ class Rollout(Section):
     temperature: PositiveFloat = 1.0
     offline_share: Fraction = 0.0  # of the problems: first attempt given, by the base model
     max_running: PositiveInt = 256  # requests in an engine's running batch
-    kv_cache_gb: PositiveFloat = 1.0  # on a CPU; on a GPU vLLM takes its share of the memory
+    kv_cache_gb: PositiveFloat = 1.0  # on a CPU
+    gpu_memory: Annotated[float, Field(gt=0, lt=1)] = 0.85  # on a GPU: an engine's share of it
+    share_gpus: bool = False  # engines and learner ranks on the same GPUs, taking turns
+    overlap: Annotated[int, Field(ge=0, le=1)] = 0  # iterations that are sampled ahead
+
+
+class Lora(Section):
+    """Low-rank adapters in place of all weights; the reference is the model without them."""
+
+    rank: Annotated[int, Field(ge=0)] = 0  # 0: all weights are trained
+    alpha: PositiveFloat = 32.0
+    targets: tuple[str, ...] = ()  # names of layers; none: every linear one but the head
+    broadcast: Literal["merged", "adapter"] = "merged"  # whole weights, or the adapter alone
 
 
 class Learner(Section):
@@ -80,7 +93,13 @@ class Learner(Section):
     decay_to: Fraction = 1.0  # of learning_rate, which falls to it over the run, linearly
     weight_decay: NonNegative = 0.0
     max_grad_norm: PositiveFloat = 1.0
-    tokens_per_micro_batch: PositiveInt = 4096  # padded tokens
+    tokens_per_micro_batch: PositiveInt = 4096  # padding included
+    packing: bool = False  # rows one after the other in place of padding them
+    logits_mb: PositiveFloat = 512.0  # of float32 logits at once
+    gradient_checkpointing: bool = False
+    offload_optimizer: bool = False  # its state in the CPU's memory; zero_stage 1 to 3
+    max_importance: NonNegative = 0.0  # bound of a token's importance weight; 0: none is applied
+    lora: Lora = Lora()
 
 
 class Stage(Section):
@@ -116,6 +135,7 @@ class Stage(Section):
 class Weights(Section):
     """The broadcast, and the check after it."""
 
+    backend: Literal["auto", "object_store", "nccl", "ipc"] = "auto"
     part_mb: PositiveFloat = 256.0  # a broadcast is sent in parts of about this size
     max_mismatch: PositiveFloat = 1e-3  # mean |log-prob difference| between engine and learner
     probe_tokens: PositiveInt = 256

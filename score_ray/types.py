@@ -202,6 +202,10 @@ class EngineOptions:
     max_running: int
     kv_cache_bytes: int
     tensor_parallel: int = 1
+    gpu_memory: float = 0.85
+    backend: str = "object_store"
+    sleeps: bool = False
+    lora_rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +222,16 @@ class LearnerOptions:
     iterations: int
     weight_decay: float
     max_grad_norm: float
+    attention: str = "auto"
+    packing: bool = False
+    logits_bytes: int = 2**29
+    gradient_checkpointing: bool = False
+    offload_optimizer: bool = False
+    max_importance: float = 0.0
+    lora_rank: int = 0
+    lora_alpha: float = 32.0
+    lora_targets: tuple[str, ...] = ()
+    lora_broadcast: str = "merged"
 
 
 class Engine(Protocol):
@@ -261,7 +275,7 @@ class Pool(Protocol):
     """What the loop needs of the rollout actors, few or many."""
 
     def sample(self, problems: Sequence[Problem], plan: SamplingPlan) -> Iterator[list[Episode]]:
-        """Stream episodes as they end, in lists of those that ended together."""
+        """Stream episodes as they end, in lists of those that ended together, or of none."""
         ...
 
     def take_restarts(self) -> int:

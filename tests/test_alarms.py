@@ -192,6 +192,16 @@ def test_a_kl_is_told_of_beyond_the_limit_or_after_a_jump():
         assert bad_for(alarms, 3, stage="two", kl__t2=nats) == expected
 
 
+def test_a_sampler_far_from_the_learner_is_told_with_its_worst_token():
+    far = {"mismatch__kl": 0.06, "mismatch__sampled_max_abs": 2.5}
+    assert bad_for(Alarms(STAGES), 2, **far) == []
+    (alarm,) = Alarms(STAGES).replay(record(i, **far) for i in range(3))
+    assert alarm.kind == "mismatch"
+    assert "0.060 nats per token" in alarm.message
+    assert "by up to 2.5" in alarm.message
+    assert bad_for(Alarms(STAGES), 20, **(far | {"mismatch__kl": 0.04})) == []
+
+
 def test_flat_rewards_matter_where_the_stage_rewards():
     assert bad_for(Alarms(STAGES), 10, train__flat_t1=1.0) == []
     assert bad_for(Alarms(STAGES), 10, train__flat_t2=0.99) == ["flat_reward"]

@@ -36,8 +36,8 @@ def test_versions_that_are_served_and_what_is_due_with_them():
     config = load(ARITHMETIC, [f"stages=[{rounds}, {plain}]"])
     assert [config.version_at(i) for i in range(9)] == [0, 0, 2, 2, 4, 5, 6, 7, 8]
     assert [i for i in range(9) if config.is_served(i)] == [0, 2, 4, 5, 6, 7, 8]
-    assert [i for i in range(1, 9) if config.is_due(i, 3)] == [4, 6]
-    assert not any(config.is_due(i, 0) for i in range(1, 9))
+    assert [i for i in range(1, 9) if config._is_due(i, 3)] == [4, 6]
+    assert not any(config._is_due(i, 0) for i in range(1, 9))
 
 
 @pytest.mark.parametrize(

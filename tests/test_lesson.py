@@ -81,10 +81,14 @@ def test_pairs_with_plus_follow_a_right_first_attempt_by_another_sample_s_right_
     assert not pairs(alone, SECOND, PLUS).weights.any()
 
 
-def test_a_pair_s_answer_was_not_drawn_there_and_has_no_log_prob():
-    row = pairs(ALL, SECOND, ("i_to_c",)).rows[0]
-    assert row.sampled_logprobs[:4] == (0.0, -0.5, -0.5, 0.0)
-    assert all(math.isnan(x) for x in row.sampled_logprobs[4:])
+@pytest.mark.parametrize("imitate", [star, pairs])
+def test_what_is_imitated_has_no_sampled_log_probs_to_correct_for(imitate):
+    for row in imitate(ALL, SECOND, PLUS).rows:
+        assert all(math.isnan(x) for x in row.sampled_logprobs)
+
+
+def test_what_is_reinforced_keeps_the_log_probs_it_was_drawn_with():
+    assert reinforce(ALL, Weights((1.0, 1.0), 0.0, (0.0, 0.0)), ()).rows is ALL.rows
 
 
 def test_pairs_do_not_imitate_an_answer_that_was_cut():

@@ -9,7 +9,7 @@ import torch
 from tiny import PART_BYTES, Events, make_group, make_model, make_pool, on_ray
 
 from score_ray.config import load
-from score_ray.loop import Roles, step
+from score_ray.loop import Roles, collector, step
 from score_ray.placement.channel import Channel
 from score_ray.placement.pool import RolloutPool
 from score_ray.report import Reporter
@@ -87,9 +87,10 @@ def iterate(setting, actors, group, folder):
     reporter = Reporter(folder, ITERATIONS, 0, quiet=True)
     roles = Roles(problems, [], problems, pool, setting.grader, group, channel, reporter)
     channel.broadcast(0)
-    for iteration in range(ITERATIONS):
-        metrics = step(roles, CONFIG, iteration, {})
-        assert metrics["weights/checked"] == actors
+    with collector(roles, CONFIG) as collect:
+        for iteration in range(ITERATIONS):
+            metrics = step(roles, CONFIG, collect, iteration)
+            assert metrics["weights/checked"] == actors
     return pool.samples, weights(group)
 
 
