@@ -70,8 +70,16 @@ class Config(Section):
             raise ValueError("grading: judge and reward exclude each other")
         if not self.prompts.preset and "{question}" not in self.prompts.first:
             raise ValueError("prompts.first: must contain {question}, or name a preset")
+        self._check_learner()
         self._check_overlap()
         self._check_sources()
+
+    def _check_learner(self) -> None:
+        learner = self.learner
+        if learner.offload_optimizer and not learner.zero_stage and self.model.dtype == "float32":
+            raise ValueError("learner.offload_optimizer: needs learner.zero_stage 1, 2 or 3")
+        if learner.lora.broadcast == "adapter" and not learner.lora.rank:
+            raise ValueError("learner.lora.broadcast: there is no adapter while lora.rank is 0")
 
     def _check_overlap(self) -> None:
         if not self.rollout.overlap:

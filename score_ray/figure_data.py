@@ -125,10 +125,20 @@ class Level:
 
 
 def series_of(folders: Sequence[Path]) -> list[Series]:
-    """A series per run, named after its folder; by its path where two have the same name."""
+    """A series per run, named after its folder; where names are alike, by where paths differ."""
     names = [folder.resolve().name for folder in folders]
-    labels = names if len(set(names)) == len(names) else [str(folder) for folder in folders]
+    labels = names if len(set(names)) == len(names) else distinct_parts(folders)
     return [Series(label, (folder,)) for label, folder in zip(labels, folders, strict=True)]
+
+
+def distinct_parts(folders: Sequence[Path]) -> list[str]:
+    """Each path from the first to the last part that not all of them have there."""
+    paths = [folder.resolve().parts for folder in folders]
+    columns = list(zip(*paths, strict=False))
+    same = [len(set(column)) == 1 for column in columns]
+    ends = [len(set(c)) == 1 for c in zip(*(reversed(path) for path in paths), strict=False)]
+    lead, tail = (*same, False).index(False), (*ends, False).index(False)
+    return ["/".join(path[lead : max(len(path) - tail, lead + 1)]) or path[-1] for path in paths]
 
 
 def entries_of(series: Sequence[Series]) -> list[Entry]:

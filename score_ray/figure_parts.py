@@ -26,6 +26,7 @@ LINES: tuple[Any, ...] = (
 )
 MARKERS = "oDs^vPX"
 WIDTH, LOW, TALL = 3.6, 3.1, 4.0  # of a panel, in inches; tall in a row alone
+LETTERS = 14  # of a legend, per inch
 HATCHES = ("", "//", "\\\\", "xx", "..", "--", "++")
 
 
@@ -102,7 +103,8 @@ def with_legend(figure: Figure, panels: Sequence[Axes]) -> Figure:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if handles:
-        place = {"loc": "outside lower center", "ncols": min(4, len(handles))}
+        room = figure.get_figwidth() * LETTERS / (max(map(len, handles)) + 8)  # 8: line and gaps
+        place = {"loc": "outside lower center", "ncols": max(1, min(4, len(handles), int(room)))}
         figure.legend(handles.values(), handles.keys(), frameon=False, fontsize=9, **place)
     return figure
 

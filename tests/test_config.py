@@ -56,6 +56,8 @@ def test_versions_that_are_served_and_what_is_due_with_them():
         ("rollout.samples=four", "rollout.samples: .*valid integer.*'four'"),
         ("rollout.samples=0", "rollout.samples: .*greater than 0"),
         ("learner.zero_stage=4", "learner.zero_stage"),
+        ("learner.offload_optimizer=true", "learner.offload_optimizer: needs learner.zero_stage"),
+        ("learner.lora.broadcast=adapter", "learner.lora.broadcast: there is no adapter"),
         ("learner.learning_rate=.nan", "learner.learning_rate"),
         ("prompts.first=nothing", "prompts.first: must contain"),
         ("task.name=math", "task.train and task.test"),

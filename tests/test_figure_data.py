@@ -208,4 +208,7 @@ def test_a_folder_without_a_config_is_named(tmp_path):
 def test_series_are_named_after_their_folders_unless_these_are_alike(tmp_path):
     a, b, c = tmp_path / "a" / "run", tmp_path / "b" / "run", tmp_path / "other"
     assert [s.label for s in series_of([a, c])] == ["run", "other"]
-    assert [s.label for s in series_of([a, b])] == [str(a), str(b)]
+    assert [s.label for s in series_of([a, b])] == ["a", "b"]
+    deep = tmp_path / "b" / "c" / "run"
+    assert [s.label for s in series_of([a, b, deep])] == ["a", "b", "b/c"]
+    assert [s.label for s in series_of([a, a])] == ["run", "run"]
