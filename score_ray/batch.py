@@ -63,29 +63,35 @@ def collate(rows: Sequence[Row]) -> MicroBatch:
 
 
 def shard(
-    lengths: Sequence[int], num_ranks: int, tokens_per_micro_batch: int
+    lengths: Sequence[int], num_ranks: int, tokens_per_micro_batch: int, packing: bool = False
 ) -> list[list[list[int]]]:
     """For each rank its micro-batches of row indices, as many on every rank.
 
-    Rows of like length share a micro-batch, whose padded size keeps to the budget unless a
-    single row is longer. Empty micro-batches fill up: under ZeRO-3 every forward pass is a
-    collective, so all ranks must make equally many.
+    Rows of like length share a micro-batch, whose size (with `packing` its tokens, else its
+    padded size) keeps to the budget unless a single row is longer. Empty micro-batches fill
+    up: under ZeRO-3 every forward pass is a collective, so all ranks must make equally many.
     """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     ranks = [
-        _micro_batches(order[r::num_ranks], lengths, tokens_per_micro_batch)
+        _micro_batches(order[r::num_ranks], lengths, tokens_per_micro_batch, packing)
         for r in range(num_ranks)
     ]
     most = max(map(len, ranks))
     return [share + [[] for _ in range(most - len(share))] for share in ranks]
 
 
-def _micro_batches(order: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
+def _micro_batches(
+    order: Sequence[int], lengths: Sequence[int], budget: int, packing: bool
+) -> list[list[int]]:
     batches: list[list[int]] = []
+    size = 0
     for index in order:
-        # Longest first: a batch's width is the length of its first row.
-        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= budget:
+        # Longest first: a padded batch is as wide as its first row.
+        added = lengths[index if packing or not batches else batches[-1][0]]
+        if batches and size + added <= budget:
             batches[-1].append(index)
+            size += added
         else:
             batches.append([index])
+            size = lengths[index]
     return batches

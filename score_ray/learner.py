@@ -8,6 +8,7 @@ into micro-batches and ranks gives the same gradient.
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,43 +19,29 @@ if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed reads it when imported
 
 import deepspeed
+from deepspeed.runtime.zero.offload_config import OffloadStateTypeEnum
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from score_ray.attention import choose_attention, flash_is_installed
 from score_ray.batch import MicroBatch, Row, collate
-from score_ray.loss import attempt_sums, token_logprobs, weighted_loss
+from score_ray.idle import Aside, bring_back, put_aside, tensors_in
+from score_ray.loss import (
+    Measure,
+    add_up,
+    attempt_sums,
+    importance_weights,
+    mismatch,
+    truncated,
+    weighted_loss,
+)
+from score_ray.optimiser import adamw, deepspeed_config, rate_at
+from score_ray.scorer import TokenScorer
 from score_ray.types import LearnerOptions
-from score_ray.weights.source import Entry, named_weights, parts
+from score_ray.weights.source import Entry, described, named_weights, parts
+from score_ray.weights.trainer_source import PolicySource
 
-Sums = dict[str, tuple[float, float]]
-
-
-class TokenScorer(torch.nn.Module):
-    """A causal language model that returns log-probs of drawn tokens, and only of those.
-
-    The output head runs on the positions that are asked for: with a vocabulary of 49k and
-    long prompts it would otherwise be most of the work.
-    """
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self,
-        ids: torch.Tensor,
-        attention: torch.Tensor,
-        wanted: torch.Tensor,
-        temperature: float,
-    ) -> torch.Tensor:
-        """[B, T] log-probs of `ids` where `wanted`, 0 elsewhere; position 0 has none."""
-        hidden = self.model.base_model(
-            input_ids=ids, attention_mask=attention, use_cache=False
-        ).last_hidden_state  # [B, T, H]
-        rows, columns = torch.nonzero(wanted[:, 1:], as_tuple=True)
-        logits = self.model.get_output_embeddings()(hidden[rows, columns])  # [M, V]
-        found = token_logprobs(logits, ids[rows, columns + 1], temperature)
-        scores = torch.zeros(ids.shape, dtype=torch.float32, device=ids.device)
-        return scores.index_put((rows, columns + 1), found)
+Measures = dict[str, Measure]
+BUCKET = OffloadStateTypeEnum.contiguous_grad_buffer  # 1 GB of ZeRO-3 that holds nothing to keep
 
 
 def join_ranks(host: str, port: int, rank: int, num_ranks: int, listener: int | None) -> None:
@@ -72,6 +59,13 @@ def join_ranks(host: str, port: int, rank: int, num_ranks: int, listener: int | 
     )
 
 
+def lora() -> Any:
+    """The module, imported where a run has an adapter: peft takes seconds to import."""
+    import score_ray.lora
+
+    return score_ray.lora
+
+
 class Learner:
     """One rank: the policy in a DeepSpeed engine beside its frozen reference."""
 
@@ -79,15 +73,12 @@ class Learner:
         self._options, self._rank, self._num_ranks = options, rank, num_ranks
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         deepspeed.init_distributed(dist_backend="nccl" if self.device.type == "cuda" else "gloo")
-        self._reference = self._frozen(self._load())
+        self._aside: Aside = []
         policy = self._load()
-        optimizer = torch.optim.AdamW(
-            policy.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
-        )
-        self._engine: Any
-        self._engine, *_ = deepspeed.initialize(
-            model=policy, optimizer=optimizer, config=_deepspeed_config(options)
-        )
+        if options.lora_rank:  # without its adapter the policy is the reference
+            lora().with_adapter(policy.model, options)
+        self._reference = None if options.lora_rank else self._frozen(self._load())
+        self._engine = self._trained(policy)
 
     def reference_sums(
         self, rows: Sequence[Row], shards: list[list[int]], num_attempts: int
@@ -102,8 +93,8 @@ class Learner:
 
     def update(
         self, rows: Sequence[Row], weights: np.ndarray, shards: list[list[int]], iteration: int
-    ) -> Sums:
-        """One optimiser step on this rank's share; metrics as (sum, count).
+    ) -> Measures:
+        """One optimiser step on this rank's share; metrics to be added up over ranks.
 
         `weights` is [rows, attempts] for all rows; `shards` are this rank's micro-batches
         of row indices, as many on every rank.
@@ -112,16 +103,13 @@ class Learner:
         for group in self._engine.optimizer.param_groups:
             group["lr"] = rate
         self._engine.train()
-        parts = [
+        found = [
             self._backward(rows, weights, indices, last=number == len(shards) - 1)
             for number, indices in enumerate(shards)
         ]
         norm = self._grad_norm()
         self._engine.step()
-        totals = {
-            key: (sum(p[key][0] for p in parts), sum(p[key][1] for p in parts)) for key in parts[0]
-        }
-        return {**totals, "grad_norm": (norm, 1.0), "lr": (rate, 1.0)}
+        return {**add_up(found), "grad_norm": (norm, 1.0), "lr": (rate, 1.0)}
 
     def score(self, rows: Sequence[tuple[int, ...]]) -> list[list[float]]:
         """The policy's log-probs of every token of each row but the first.
@@ -137,11 +125,17 @@ class Learner:
 
     def packed_weights(self, part_bytes: int) -> Iterator[tuple[list[Entry], np.ndarray]]:
         """The policy in parts of about `part_bytes`, from rank 0; a collective under ZeRO-3."""
-        weights = self._policy_weights()
+        alone = self._options.lora_rank and self._options.lora_broadcast == "adapter"
+        model = self._engine.module.model
+        weights = lora().adapter_weights(model) if alone else self._policy_weights()
         if self._rank == 0:
             yield from parts(weights, part_bytes)
         elif self._options.zero_stage == 3:
             deque(weights, maxlen=0)  # takes part in the gathering
+
+    def source(self) -> PolicySource:
+        """The policy for vLLM's own senders; a pass over it is a collective under ZeRO-3."""
+        return PolicySource(self._policy_weights, self._described)
 
     def sizes(self) -> dict[str, int]:
         """Weights in the body's matrices and in the output head, for counting FLOPs."""
@@ -153,13 +147,34 @@ class Learner:
         )
         return {"body": body, "head": model.get_output_embeddings().weight.numel()}
 
+    def sleep(self) -> None:
+        """Leave the GPU to others: all weights and states go to the CPU's memory."""
+        if self._aside:
+            return
+        if self._options.zero_stage == 3:
+            self._engine.offload_states(include=[BUCKET])
+        self._aside = put_aside(tensors_in((self._engine, self._reference)), self.device)
+
+    def wake(self) -> None:
+        """Take the GPU again; everything is as it was before `sleep`."""
+        bring_back(self._aside)
+        if self._aside and self._options.zero_stage == 3:
+            self._engine.reload_states()
+        self._aside = []
+
     def save(self, folder: Path) -> None:
         """Write this rank's share of policy and optimiser; a collective."""
-        self._engine.save_checkpoint(str(folder), tag="learner", save_latest=False)
+        self._engine.save_checkpoint(
+            str(folder),
+            tag="learner",
+            save_latest=False,
+            exclude_frozen_parameters=bool(self._options.lora_rank),
+        )
 
     def restore(self, folder: Path) -> None:
         """Read what `save` wrote; a collective."""
-        found, _ = self._engine.load_checkpoint(str(folder), tag="learner")
+        load = lora().load_trainable if self._options.lora_rank else None
+        found, _ = self._engine.load_checkpoint(str(folder), tag="learner", custom_load_fn=load)
         if found is None:
             raise FileNotFoundError(f"{folder}: holds no learner state")
 
@@ -173,30 +188,67 @@ class Learner:
             model = self._engine.module.model
             model.save_pretrained(folder, state_dict=weights)
             AutoTokenizer.from_pretrained(self._options.model).save_pretrained(folder)
+        if self._options.lora_rank:
+            model, write = self._engine.module.model, self._rank == 0
+            lora().save_adapter(model, self._options, folder / "adapter", write)
 
     def _policy_weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+        if self._options.lora_rank:
+            return lora().merged_weights(self._engine.module.model)
         return (
             (name.removeprefix("model."), tensor)
             for name, tensor in named_weights(self._engine.module)
         )
 
+    def _described(self) -> Iterator[tuple[str, torch.dtype, tuple[int, ...]]]:
+        if self._options.lora_rank:
+            return lora().described(self._engine.module.model)
+        return (
+            (name.removeprefix("model."), dtype, shape)
+            for name, dtype, shape in described(self._engine.module)
+        )
+
     def _grad_norm(self) -> float:
         """Norm of the whole gradient, all ranks' shares together, before clipping."""
         gradient: Any = deepspeed.utils.safe_get_full_grad  # ZeRO shards it; None only if unused
-        squares = [gradient(p).float().norm() ** 2 for p in self._engine.module.parameters()]
+        trained = [p for p in self._engine.module.parameters() if p.requires_grad]
+        squares = [gradient(p).float().norm() ** 2 for p in trained]
         return float(torch.stack(squares).sum().sqrt())
+
+    def _load(self) -> TokenScorer:
+        options = self._options
+        on_gpu = self.device.type == "cuda"
+        kernels = choose_attention(options.attention, options.dtype, flash_is_installed(), on_gpu)
+        model = AutoModelForCausalLM.from_pretrained(
+            options.model, dtype=getattr(torch, options.dtype), attn_implementation=kernels
+        )
+        lockstep = options.zero_stage == 3 and self._num_ranks > 1
+        return TokenScorer(model, options.logits_bytes, options.packing, lockstep)
+
+    def _trained(self, policy: TokenScorer) -> Any:
+        if self._options.gradient_checkpointing:
+            policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+        trainable = [p for p in policy.parameters() if p.requires_grad]
+        optimizer = adamw(self._options, trainable)
+        config = deepspeed_config(self._options)
+        return deepspeed.initialize(model=policy, optimizer=optimizer, config=config)[0]
 
     def _frozen(self, model: TokenScorer) -> Any:
         model = model.eval().requires_grad_(False)
         if self._options.zero_stage < 3:
             return model.to(self.device)
         # As large as the policy: where that is sharded over the ranks, so is this.
-        return deepspeed.initialize(model=model, config=_deepspeed_config(self._options))[0]
+        config = deepspeed_config(self._options, trained=False)
+        return deepspeed.initialize(model=model, config=config)[0]
 
-    def _load(self) -> TokenScorer:
-        dtype = getattr(torch, self._options.dtype)
-        model = AutoModelForCausalLM.from_pretrained(self._options.model, dtype=dtype)
-        return TokenScorer(model)
+    @contextmanager
+    def _as_reference(self) -> Iterator[Any]:
+        if self._reference is not None:
+            yield self._reference
+            return
+        self._engine.eval()
+        with lora().without_adapter(self._engine.module.model):
+            yield self._engine
 
     def _logprobs(self, model: Any, batch: MicroBatch, turn: torch.Tensor) -> torch.Tensor:
         """[B, T] log-probs of the drawn tokens, at the temperature they were drawn with."""
@@ -209,47 +261,32 @@ class Learner:
         # A rank without rows takes part with one that nobody asks for, as in `_backward`.
         batch = collate([rows[i] for i in indices or [0]])
         turn = batch.turn_ids.to(self.device)
-        logprobs = self._logprobs(self._reference, batch, turn)
+        with self._as_reference() as reference:
+            logprobs = self._logprobs(reference, batch, turn)
         sums = attempt_sums(logprobs, turn, num_attempts)
         return list(zip(indices, sums.tolist(), strict=bool(indices)))
 
     def _backward(
         self, rows: Sequence[Row], weights: np.ndarray, indices: list[int], last: bool
-    ) -> Sums:
+    ) -> Measures:
         # Every rank runs the same number of micro-batches, since ZeRO-3 gathers in each;
         # a rank that has run out of rows takes part with a row of weight 0.
-        chosen = indices or [0]
+        real, chosen = bool(indices), indices or [0]
         batch = collate([rows[i] for i in chosen])
-        turn = batch.turn_ids.to(self.device)
+        turn, sampled = batch.turn_ids.to(self.device), batch.sampled_logprobs.to(self.device)
         logprobs = self._logprobs(self._engine, batch, turn)
-        weight = torch.from_numpy(weights[chosen]).to(self.device, torch.float32)
-        loss = weighted_loss(logprobs, turn, weight * bool(indices)) / len(rows)
+        importance = self._importance(logprobs, sampled)
+        weight = torch.from_numpy(weights[chosen]).to(self.device, torch.float32) * real
+        loss = weighted_loss(logprobs, turn, weight, importance) / len(rows)
         self._engine.set_gradient_accumulation_boundary(last)
         # DeepSpeed averages over ranks; the loss is already divided by the global count.
         self._engine.backward(loss * self._num_ranks)
-        drawn = (batch.turn_ids > 0) & ~batch.sampled_logprobs.isnan()
-        gap = (logprobs.detach().cpu() - batch.sampled_logprobs)[drawn].abs()
-        tokens = float(drawn.sum()) * bool(indices)
-        return {
-            "loss": (float(loss.detach()) * len(rows), float(len(indices))),
-            "mismatch/sampled_mean_abs": (float(gap.sum()) * bool(indices), tokens),
-        }
+        drawn = (turn > 0) & ~sampled.isnan() & real
+        found: Measures = {"loss": (float(loss.detach()) * len(rows), float(len(indices)))}
+        if importance is not None:
+            found |= truncated(importance, drawn, self._options.max_importance)
+        return found | mismatch(logprobs, sampled, drawn)
 
-
-def rate_at(options: LearnerOptions, iteration: int) -> float:
-    """The learning rate of an iteration: it warms up, and falls linearly over the run."""
-    warm = min(1.0, (iteration + 1) / (options.warmup_iterations + 1))
-    fallen = (1.0 - options.decay_to) * iteration / options.iterations
-    return options.learning_rate * warm * (1.0 - fallen)
-
-
-def _deepspeed_config(options: LearnerOptions) -> dict:
-    return {
-        "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": 1,
-        "gradient_clipping": options.max_grad_norm,
-        "zero_optimization": {"stage": options.zero_stage},
-        "zero_allow_untested_optimizer": True,
-        "bf16": {"enabled": options.dtype == "bfloat16"},
-        "steps_per_print": 10**9,
-    }
+    def _importance(self, logprobs: torch.Tensor, sampled: torch.Tensor) -> torch.Tensor | None:
+        bound = self._options.max_importance
+        return importance_weights(logprobs, sampled, bound) if bound else None

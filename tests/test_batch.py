@@ -44,6 +44,23 @@ def test_shard_covers_each_row_once_within_the_budget_and_equally_often(num_rank
     assert len({len(share) for share in shares}) == 1
 
 
+@pytest.mark.parametrize("num_ranks", [1, 2, 3])
+@pytest.mark.parametrize("budget", [1, 10, 20])
+def test_packed_micro_batches_are_counted_by_their_own_tokens(num_ranks, budget):
+    lengths = [3, 9, 4, 4, 12, 1, 7]
+    shares = shard(lengths, num_ranks, budget, packing=True)
+    batches = [batch for share in shares for batch in share if batch]
+    assert sorted(i for batch in batches for i in batch) == list(range(7))
+    assert all(len(b) == 1 or sum(lengths[i] for i in b) <= budget for b in batches)
+    assert len({len(share) for share in shares}) == 1
+
+
+def test_packing_fills_with_tokens_what_would_be_padding():
+    """12 + 4 + 4 tokens fit into 20 where two rows of width 12 do not."""
+    assert shard([12, 4, 4], 1, 20) == [[[0], [1, 2]]]
+    assert shard([12, 4, 4], 1, 20, packing=True) == [[[0, 1, 2]]]
+
+
 def test_a_row_of_unequal_parts_is_refused():
     with pytest.raises(ValueError, match="one turn id"):
         Row((1, 2), (0,), (0.0, 0.0))

@@ -1,11 +1,11 @@
 """A real DeepSpeed engine of one rank, in this process, against plain torch."""
 
-import socket
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from one_rank import one_rank
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from score_ray.batch import Row
@@ -38,15 +38,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def learner(folder):
-    from score_ray.learner import Learner, join_ranks
+    from score_ray.learner import Learner
 
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
-            patch.setenv(name, value)
-        listener = socket.create_server(("127.0.0.1", 0))
-        join_ranks(*listener.getsockname(), 0, 1, listener.detach())
+    with one_rank():
         yield Learner(options_of(folder), 0, 1)
-        torch.distributed.destroy_process_group()
 
 
 def weights_of(learner) -> dict[str, torch.Tensor]:
@@ -91,17 +86,6 @@ def test_an_update_warms_up_clips_and_leaves_the_reference_alone(learner):
     assert learner.reference_sums(ROWS, ALL, 2) == before
 
 
-def test_the_learning_rate_warms_up_and_falls_linearly():
-    """Warm-up over 3 iterations; of the way from 1 to .2, iteration 5 of 10 has gone half."""
-    from score_ray.learner import rate_at
-
-    options = replace(options_of(""), decay_to=0.2)
-    assert rate_at(options, 0) == RATE / 4
-    assert rate_at(options, 1) == pytest.approx(RATE * 0.5 * (1 - 0.8 * 0.1))
-    assert rate_at(options, 5) == pytest.approx(RATE * 0.6)
-    assert rate_at(options_of(""), 9) == RATE
-
-
 def test_micro_batches_and_empty_ones_change_nothing(learner, tmp_path):
     learner.save(tmp_path / "state")
     advantages = np.array([[0.5, -1.0], [0.25, 2.0]])
@@ -122,8 +106,8 @@ def test_tokens_that_were_not_drawn_where_they_stand_are_trained_on_but_not_comp
     weights = np.array([[0.0, 1.0], [0.0, 0.0]])
     metrics = learner.update([strange, ROWS[1]], weights, ALL, iteration=0)
     gap, tokens = metrics["mismatch/sampled_mean_abs"]
-    assert tokens == 3.0
-    assert gap > 0
+    assert tokens == metrics["mismatch/kl"][1] == 3.0
+    assert 0 < gap / 3 <= metrics["mismatch/sampled_max_abs"]
     assert metrics["grad_norm"][0] > 0
 
 
@@ -132,3 +116,23 @@ def test_an_exported_model_loads_with_the_weights_that_were_served(learner, tmp_
     exported = AutoModelForCausalLM.from_pretrained(tmp_path).state_dict()
     for name, tensor in weights_of(learner).items():
         assert torch.equal(exported[name], tensor)
+
+
+def test_importance_weights_are_applied_where_a_bound_is_set(folder, learner):
+    """The sampler gave every token e times the learner's probability, so each counts 1/e."""
+    from score_ray.learner import Learner
+
+    plain = Learner(replace(options_of(folder), temperature=1.0), 0, 1)
+    weighed = Learner(replace(options_of(folder), temperature=1.0, max_importance=2.0), 0, 1)
+    scored = plain.score([row.token_ids for row in ROWS])
+    stale = [
+        replace(row, sampled_logprobs=(0.0, *(found + 1 for found in scores)))
+        for row, scores in zip(ROWS, scored, strict=True)
+    ]
+    weights = np.array([[0.5, -1.0], [0.25, 2.0]])
+    one, other = (learner.update(stale, weights, ALL, 9) for learner in (plain, weighed))
+    assert other["loss"][0] == pytest.approx(one["loss"][0] / np.e, rel=1e-4)
+    assert other["grad_norm"][0] == pytest.approx(one["grad_norm"][0] / np.e, rel=1e-4)
+    assert other["mismatch/truncated"] == (0.0, 4.0)
+    assert "mismatch/truncated" not in one
+    assert other["mismatch/kl"][0] / 4 == pytest.approx(1 / np.e, rel=1e-4)
