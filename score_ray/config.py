@@ -32,8 +32,8 @@ from score_ray.types import ConfigError
 FREE = (
     "rollout.num_actors", "rollout.tensor_parallel", "rollout.max_running", "rollout.kv_cache_gb",
     "rollout.gpu_memory", "rollout.share_gpus", "learner.logits_mb", "model.attention",
-    "learner.gradient_checkpointing", "learner.offload_optimizer", "grading.num_workers",
-    "weights.part_mb", "weights.backend", "checkpoint.", "recovery.",
+    "learner.gradient_checkpointing", "learner.offload_optimizer", "learner.lora.broadcast",
+    "grading.num_workers", "weights.part_mb", "weights.backend", "checkpoint.", "recovery.",
 )  # fmt: skip
 
 
@@ -71,7 +71,7 @@ class Config(Section):
         if not self.prompts.preset and "{question}" not in self.prompts.first:
             raise ValueError("prompts.first: must contain {question}, or name a preset")
         self._check_learner()
-        self._check_overlap()
+        self._check_gpus()
         self._check_sources()
 
     def _check_learner(self) -> None:
@@ -81,7 +81,13 @@ class Config(Section):
         if learner.lora.broadcast == "adapter" and not learner.lora.rank:
             raise ValueError("learner.lora.broadcast: there is no adapter while lora.rank is 0")
 
-    def _check_overlap(self) -> None:
+    def _check_gpus(self) -> None:
+        ranks = self.rollout.num_actors * self.rollout.tensor_parallel
+        if self.rollout.share_gpus and self.learner.num_ranks != ranks:
+            raise ValueError(
+                "rollout.share_gpus: learner.num_ranks must be rollout.num_actors times "
+                f"rollout.tensor_parallel, {ranks}; it is {self.learner.num_ranks}"
+            )
         if not self.rollout.overlap:
             return
         if self.rollout.share_gpus:

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from score_ray.attention import check_attention, flash_is_installed
 from score_ray.config import Config, ConfigError
 from score_ray.judge import Question
 from score_ray.models import resolve
 from score_ray.prompts import Prompter, Prompts, choose
+from score_ray.targets import target_kinds
 from score_ray.tasks.catalog import make_task
 from score_ray.tasks.custom import OwnReward, find_reward
 from score_ray.tasks.dataset import shared_questions
@@ -32,6 +34,8 @@ class Inputs:
     def engine_options(self) -> EngineOptions:
         """What a rollout actor's engine needs to know to start."""
         model, rollout = self.config.model, self.config.rollout
+        lora = self.config.learner.lora
+        alone = lora.rank > 0 and lora.broadcast == "adapter"
         return EngineOptions(
             model=self.model,
             dtype=model.dtype,
@@ -41,6 +45,8 @@ class Inputs:
             tensor_parallel=rollout.tensor_parallel,
             gpu_memory=rollout.gpu_memory,
             sleeps=rollout.share_gpus,
+            lora_rank=lora.rank if alone else 0,
+            lora_targets=target_kinds(self.model, lora.targets) if alone else (),
         )
 
     def learner_options(self) -> LearnerOptions:
@@ -100,6 +106,9 @@ def check_inputs(config: Config, cache: Path, training: bool = True) -> Inputs:
         _check_sizes(train, test, needed if training else 0)
         model = resolve(config.model.path, cache)
         _check_loads(model, config.model.path)
+        check_attention(config.model.attention, config.model.dtype, flash_is_installed())
+        if config.learner.lora.rank:
+            target_kinds(model, config.learner.lora.targets)
         own = config.prompts
         words = choose(own.preset, Prompts(own.first, own.correction, own.system, own.feedback))
         inputs = Inputs(config, model, task, functools.partial(load_prompter, model, words))

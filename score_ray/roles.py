@@ -3,20 +3,26 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
+from score_ray import gpus, shortage
 from score_ray.inputs import Inputs
 from score_ray.judge import ReferenceJudge
 from score_ray.loop import Roles
 from score_ray.placement.calls import Calls, Retries, Tell
 from score_ray.placement.channel import Channel
-from score_ray.placement.cluster import Place, places
+from score_ray.placement.cluster import Check, Place, places
 from score_ray.placement.group import LearnerGroup
-from score_ray.placement.plan import Ask
+from score_ray.placement.plan import Ask, sharing
 from score_ray.placement.pool import RolloutPool
+from score_ray.placement.turns import Turns
 from score_ray.report import Reporter
 from score_ray.sections import Recovery
+from score_ray.shape import read_shape
 from score_ray.types import Grader, LearnerLost
 from score_ray.verify import ProcessGrader
+from score_ray.weights.choice import IPC, OBJECT_STORE, choose_backend
 from score_ray.weights.probe import probe_rows
 
 
@@ -24,14 +30,16 @@ from score_ray.weights.probe import probe_rows
 def all_roles(inputs: Inputs, reporter: Reporter) -> Iterator[Roles]:
     """Start everyone the loop talks to, and end them with it."""
     train, held_out = inputs.training_problems()
-    test = inputs.task.problems("test")
-    with _places(inputs, _ranks(inputs), _actors(inputs)) as (for_ranks, for_actors):
-        pool = _pool(inputs, inputs.model, for_actors, reporter.event)
-        learner = _group(inputs, for_ranks, reporter.event)
+    test, memory = inputs.task.problems("test"), partial(_check_memory, inputs)
+    with _places(inputs, *_training_asks(inputs), check=memory) as (for_actors, for_ranks):
+        on_gpu = any(place.on_gpu for place in for_ranks)
+        backend = _backend(inputs, on_gpu)
+        where = for_actors, for_ranks
+        pool, learner = _both_ends(inputs, inputs.model, where, reporter.event, backend)
         with _grading(inputs, learner) as grader:
             pool.wait_ready()
             learner.wait_ready()
-            channel = _channel(inputs, learner, pool)
+            channel = _channel(inputs, learner, pool, backend)
             try:
                 yield Roles(train, held_out, test, pool, grader, learner, channel, reporter)
             finally:
@@ -43,10 +51,10 @@ def sampling_roles(
     inputs: Inputs, model: str, reporter: Reporter
 ) -> Iterator[tuple[RolloutPool, Grader]]:
     """Rollout actors that serve a model, and who grades; a learner only where it judges."""
-    asks = [_actors(inputs), *([_ranks(inputs)] if inputs.config.grading.judge else [])]
+    asks = _training_asks(inputs) if inputs.config.grading.judge else [_actors(inputs)]
     with _places(inputs, *asks) as (for_actors, *for_ranks):
-        pool = _pool(inputs, model, for_actors, reporter.event)
-        learner = _group(inputs, for_ranks[0], reporter.event) if for_ranks else None
+        where = for_actors, for_ranks[0] if for_ranks else []
+        pool, learner = _both_ends(inputs, model, where, reporter.event, OBJECT_STORE)
         with _grading(inputs, learner) as grader:
             pool.wait_ready()
             yield pool, grader
@@ -70,16 +78,56 @@ def _ranks(inputs: Inputs) -> Ask:
     return Ask("learner rank", inputs.config.learner.num_ranks)
 
 
+def _training_asks(inputs: Inputs) -> list[Ask]:
+    actors, ranks = _actors(inputs), _ranks(inputs)
+    return [sharing(actors, ranks)] if inputs.config.rollout.share_gpus else [actors, ranks]
+
+
 @contextmanager
-def _places(inputs: Inputs, *asks: Ask) -> Iterator[list[list[Place]]]:
+def _places(inputs: Inputs, *asks: Ask, check: Check = lambda _: None) -> Iterator[list]:
     own = inputs.config.recovery
-    with places(asks, own.cluster, own.start) as found:
+    with places(asks, own.cluster, own.start, check) as found:
         yield found
 
 
-def _pool(inputs: Inputs, model: str, where: Sequence[Place], tell: Tell) -> RolloutPool:
+def _check_memory(inputs: Inputs, nodes: list[dict[str, float]]) -> None:
+    """A GPU that is too small is named before a model is loaded."""
+    # This machine's own is looked at where the cluster does not say: that takes memory there.
+    if gpu := gpus.smallest(nodes) or gpus.local():
+        shortage.check(inputs.config, read_shape(inputs.model, inputs.config.model.path), gpu)
+
+
+def _backend(inputs: Inputs, on_gpu: bool) -> str:
+    config, lora = inputs.config, inputs.config.learner.lora
+    alone = lora.rank > 0 and lora.broadcast == "adapter"
+    return choose_backend(config.weights.backend, on_gpu, config.rollout.share_gpus, alone)
+
+
+def _both_ends(
+    inputs: Inputs, model: str, where: tuple[list[Place], list[Place]], tell: Tell, backend: str
+) -> tuple[Any, Any]:
+    """The rollout actors and the learner, which take turns where they share GPUs.
+
+    Without places for it there is no learner.
+    """
+    for_actors, for_ranks = where
+    shared = bool(for_ranks) and for_actors[0].keeper is not None
+    pool = _pool(inputs, model, for_actors, tell, backend)
+    if shared:
+        pool.sleep()  # the ranks need the room to start
+    learner = _group(inputs, for_ranks, tell) if for_ranks else None
+    if not shared:
+        return pool, learner
+    turns = Turns(pool, learner, handed_over=backend == IPC)
+    return turns.pool, turns.learner
+
+
+def _pool(
+    inputs: Inputs, model: str, where: Sequence[Place], tell: Tell, backend: str
+) -> RolloutPool:
     own: Recovery = inputs.config.recovery
-    make = replace(inputs.engine_options(), model=model), inputs.make_prompter
+    options = replace(inputs.engine_options(), model=model, backend=backend)
+    make = options, inputs.make_prompter
     return RolloutPool(where, make, Calls(own.start, own.grace), Retries(own.retries), tell)
 
 
@@ -91,11 +139,12 @@ def _group(inputs: Inputs, where: Sequence[Place], tell: Tell) -> LearnerGroup:
     return LearnerGroup(where, options, budget, calls, Retries(own.retries), tell)
 
 
-def _channel(inputs: Inputs, learner: LearnerGroup, pool: RolloutPool) -> Channel:
-    own, prompter = inputs.config.weights, inputs.make_prompter()
+def _channel(inputs: Inputs, learner: LearnerGroup, pool: RolloutPool, backend: str) -> Channel:
+    own, prompter, rollout = inputs.config.weights, inputs.make_prompter(), inputs.config.rollout
     prompts = [prompter.first_ids(p.question) for p in inputs.task.problems("train")[:512]]
     rows = probe_rows(prompts, own.probe_tokens)
-    return Channel(learner, pool, rows, own.max_mismatch, int(own.part_mb * 2**20))
+    size, busy = int(own.part_mb * 2**20), bool(rollout.share_gpus or rollout.overlap)
+    return Channel(learner, pool, rows, own.max_mismatch, size, backend, keep_packed=busy)
 
 
 @contextmanager

@@ -70,14 +70,14 @@ class Rollout(Section):
     max_running: PositiveInt = 256  # requests in an engine's running batch
     kv_cache_gb: PositiveFloat = 1.0  # on a CPU
     gpu_memory: Annotated[float, Field(gt=0, lt=1)] = 0.85  # on a GPU: an engine's share of it
-    share_gpus: bool = False  # engines and learner ranks on the same GPUs, taking turns
+    share_gpus: bool = False  # engines and learner ranks on the same GPUs, in turns
     overlap: Annotated[int, Field(ge=0, le=1)] = 0  # iterations that are sampled ahead
 
 
 class Lora(Section):
     """Low-rank adapters in place of all weights; the reference is the model without them."""
 
-    rank: Annotated[int, Field(ge=0)] = 0  # 0: all weights are trained
+    rank: Annotated[int, Field(ge=0, le=512)] = 0  # 0: all weights are trained
     alpha: PositiveFloat = 32.0
     targets: tuple[str, ...] = ()  # names of layers; none: every linear one but the head
     broadcast: Literal["merged", "adapter"] = "merged"  # whole weights, or the adapter alone
@@ -93,7 +93,7 @@ class Learner(Section):
     decay_to: Fraction = 1.0  # of learning_rate, which falls to it over the run, linearly
     weight_decay: NonNegative = 0.0
     max_grad_norm: PositiveFloat = 1.0
-    tokens_per_micro_batch: PositiveInt = 4096  # padding included
+    tokens_per_micro_batch: PositiveInt = 4096  # with padding, unless packed
     packing: bool = False  # rows one after the other in place of padding them
     logits_mb: PositiveFloat = 512.0  # of float32 logits at once
     gradient_checkpointing: bool = False

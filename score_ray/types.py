@@ -205,7 +205,8 @@ class EngineOptions:
     gpu_memory: float = 0.85
     backend: str = "object_store"
     sleeps: bool = False
-    lora_rank: int = 0
+    lora_rank: int = 0  # of the adapter it is sent; 0: it is sent whole weights
+    lora_targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

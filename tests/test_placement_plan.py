@@ -2,9 +2,11 @@
 
 import pytest
 
-from score_ray.placement.plan import Ask, shortfall, threads_each
+from score_ray.placement.plan import Ask, apart, sharing, shortfall, threads_each
+from score_ray.types import ConfigError
 
 ACTORS, RANKS = Ask("rollout actor", 4, 2), Ask("learner rank", 4)
+SHARED = sharing(ACTORS, Ask("learner rank", 8))
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,47 @@ def test_an_engine_that_no_node_can_hold_is_named():
 
 def test_gpus_that_are_many_enough_but_scattered_are_short():
     assert "needs 2 GPUs of one node" in shortfall([ACTORS], [3, 3, 2])
+
+
+@pytest.mark.parametrize("nodes", [[8], [4, 4], [2, 2, 2, 2], [0]])
+def test_gpus_that_are_shared_are_counted_once(nodes):
+    assert shortfall([SHARED], nodes) == ""
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        (
+            [4, 3],
+            "the run needs GPUs: 8 for 4 rollout actors of 2 GPUs each, shared with 8 learner "
+            "ranks; the cluster has 7, by node [4, 3]",
+        ),
+        ([5, 3], "a rollout actor needs 2 GPUs of one node; the cluster has 8, by node [5, 3]"),
+    ],
+)
+def test_too_few_shared_gpus_are_named(nodes, words):
+    assert shortfall([SHARED], nodes) == words
+
+
+def test_shared_processes_are_the_same_ones_where_nothing_is_shared():
+    ranks = Ask("learner rank", 8)
+    assert apart([SHARED, RANKS]) == apart([ACTORS, ranks, RANKS]) == [ACTORS, ranks, RANKS]
+
+
+@pytest.mark.parametrize(("actors", "each", "ranks"), [(1, 1, 1), (3, 1, 3), (1, 4, 4), (3, 2, 6)])
+def test_a_rank_on_every_gpu_of_every_engine_can_be_shared(actors, each, ranks):
+    asked = sharing(Ask("rollout actor", actors, each), Ask("learner rank", ranks))
+    assert (asked.count, asked.gpus, asked.guests) == (actors, each, Ask("learner rank", ranks))
+
+
+@pytest.mark.parametrize(("actors", "each", "ranks"), [(1, 1, 2), (2, 1, 1), (1, 2, 1), (3, 2, 3)])
+def test_any_other_number_of_ranks_is_an_error_that_names_the_three_keys(actors, each, ranks):
+    with pytest.raises(
+        ConfigError,
+        match=r"learner\.num_ranks must be rollout\.num_actors times rollout\.tensor_parallel, "
+        rf"{actors} x {each} = {actors * each}; it is {ranks}",
+    ):
+        sharing(Ask("rollout actor", actors, each), Ask("learner rank", ranks))
 
 
 @pytest.mark.parametrize(

@@ -51,12 +51,16 @@ def test_engine_serves_what_it_was_sent_and_a_stale_one_is_caught(tied, tmp_path
 
     request = Request("a", ROWS[0], 4, temperature=0.5, seed=7)
     drawn = []
-    for _ in range(2):
+    for _ in range(3):
         sampler.add(request)
         while not (ended := sampler.step()):
             pass
         drawn.append(ended[0])
-    assert drawn[0].token_ids == drawn[1].token_ids
+        for _ in range(2):
+            sampler.sleep()  # the next call that needs the engine wakes it
+    assert drawn[0].token_ids == drawn[1].token_ids == drawn[2].token_ids
+    sampler.load_weights(parts(named_weights(model), 2**16), version=2)
+    assert check(sampler.score(ROWS), scores(model), before, 1e-3, "engine") < 1e-5
     # Log-probs are those of the distribution that was drawn from, temperature included.
     whole = torch.tensor(ROWS[0] + drawn[0].token_ids)
     logprobs = (model(whole[None]).logits[0, :-1] / 0.5).log_softmax(-1)

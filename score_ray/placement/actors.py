@@ -11,7 +11,9 @@ import psutil
 import ray
 from ray.exceptions import RayError
 
+from score_ray.placement.client import EngineClient, Recipients
 from score_ray.types import Episode, PeerLost, Problem, SamplingPlan
+from score_ray.weights.choice import NCCL
 
 
 class RolloutActor:
@@ -20,17 +22,23 @@ class RolloutActor:
     def __init__(self, engine_options: Any, make_prompter: Callable[[], Any]) -> None:
         self._options, self._make_prompter = engine_options, make_prompter
 
-    def join(self, weights: tuple | None) -> list[list[float]]:
+    def join(self, weights: tuple | None, gpus: str = "") -> list[list[float]]:
         """Start the engine and load the current weights, if there are any yet.
 
-        Not the constructor: an error there would look like a death of the process.
+        `gpus` are those it is to use, where Ray does not see to that. Not the constructor: an
+        error there would look like a death of the process.
         """
+        _use_gpus(gpus)
         _use_network_of_node()
         from score_ray.sampler import Sampler
 
         self._prompter = self._make_prompter()
         self._sampler = Sampler(self._options, self._prompter.stop_ids)
-        return self.load_weights(*weights) if weights else []
+        if not weights:
+            return []
+        parts, version, probe = weights
+        self.load_weights(parts, version)
+        return self.score(probe)
 
     def sample(self, problems: Sequence[Problem], plan: SamplingPlan) -> Iterator[list[Episode]]:
         """Stream episodes as they end, and empty lists as signs of life."""
@@ -41,13 +49,22 @@ class RolloutActor:
         finally:
             self._sampler.clear()
 
-    def load_weights(
-        self, parts: Sequence[Any], version: int, probe: list[tuple[int, ...]]
-    ) -> list[list[float]]:
-        """Serve the weights behind the references from now on; log-probs of the probe rows."""
+    def load_weights(self, parts: Sequence[Any], version: int) -> None:
+        """Serve the weights behind the references from now on."""
         # All are at hand, in the node's shared memory, before the first replaces anything.
         self._sampler.load_weights([_read(part) for part in parts], version)
-        return self._sampler.score(probe)
+
+    def engine(self, method: str, *args: Any) -> None:
+        """Take a step of a direct broadcast: a method of the sampler by name, for client.py."""
+        getattr(self._sampler, method)(*args)
+
+    def score(self, rows: list[tuple[int, ...]]) -> list[list[float]]:
+        """Log-probs of every token of each row but the first."""
+        return self._sampler.score(rows)
+
+    def sleep(self) -> None:
+        """Leave the GPU to others; the next call that needs it takes it again."""
+        self._sampler.sleep()
 
     def offline_seconds(self, episodes: list[Episode]) -> float:
         """What vLLM's own offline generation of the same attempts takes."""
@@ -63,6 +80,7 @@ class LearnerRank:
 
     def __init__(self, options: Any, rank: int, num_ranks: int) -> None:
         self._identity = (options, rank, num_ranks)
+        self._sender: Any = None
 
     def meeting_point(self) -> tuple[str, int]:
         """A host and an open port where the ranks can meet; of rank 0."""
@@ -71,8 +89,12 @@ class LearnerRank:
         self._listener = socket.create_server((host, 0))
         return host, self._listener.getsockname()[1]
 
-    def start(self, meeting_point: tuple[str, int]) -> None:
-        """Join the other ranks and load the models."""
+    def start(self, meeting_point: tuple[str, int], gpus: str = "") -> None:
+        """Join the other ranks and load the models.
+
+        `gpus` is the one it is to use, where Ray does not see to that.
+        """
+        _use_gpus(gpus)
         options, rank, num_ranks = self._identity
         os.environ |= {"LOCAL_RANK": "0", "RANK": str(rank), "WORLD_SIZE": str(num_ranks)}
         _use_network_of_node()
@@ -92,6 +114,25 @@ class LearnerRank:
         """The policy in parts, of rank 0 alone; the others take part in gathering them."""
         with _needing_peers():
             yield from self._learner.packed_weights(part_bytes)
+
+    def send(
+        self, backend: str, to: Recipients, buffer_bytes: int, seconds: float
+    ) -> dict[str, str]:
+        """Send the policy to engines directly, from rank 0: who was lost on the way, and how.
+
+        The others take part in gathering it. Gives up after `seconds`.
+        """
+        from score_ray.weights.ipc import IpcSender
+        from score_ray.weights.nccl import NcclSender
+
+        client = EngineClient(to, backend == NCCL, seconds)
+        with _needing_peers():
+            if self._sender is None:
+                make = NcclSender if backend == NCCL else IpcSender
+                host = ray.util.get_node_ip_address()
+                self._sender = make(self._learner.source(), self._identity[1], host)
+            self._sender.send(client, buffer_bytes)
+        return client.lost
 
     def peak_memory(self) -> float:
         """Of this process, in GiB."""
@@ -121,6 +162,12 @@ def _needing_peers() -> Iterator[None]:
         if isinstance(error, DistError) or "gloo" in str(error).lower():
             raise PeerLost(f"lost contact with its peers ({error})") from error
         raise
+
+
+def _use_gpus(gpus: str) -> None:
+    """CUDA looks at this once, when it is first used; nothing here has yet."""
+    if gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus
 
 
 def _use_network_of_node() -> None:

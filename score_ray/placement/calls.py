@@ -60,14 +60,20 @@ class Calls:
             raise self._lost(who, doing, "the process died") from None
 
     def gather(
-        self, doing: str, refs: Mapping[str, Any], work: float = 1.0, began: float | None = None
+        self,
+        doing: str,
+        refs: Mapping[str, Any],
+        work: float = 1.0,
+        began: float | None = None,
+        spare: float = 0.0,
     ) -> list:
         """All answers, in the order of `refs`: from names to calls, in progress since `began`.
 
+        `spare`: seconds beyond what is allowed, for processes that hold to that themselves.
         Raises the role's Lost for the first process that died or is late: of several, one
         that is dead itself is named before one that only missed it.
         """
-        began, limit = began or time.monotonic(), self.allowed(doing, work)
+        began, limit = began or time.monotonic(), self.allowed(doing, work) + spare
         waiting = {ref: who for who, ref in refs.items()}
         answers: dict[str, Any] = {}
         missed: Lost | None = None

@@ -1,7 +1,16 @@
-"""The weights' way from the learner to the engines, checked at its end every time."""
+"""The weights' way from the learner to the engines, checked at its end every time.
 
+Engines that serve get them by the run's back end: from the learner directly (nccl, ipc), or
+from the object store. An engine that starts later, in place of a lost one, gets them from the
+object store in any case; they are packed for it when it comes, while the learner waits.
+"""
+
+import functools
+
+from score_ray.placement.client import Recipients
 from score_ray.placement.group import LearnerGroup
 from score_ray.placement.pool import RolloutPool
+from score_ray.weights.choice import OBJECT_STORE
 from score_ray.weights.probe import Probe, Scores
 
 
@@ -15,9 +24,16 @@ class Channel:
         rows: list[tuple[int, ...]],
         bound: float,
         part_bytes: int,
+        backend: str = OBJECT_STORE,
+        keep_packed: bool = False,
     ) -> None:
+        """`keep_packed`: pack at every broadcast, where the learner does not wait afterwards.
+
+        It goes on to its next update, or leaves its GPU, while engines still sample.
+        """
         self._learner, self._pool, self._part_bytes = learner, pool, part_bytes
         self._rows, self._bound = rows, bound
+        self._backend, self._keep_packed = backend, keep_packed
         self._before: Scores | None = None
         self._version = -1
 
@@ -26,12 +42,17 @@ class Channel:
 
         Raises WeightMismatch when an engine does not serve what was sent.
         """
-        parts = self._learner.packed_weights(self._part_bytes)
+        pack = functools.cache(lambda: self._learner.packed_weights(self._part_bytes))
+        direct = self._backend != OBJECT_STORE
+        if self._keep_packed or not direct:
+            pack()
         expected = self._learner.score(self._rows)
         # After going back to a checkpoint there is nothing that an engine could be stale from.
         before = self._before if version > self._version else None
-        gaps = self._pool.load_weights(
-            parts, Probe(version, self._rows, expected, before, self._bound)
-        )
+        probe = Probe(version, self._rows, expected, before, self._bound)
+        gaps = self._pool.load_weights(pack, probe, self._send if direct else None)
         self._before, self._version = expected, version
         return {"mismatch/logp_mean_abs": max(gaps.values()), "weights/checked": len(gaps)}
+
+    def _send(self, to: Recipients) -> dict[str, str]:
+        return self._learner.send(self._backend, to, self._part_bytes)

@@ -4,7 +4,7 @@ import itertools
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +18,13 @@ import psutil
 import ray
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from score_ray.placement.plan import Ask, shortfall, threads_each
+from score_ray.placement.plan import Ask, apart, shortfall, threads_each
 from score_ray.types import ConfigError, RunError
 
+KEEP_VISIBLE = "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"  # "0": for actors without GPUs, as they are
 CPU_SHARE = 0.01  # roles take turns on the cores: a share says where a process is, not how much
 STOP_SECONDS = 5.0
+Check = Callable[[list[dict[str, float]]], None]  # of the nodes' Ray resources
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # children of a raylet
 
 
@@ -34,6 +36,13 @@ class Place:
     bundle: int
     resources: dict[str, float]
     env: dict[str, str]
+    keeper: Any = None  # who has the GPUs, where processes share them
+    number: int | None = None  # of the GPU among the keeper's; none: all of them
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a process here has a GPU, or a share of one."""
+        return bool(self.keeper or self.resources.get("GPU"))
 
     def start(self, actor_class: type, *args: Any) -> Any:
         """A new Ray actor in this place, from a class and its arguments; returns its handle."""
@@ -48,13 +57,23 @@ class Place:
             .remote(*args)
         )
 
+    def visible(self) -> Any:
+        """A reference to what CUDA_VISIBLE_DEVICES is to be; "" where Ray sees to that itself.
+
+        To be asked at each start: a bundle whose node is lost comes back with other GPUs.
+        """
+        return self.keeper.visible.remote(self.number) if self.keeper else ""
+
 
 @contextmanager
-def places(asks: Sequence[Ask], patience: float, deadline: float) -> Iterator[list[list[Place]]]:
+def places(
+    asks: Sequence[Ask], patience: float, deadline: float, check: Check = lambda nodes: None
+) -> Iterator[list[list[Place]]]:
     """Ray, and for each ask its places; all of it ends with the context.
 
-    A cluster may take `patience` seconds to grow to what is asked, and `deadline` seconds to
-    free it. Raises ConfigError naming what is short.
+    The places of an ask's guests follow its own; without GPUs, nobody shares. A cluster may
+    take `patience` seconds to grow to what is asked, and `deadline` seconds to free it. Raises
+    ConfigError naming what is short, or what `check` finds wrong with the nodes' GPUs.
     """
     me = psutil.Process()
     before = me.children()
@@ -64,7 +83,7 @@ def places(asks: Sequence[Ask], patience: float, deadline: float) -> Iterator[li
     signal.signal(signal.SIGTERM, on_sigterm)
     own = [process for process in me.children() if process not in before]
     try:
-        yield _reserve(asks, patience, deadline)
+        yield _reserve(asks, patience, deadline, check)
     finally:
         stop_ray(own)
 
@@ -79,7 +98,7 @@ def start_ray() -> None:
     address = os.environ.get("RAY_ADDRESS")
     if not address:
         _end_orphans()
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault(KEEP_VISIBLE, "0")
         # Ray's workers would run at niceness 15: every other process would slow the run down.
         os.environ.setdefault("RAY_worker_niceness", "0")
         ray.init(address="local", include_dashboard=False, **quiet)
@@ -117,13 +136,18 @@ def _end(family: Sequence[psutil.Process]) -> None:
             process.kill()
 
 
-def _reserve(asks: Sequence[Ask], patience: float, deadline: float) -> list[list[Place]]:
+def _reserve(
+    asks: Sequence[Ask], patience: float, deadline: float, check: Check
+) -> list[list[Place]]:
     """A placement group with a bundle for every process asked for."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     on_gpu = any(node.get("GPU") for node in nodes)
+    asks = asks if on_gpu else apart(asks)
     short = shortfall(asks, [int(node.get("GPU", 0)) for node in nodes])
     if short and not patience:
         raise ConfigError(short)
+    if on_gpu:
+        check(nodes)
     # On GPUs few nodes are better, for the network's sake; on CPUs many, for the cores.
     group = ray.util.placement_group(
         [_resources(ask, on_gpu) for ask in asks for _ in range(ask.count)],
@@ -136,14 +160,54 @@ def _reserve(asks: Sequence[Ask], patience: float, deadline: float) -> list[list
             f"the cluster did not make room within {wait:.0f} s: {' and '.join(map(str, asks))} "
             f"were asked for, {free:g} are free; {short or 'others use the rest'}"
         )
-    bundles = iter(range(sum(ask.count for ask in asks)))
-    return [
-        [
-            Place(group, bundle, _resources(ask, on_gpu), {} if on_gpu else _threads(ask, nodes))
-            for bundle in itertools.islice(bundles, ask.count)
-        ]
-        for ask in asks
+    bundles = iter(range(group.bundle_count))
+    found: list[list[Place]] = []
+    for ask in asks:
+        own = list(itertools.islice(bundles, ask.count))
+        if ask.guests:
+            found += _shared(group, own, ask.gpus)
+        else:
+            env = {} if on_gpu else _threads(ask, nodes)
+            found.append([Place(group, bundle, _resources(ask, on_gpu), env) for bundle in own])
+    return found
+
+
+def _shared(group: Any, bundles: Sequence[int], gpus: int) -> list[list[Place]]:
+    """Places for hosts, one in every bundle and over all its GPUs, and for a guest on each GPU.
+
+    Ray gives away a GPU once, and in shares only to who wants less than one. So neither asks
+    for any: a keeper has those of a bundle, and tells.
+    """
+    keepers = [_keeper(group, bundle, gpus) for bundle in bundles]
+    where = list(zip(bundles, keepers, strict=True))
+    env = {KEEP_VISIBLE: "0"}
+    hosts = [Place(group, bundle, {}, env, keeper) for bundle, keeper in where]
+    guests = [
+        Place(group, bundle, {}, env, keeper, number)
+        for bundle, keeper in where
+        for number in range(gpus)
     ]
+    return [hosts, guests]
+
+
+class Keeper:
+    """Has the GPUs of a bundle; where the bundle's node is lost Ray starts it anew with others."""
+
+    def visible(self, number: int | None) -> str:
+        """What CUDA_VISIBLE_DEVICES is to be for all of the GPUs, or for one of them."""
+        names = os.environ["CUDA_VISIBLE_DEVICES"]
+        return names if number is None else names.split(",")[number]
+
+
+def _keeper(group: Any, bundle: int, gpus: int) -> Any:
+    options = ray.remote(Keeper).options(
+        num_cpus=0,
+        num_gpus=gpus,
+        max_restarts=-1,
+        max_task_retries=-1,
+        scheduling_strategy=PlacementGroupSchedulingStrategy(group, bundle),
+    )
+    return options.remote()
 
 
 def _resources(ask: Ask, on_gpu: bool) -> dict[str, float]:

@@ -11,10 +11,12 @@ import ray
 from score_ray.batch import Row, shard
 from score_ray.loss import merge
 from score_ray.placement.actors import LearnerRank
-from score_ray.placement.calls import STARTING, Calls, Retries, Tell
+from score_ray.placement.calls import SETTLE_SECONDS, STARTING, Calls, Retries, Tell
+from score_ray.placement.client import Recipients
 from score_ray.placement.cluster import Place
 from score_ray.types import LearnerLost
 
+SENDING = "sending weights"
 DOING = {
     "reference_sums": "scoring with the reference",
     "update": "updating",
@@ -23,6 +25,8 @@ DOING = {
     "restore": "restoring a checkpoint",
     "export": "exporting the model",
     "sizes": "telling its sizes",
+    "sleep": "leaving its GPU",
+    "wake": "taking its GPU again",
 }
 
 
@@ -97,6 +101,18 @@ class LearnerGroup:
         self._calls.gather("packing weights", ends)
         return list(next(iter(streams.values())))
 
+    def send(self, backend: str, to: Recipients, buffer_bytes: int) -> dict[str, str]:
+        """Send the policy to engines directly; who was lost on the way, and how.
+
+        Rank 0 gives up on engines in time for its own deadline.
+        """
+        seconds = self._calls.allowed(SENDING)
+        calls = {
+            who: rank.send.remote(backend, to, buffer_bytes, seconds)
+            for who, rank in self._ranks.items()
+        }
+        return self._calls.gather(SENDING, calls, spare=3 * SETTLE_SECONDS)[0]
+
     def save(self, folder: Path) -> None:
         """Write policy and optimiser of every rank."""
         self._all("save", folder)
@@ -113,6 +129,14 @@ class LearnerGroup:
     def sizes(self) -> dict[str, int]:
         """Weights of the policy's body and of its output head."""
         return self._all("sizes")[0]
+
+    def sleep(self) -> None:
+        """Leave the GPUs to others; no other call will do until `wake`."""
+        self._all("sleep")
+
+    def wake(self) -> None:
+        """Take the GPUs again."""
+        self._all("wake")
 
     def peak_memory(self) -> dict[str, float]:
         """GiB per learner rank."""
@@ -132,7 +156,10 @@ class LearnerGroup:
             for number, place in enumerate(self._places)
         }
         meeting_point = next(iter(self._ranks.values())).meeting_point.remote()
-        self._started = {who: r.start.remote(meeting_point) for who, r in self._ranks.items()}
+        self._started = {
+            who: rank.start.remote(meeting_point, place.visible())
+            for (who, rank), place in zip(self._ranks.items(), self._places, strict=True)
+        }
 
     def _replace(self, lost: LearnerLost) -> None:
         self._tell("learner_rank", lost.who, f"{lost.how} while {lost.doing}; all ranks restart")
@@ -144,7 +171,7 @@ class LearnerGroup:
     def _shared(self, method: str, arguments: Callable, rows: Sequence[Row]) -> list:
         """Call a method on every rank with its share of the rows."""
         lengths = [len(row.token_ids) for row in rows]
-        shares = shard(lengths, len(self._ranks), self._budget)
+        shares = shard(lengths, len(self._ranks), self._budget, self._options.packing)
         calls = {
             who: rank.call.remote(method, *arguments(share))
             for (who, rank), share in zip(self._ranks.items(), shares, strict=True)

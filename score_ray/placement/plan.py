@@ -1,20 +1,48 @@
 """What a run asks of a cluster against what the cluster has: plain numbers, no Ray."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
+
+from score_ray.types import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Processes of one role; `gpus` is what each needs at once, on one node."""
+    """Processes of one role; `gpus` is what each needs at once, on one node.
+
+    `guests` are processes of another role, one on every GPU of these.
+    """
 
     role: str  # in the singular: "rollout actor"
     count: int
     gpus: int = 1
+    guests: Self | None = None
 
     def __str__(self) -> str:
         each = f" of {self.gpus} GPUs each" if self.gpus > 1 else ""
-        return f"{self.count * self.gpus} for {self.count} {self.role}s{each}"
+        shared = f", shared with {self.guests.count} {self.guests.role}s" if self.guests else ""
+        return f"{self.count * self.gpus} for {self.count} {self.role}s{each}{shared}"
+
+
+def sharing(actors: Ask, ranks: Ask) -> Ask:
+    """Engines and learner ranks on the same GPUs, a rank on each, as one ask.
+
+    Raises ConfigError if there are more GPUs of the one kind than of the other.
+    """
+    if ranks.count != actors.count * actors.gpus:
+        raise ConfigError(
+            "rollout.share_gpus: every GPU holds a learner rank and its part of an engine, so "
+            "learner.num_ranks must be rollout.num_actors times rollout.tensor_parallel, "
+            f"{actors.count} x {actors.gpus} = {actors.count * actors.gpus}; it is {ranks.count}"
+        )
+    return replace(actors, guests=ranks)
+
+
+def apart(asks: Sequence[Ask]) -> list[Ask]:
+    """The same processes, each on its own."""
+    pairs = [(replace(ask, guests=None), ask.guests) for ask in asks]
+    return [ask for pair in pairs for ask in pair if ask]
 
 
 def shortfall(asks: Sequence[Ask], gpus_of_nodes: Sequence[int]) -> str:

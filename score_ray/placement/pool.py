@@ -11,54 +11,20 @@ from typing import Any
 
 import ray
 
-from score_ray.placement.actors import RolloutActor
 from score_ray.placement.calls import STARTING, Calls, Retries, Tell
+from score_ray.placement.client import Recipients
 from score_ray.placement.cluster import Place
-from score_ray.types import Episode, LearnerLost, Lost, Problem, SamplingPlan
+from score_ray.placement.seats import Round, Seat
+from score_ray.types import EngineOptions, Episode, LearnerLost, Lost, Problem, SamplingPlan
+from score_ray.weights.choice import NCCL
 from score_ray.weights.probe import Probe
 
 TICK = 1.0  # seconds between two looks at who is late
-SAMPLING, LOADING = "sampling", "loading weights"
+SAMPLING, LOADING, SCORING = "sampling", "loading weights", "scoring the probe"
+LEAVING = "leaving its GPU"
 
-
-class Seat:
-    """A place among the rollout actors, and who is in it now."""
-
-    def __init__(self, number: int, place: Place, make: tuple) -> None:
-        self.who, self._place, self._make = f"rollout actor {number}", place, make
-        self.lost_at = 0.0  # 0: has the actor it began with
-
-    def fill(self, weights: tuple | None) -> None:
-        """Put a new actor in; it serves when all calls in `joining` have been answered."""
-        self.actor: Any = self._place.start(RolloutActor, *self._make)
-        self.joining: list[Any] = [self.actor.join.remote(weights)]
-        self.seen = time.monotonic()
-
-
-class Round:
-    """One call of `sample`: which episodes are missing, and who owes them."""
-
-    def __init__(self, problems: Sequence[Problem], samples: int) -> None:
-        self.missing = {(problem.index, n) for problem in problems for n in range(samples)}
-        self.undealt = list(problems)
-        self.streams: dict[Any, tuple[Seat, Sequence[Problem]]] = {}
-
-    def take(self, episodes: Sequence[Episode]) -> list[Episode]:
-        """Those of the episodes that have not come before."""
-        fresh = [e for e in episodes if (e.problem.index, e.sample) in self.missing]
-        self.missing -= {(e.problem.index, e.sample) for e in fresh}
-        return fresh
-
-    def release(self, seat: Seat) -> None:
-        """Nobody owes any more what this seat does."""
-        owing = {index for index, _ in self.missing}
-        for stream in [s for s, (owner, _) in self.streams.items() if owner is seat]:
-            _, share = self.streams.pop(stream)
-            self.undealt += [problem for problem in share if problem.index in owing]
-
-    def busy(self) -> set[Seat]:
-        """The seats that owe something."""
-        return {seat for seat, _ in self.streams.values()}
+Pack = Callable[[], Sequence[Any]]  # references to the weights in parts
+Send = Callable[[Recipients], dict[str, str]]  # who was lost on the way, and how
 
 
 class RolloutPool:
@@ -75,19 +41,31 @@ class RolloutPool:
         """`make` is what a rollout actor is made from: engine options and a prompter's maker."""
         self._calls, self._retries, self._tell = calls, retries, tell
         self._restarts = 0
-        self._parts: Sequence[Any] = ()
+        self._engines: EngineOptions = make[0]
+        self._pack: Pack = tuple
+        self._parts: Sequence[Any] | None = None
         self._probe: Probe | None = None
         self._gaps: dict[str, float] = {}
+        # Called before an engine starts, and between its loading weights and its using them;
+        # where GPUs are shared (turns.py) it returns when the learner has left them.
+        self.make_room: Callable[[], None] = lambda: None
         self._seats = [Seat(number, place, make) for number, place in enumerate(places)]
         for seat in self._seats:
             seat.fill(None)
 
     def wait_ready(self) -> None:
         """Return when every engine is up; one that is lost before that is replaced."""
-        nothing = Round([], 0)
-        while any(seat.joining for seat in self._seats):
-            self._wait(nothing)
+        self._settle()
         self._retries.refill()
+
+    def sleep(self) -> None:
+        """Return when every engine has left its GPU, those that are still starting included.
+
+        An engine takes its GPU again when it is next called.
+        """
+        self._settle()
+        while len(self._ask(LEAVING, "sleep")) < len(self._seats):
+            self._settle()
 
     def take_restarts(self) -> int:
         """How many rollout actors were replaced since this was last asked."""
@@ -95,40 +73,30 @@ class RolloutPool:
         return taken
 
     def sample(self, problems: Sequence[Problem], plan: SamplingPlan) -> Iterator[list[Episode]]:
-        """Stream every episode exactly once, from whoever has it."""
+        """Stream every episode exactly once, from whoever has it; nothing, as a sign of life."""
         current = Round(problems, plan.samples)
         while current.missing or current.streams:
             self._deal(current, plan)
-            fresh = current.take(self._wait(current))
-            if fresh:
-                yield fresh
+            yield current.take(self._wait(current))
         self._retries.refill()
 
-    def load_weights(self, parts: Sequence[Any], probe: Probe) -> dict[str, float]:
-        """Have every engine load the parts, which Ray shares per node; the mismatch by actor.
+    def load_weights(self, pack: Pack, probe: Probe, send: Send | None = None) -> dict[str, float]:
+        """Have every engine serve the weights of the probe's version; the mismatch by actor.
 
-        Actors that are still starting, or are lost on the way, load them when they join.
+        `pack` gives them in parts, which Ray shares per node. With `send`, engines that serve
+        get them directly; and actors that are still starting, or are lost on the way, load the
+        parts when they join.
         Raises WeightMismatch for an engine that does not serve them, LearnerLost if a part of
         them is gone.
         """
-        self._parts, self._probe, self._gaps = parts, probe, {}
-        began, refs = time.monotonic(), {}
-        for seat in self._seats:
-            ref = seat.actor.load_weights.remote(parts, probe.version, probe.rows)
-            if seat.joining:
-                seat.joining.append(ref)
-            else:
-                refs[seat] = ref
-        for seat, ref in refs.items():
-            try:
-                scores = self._calls.gather(LOADING, {seat.who: ref}, began=began)[0]
-            except LearnerLost:
-                self._parts, self._probe = (), None
-                raise
-            except Lost as lost:
-                self._replace(seat, lost)
-            else:
-                self._gaps[seat.who] = probe.check(scores, seat.who)
+        self._pack, self._parts, self._probe, self._gaps = pack, None, probe, {}
+        if send:
+            self._reach(send, probe.version)
+        else:
+            self._ask(LOADING, "load_weights", self._packed(), probe.version)
+        self.make_room()
+        for seat, scores in self._ask(SCORING, "score", probe.rows).items():
+            self._gaps[seat.who] = probe.check(scores, seat.who)
         while not self._gaps:
             self._wait(Round([], 0))
         return self._gaps
@@ -152,9 +120,72 @@ class RolloutPool:
         refs = {seat.who: seat.actor.peak_memory.remote() for seat in self._seats}
         return dict(zip(refs, self._calls.gather("telling its memory", refs), strict=True))
 
+    def _settle(self) -> None:
+        nothing = Round([], 0)
+        while any(seat.joining for seat in self._seats):
+            self._wait(nothing)
+
+    def _ask(self, doing: str, method: str, *args: Any) -> dict[Seat, Any]:
+        """Call a method of every actor; the answers of those that serve.
+
+        Those that are joining answer it with the rest of what they have to. Who is lost is
+        replaced after all others have answered: on a shared GPU these may need the learner
+        there, and the new engine needs it gone.
+        """
+        began, refs = time.monotonic(), {}
+        for seat in self._seats:
+            ref = getattr(seat.actor, method).remote(*args)
+            if seat.joining:
+                seat.joining.append(ref)
+            else:
+                refs[seat] = ref
+        answers: dict[Seat, Any] = {}
+        missing: dict[Seat, Lost] = {}
+        for seat, ref in refs.items():
+            try:
+                answers[seat] = self._calls.gather(doing, {seat.who: ref}, began=began)[0]
+            except LearnerLost:
+                self._parts, self._probe = (), None
+                raise
+            except Lost as lost:
+                missing[seat] = lost
+        for seat, lost in missing.items():
+            self._replace(seat, lost)
+        return answers
+
+    def _reach(self, send: Send, version: int) -> None:
+        """Have the learner send until everyone who serves has the weights.
+
+        With NCCL a loss is everyone's: those that are left are sent to again.
+        """
+        for seat in self._seats:
+            if seat.joining:
+                seat.joining.append(seat.actor.load_weights.remote(self._packed(), version))
+        while serving := {seat.who: seat for seat in self._seats if not seat.joining}:
+            actors = {who: seat.actor for who, seat in serving.items()}
+            try:
+                lost = send(Recipients(actors, self._engines.tensor_parallel, version))
+            except LearnerLost:
+                self._probe = None
+                raise
+            for who, how in lost.items():
+                self._replace(serving[who], Lost(who, LOADING, how))
+            if not lost or self._engines.backend != NCCL:
+                return
+
+    def _packed(self) -> Sequence[Any]:
+        """The current weights in parts, packed when they are first asked for."""
+        if self._parts is None:
+            began = time.monotonic()
+            self._parts = self._pack()
+            spent = time.monotonic() - began
+            for seat in self._seats:  # nobody was listened to for so long
+                seat.seen += spent
+        return self._parts
+
     def _weights(self) -> tuple | None:
         """What an actor loads to serve the current weights."""
-        return (self._parts, self._probe.version, self._probe.rows) if self._probe else None
+        return (self._packed(), self._probe.version, self._probe.rows) if self._probe else None
 
     def _deal(self, current: Round, plan: SamplingPlan) -> None:
         """Give out what nobody owes, evenly over those who serve; without any it waits."""
@@ -230,6 +261,7 @@ class RolloutPool:
 
     def _replace(self, seat: Seat, lost: Lost) -> None:
         """Put a new actor in a lost one's seat; raise RunError when that is hopeless."""
+        self.make_room()
         self._tell("rollout_actor", seat.who, f"{lost.how} while {lost.doing}; being replaced")
         self._retries.spend(lost)
         self._restarts += 1

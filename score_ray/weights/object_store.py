@@ -36,8 +36,50 @@ class UpdateInfo(WeightTransferUpdateInfo):
     buffer: np.ndarray
 
 
-class ObjectStoreEngine(WeightTransferEngine[InitInfo, UpdateInfo]):
-    """Loads a packed buffer into the running model."""
+class TakesPacked:
+    """What every engine of ours does: it loads a packed buffer, whatever else it can receive.
+
+    An actor that replaces a lost one gets its first weights so, with any back end.
+    """
+
+    device: torch.device
+    model: Any
+    model_config: Any
+
+    def parse_update_info(self, update_dict: dict[str, Any]) -> Any:
+        """A packed update, or one of the back end's own."""
+        if "buffer" in update_dict:
+            return UpdateInfo(**update_dict)
+        return super().parse_update_info(update_dict)
+
+    def update_weights(self, update_info: dict[str, Any]) -> None:
+        """Load one update; unlike vLLM's base class, synchronise only where there is a device."""
+        self.receive_weights(self.parse_update_info(update_info))
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize()
+
+    def receive_weights(self, update_info: Any) -> None:
+        """Hand every tensor of the buffer to the model's own loader."""
+        if isinstance(update_info, UpdateInfo):
+            self.model.load_weights(unpack(update_info.entries, update_info.buffer))
+        else:
+            super().receive_weights(update_info)
+
+    def finish_weight_update(self) -> None:
+        """Repack the layers for the kernels, the tied output head included.
+
+        On a CPU the layerwise reload does not see that a tied `lm_head` shares the embedding's
+        weights, and leaves its packed copy of them on the old ones without a word. On a GPU
+        there is no such copy, and processing the head again does nothing.
+        """
+        super().finish_weight_update()
+        if getattr(self.model_config.hf_config, "tie_word_embeddings", False):
+            head = self.model.lm_head
+            head.quant_method.process_weights_after_loading(head)
+
+
+class LayerwiseReload(WeightTransferEngine[InitInfo, UpdateInfo]):
+    """The frame of an update, as vLLM's own engines have it, and nothing to receive."""
 
     init_info_cls = InitInfo
     update_info_cls = UpdateInfo
@@ -53,26 +95,17 @@ class ObjectStoreEngine(WeightTransferEngine[InitInfo, UpdateInfo]):
         """
         initialize_layerwise_reload(self.model)
 
-    def update_weights(self, update_info: dict[str, Any]) -> None:
-        """Load one update; unlike the base class, synchronise only where there is a device."""
-        self.receive_weights(self.parse_update_info(update_info))
-        if self.device.type != "cpu":
-            torch.accelerator.synchronize()
-
     def receive_weights(self, update_info: UpdateInfo) -> None:
-        """Hand every tensor of the buffer to the model's own loader."""
-        self.model.load_weights(unpack(update_info.entries, update_info.buffer))
+        """Not reached: every update is a packed one."""
+        raise TypeError(f"object_store: not a packed update: {type(update_info).__name__}")
 
     def finish_weight_update(self) -> None:
-        """Repack the layers for the kernels, the tied output head included.
-
-        The layerwise reload does not see that a tied `lm_head` shares the embedding's
-        weights, and leaves it on the old ones without a word.
-        """
+        """Back to the form that the kernels take."""
         finalize_layerwise_reload(self.model, self.model_config)
-        if getattr(self.model_config.hf_config, "tie_word_embeddings", False):
-            head = self.model.lm_head
-            head.quant_method.process_weights_after_loading(head)
 
     def shutdown(self) -> None:
         """Nothing is held."""
+
+
+class ObjectStoreEngine(TakesPacked, LayerwiseReload):
+    """Loads a packed buffer into the running model, and nothing else."""

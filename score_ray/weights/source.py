@@ -37,6 +37,12 @@ def named_weights(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
             yield name, parameter.data
 
 
+def described(model: torch.nn.Module) -> Iterator[tuple[str, torch.dtype, tuple[int, ...]]]:
+    """Name, type and whole shape of what `named_weights` gives; nothing is gathered for it."""
+    for name, parameter in model.named_parameters():
+        yield name, parameter.dtype, tuple(getattr(parameter, "ds_shape", parameter.shape))
+
+
 def pack(weights: Iterable[tuple[str, torch.Tensor]]) -> tuple[list[Entry], np.ndarray]:
     """Copy every tensor into one byte buffer, in order, each aligned to 64 bytes."""
     entries: list[Entry] = []
