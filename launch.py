@@ -15,6 +15,7 @@ from score_ray.config import ConfigError, dump, load, refuse_other
 from score_ray.figure_commands import figures
 from score_ray.inputs import Inputs, check_inputs, input_errors
 from score_ray.job_commands import INTERRUPTED, job_app, submit
+from score_ray.plan_command import plan
 from score_ray.records import label_of, read_jsonl
 from score_ray.report import Reporter, losses, results_table
 from score_ray.suite_commands import reproduce
@@ -201,6 +202,7 @@ def examine_machine() -> None:
 
 
 app.command()(figures)
+app.command()(plan)
 app.command()(reproduce)
 app.command()(submit)
 app.add_typer(job_app, name="job")

@@ -13,20 +13,24 @@ LAYERS = [
     ["prompts", "objective", "batch", "loss", "checkpoint", "records", "alarms"],
     ["tasks"],
     ["rollout", "verify", "judge", "evaluate", "offline", "report", "plot", "models", "scaling"],
+    ["targets", "shape", "gpus", "attention", "idle"],
     ["comparison", "suite", "figure_data", "figure_parts", "figures", "suite_tables"],
     ["kl_control", "selection", "page", "inputs", "solutions", "doctor", "jobs", "scaling_plot"],
+    ["memory", "shortage", "expected_time", "optimiser", "scorer"],
     ["weights"],
+    ["lora"],
     ["sampler", "learner"],
     ["placement"],
-    ["iteration", "lesson", "loop"],
+    ["iteration", "collect", "lesson", "loop"],
     ["roles"],
     ["bench", "study", "machine", "reproduce", "suite_report", "job_commands"],
-    ["bench_scale", "figure_commands", "suite_commands"],
+    ["bench_scale", "figure_commands", "suite_commands", "plan_command"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HOMES = {
     "vllm": ("sampler.py", "weights/"),
     "deepspeed": ("learner.py", "weights/"),
+    "peft": ("lora.py",),
     "ray": ("placement/", "jobs.py"),
 }
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")
