@@ -159,6 +159,7 @@ class Actor:
         self.transfer = engine(None, config, torch.device("cpu", number), self.model)
         self.sampler = Sampler.__new__(Sampler)
         self.sampler._asleep, self.sampler._updating, self.sampler.version = set(), False, 0
+        self.sampler._adapter = None
         self.llm = self.sampler._llm = Llm(self.transfer)
         self.trouble: dict[str, Any] = {}
         self.engine = Method(self._step)

@@ -62,7 +62,7 @@ def engine_of(deepspeed, stage: int, dtype: torch.dtype):
     config = {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_clipping": 1e9,
-        "zero_optimization": {"stage": stage},
+        "zero_optimization": {"stage": stage, "reduce_bucket_size": 1_000_000},
         "zero_allow_untested_optimizer": True,
         "steps_per_print": 10**9,
     }

@@ -7,7 +7,7 @@ from one_rank import one_rank
 from tiny import ADVANTAGES, ROWS, make_model
 
 from score_ray.config import load
-from score_ray.memory import learner_demand
+from score_ray.memory import BUCKET, learner_demand
 from score_ray.shape import read_shape
 from score_ray.types import LearnerOptions
 
@@ -18,7 +18,7 @@ HELD = ("weights", "reference", "gradients", "masters, Adam", "gradient buffer")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = str(make_model(tmp_path_factory.mktemp("model")))
-    with one_rank():
+    with one_rank(bucket=BUCKET):
         yield path
 
 
