@@ -1,6 +1,7 @@
 """The pool with rollout actors that have no engine: in which order they are called and replaced."""
 
 import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -57,6 +58,10 @@ class Actor:
                 mark.unlink()
             os._exit(1)
         return answer
+
+
+# Ray's workers cannot import a test module: what they need of it travels whole.
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 class Place:
