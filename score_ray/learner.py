@@ -41,7 +41,7 @@ from score_ray.weights.source import Entry, described, named_weights, parts
 from score_ray.weights.trainer_source import PolicySource
 
 Measures = dict[str, Measure]
-BUCKET = OffloadStateTypeEnum.contiguous_grad_buffer  # 1 GB of ZeRO-3 that holds nothing to keep
+GRADIENT_BUFFER = OffloadStateTypeEnum.contiguous_grad_buffer  # in use within updates alone
 
 
 def join_ranks(host: str, port: int, rank: int, num_ranks: int, listener: int | None) -> None:
@@ -152,7 +152,7 @@ class Learner:
         if self._aside:
             return
         if self._options.zero_stage == 3:
-            self._engine.offload_states(include=[BUCKET])
+            self._engine.offload_states(include=[GRADIENT_BUFFER])
         self._aside = put_aside(tensors_in((self._engine, self._reference)), self.device)
 
     def wake(self) -> None:
