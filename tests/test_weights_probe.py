@@ -1,8 +1,14 @@
 import math
 
+import numpy as np
 import pytest
 
-from score_ray.weights.probe import WeightMismatch, check, mean_abs_difference, probe_rows
+from score_ray.weights.probe import (
+    WeightMismatch,
+    check,
+    mean_abs_difference,
+    probe_rows,
+)
 
 
 def test_mean_abs_difference_is_over_tokens_not_rows():
@@ -28,6 +34,21 @@ def test_a_stale_engine_is_caught_below_the_bound():
     with pytest.raises(WeightMismatch, match="did not take effect"):
         check(old, new, old, 1e-3, "actor")
     assert check(new, new, old, 1e-3, "actor") == 0.0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_update_that_rounding_hides_ends_no_run_and_one_that_stands_out_is_told(seed):
+    """Scores that engine and learner round differently, and differently after an update."""
+    rng = np.random.default_rng(seed)
+    true = rng.normal(-2, 1, 256)
+    engine, before, after = true + rng.normal(0, 5e-3, (3, 256))
+    for update in (0.0, rng.normal(0, 5e-3, 256)):
+        check([[*(engine + update)]], [[*(after + update)]], [[*before]], 0.05, "actor")
+        check([[*engine]], [[*(after + update)]], [[*before]], 0.05, "actor")  # given credit
+    update = rng.normal(0, 2e-2, 256)
+    check([[*(engine + update)]], [[*(after + update)]], [[*before]], 0.05, "actor")
+    with pytest.raises(WeightMismatch, match="did not take effect"):
+        check([[*engine]], [[*(after + update)]], [[*before]], 0.05, "actor")
 
 
 def test_probe_rows_stop_at_the_token_budget():

@@ -11,7 +11,7 @@ from score_ray.placement.client import Recipients
 from score_ray.placement.group import LearnerGroup
 from score_ray.placement.pool import RolloutPool
 from score_ray.weights.choice import OBJECT_STORE
-from score_ray.weights.probe import Probe, Scores
+from score_ray.weights.probe import TELLING, Probe, Scores, mean_abs_difference
 
 
 class Channel:
@@ -51,7 +51,11 @@ class Channel:
         before = self._before if version > self._version else None
         probe = Probe(version, self._rows, expected, before, self._bound)
         gaps = self._pool.load_weights(pack, probe, self._send if direct else None)
-        self._before, self._version = expected, version
+        # Until the current weights stand out from those, an engine cannot be told to be stale.
+        apart = before and mean_abs_difference(expected, before)
+        if apart is None or apart > TELLING * max(gaps.values()):
+            self._before = expected
+        self._version = version
         return {"mismatch/logp_mean_abs": max(gaps.values()), "weights/checked": len(gaps)}
 
     def _send(self, to: Recipients) -> dict[str, str]:
