@@ -1,20 +1,21 @@
 """The command line: parse, check the input, build the roles, call the loop."""
 
-import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from filelock import FileLock, Timeout
-from typer.core import TyperGroup
 
 from score_ray import checkpoint
+from score_ray.arguments import Overrides, Recipe, RunFolder, Runs
+from score_ray.bench_commands import bench_app
 from score_ray.config import ConfigError, dump, load, refuse_other
 from score_ray.figure_commands import figures
 from score_ray.inputs import Inputs, check_inputs, input_errors
 from score_ray.job_commands import INTERRUPTED, job_app, submit
+from score_ray.models import CACHE
 from score_ray.plan_command import plan
 from score_ray.records import label_of, read_jsonl
 from score_ray.report import Reporter, losses, results_table
@@ -23,26 +24,7 @@ from score_ray.tasks.catalog import make_task
 from score_ray.types import Lost, RunError
 from score_ray.verify import ProcessGrader
 
-BENCH = Path("runs") / "bench"
-CACHE = Path(os.environ.get("SCORE_RAY_CACHE", "cache"))
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-
-
-class OneIteration(TyperGroup):
-    """`bench CONFIG` is short for `bench iteration CONFIG`."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command that the first word names, or else the default."""
-        return super().resolve_command(
-            ctx, args if args[0] in self.commands else ["iteration", *args]
-        )
-
-
-bench_app = typer.Typer(cls=OneIteration, no_args_is_help=True, help="Measure this machine.")
-Recipe = Annotated[Path, typer.Argument(help="for instance configs/arithmetic.yaml")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...")]
-Runs = Annotated[Path, typer.Option(help="where run folders are kept")]
-RunFolder = Annotated[Path, typer.Argument(help="a run folder, for instance runs/arithmetic")]
 
 
 @app.command()
@@ -153,41 +135,6 @@ def grade(
     if found.failed:
         typer.echo(f"not correct: {', '.join(map(str, found.failed))}")
         raise typer.Exit(1)
-
-
-@bench_app.command("iteration")
-def bench(
-    config: Recipe,
-    overrides: Overrides = None,
-    iterations: Annotated[int, typer.Option(help="measured, after one to warm up")] = 3,
-) -> None:
-    """Measure a recipe on this machine: seconds by phase, tokens per second, peak memory."""
-    from score_ray import bench as measure
-    from score_ray.roles import all_roles
-
-    inputs = check_inputs(load(config, overrides or []), CACHE)
-    rate = measure.matmul_rate()
-    with all_roles(inputs, Reporter(BENCH, iterations + 1, 0, quiet=True)) as roles:
-        typer.echo(measure.run(roles, inputs.config, iterations, rate))
-
-
-@bench_app.command("scale")
-def bench_scale(
-    config: Recipe,
-    overrides: Overrides = None,
-    actors: Annotated[list[int] | None, typer.Option(help="repeatable; 1, 2 and 4")] = None,
-    ranks: Annotated[list[int] | None, typer.Option(help="repeatable; 1 and 2")] = None,
-    iterations: Annotated[int, typer.Option(help="measured, after one to warm up")] = 5,
-    gbit: Annotated[float, typer.Option(help="assumed, of a node's network", min=0.001)] = 200.0,
-) -> None:
-    """Measure some numbers of rollout actors and ranks here; simulate 8, 64 and 512 GPUs."""
-    from score_ray.bench_scale import run as measure
-    from score_ray.scaling import Cluster
-
-    inputs = check_inputs(load(config, overrides or []), CACHE)
-    cluster = Cluster(bytes_per_second=gbit * 1e9 / 8)
-    typer.echo(measure(inputs, actors or (1, 2, 4), ranks or (1, 2), iterations, BENCH, cluster))
-    typer.echo(f"plot: {BENCH / 'scaling.png'}")
 
 
 @app.command("doctor")

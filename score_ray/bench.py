@@ -1,66 +1,88 @@
 """What a recipe costs on this machine: seconds by phase, rates against what is possible.
 
 The two yardsticks are measured in the same run, so that ratios mean something on a noisy
-machine: vLLM's own offline generation of the same prompts and lengths, and the machine's
-float32 matrix product.
+machine: vLLM's own offline generation of the same prompts and lengths, and a matrix product on
+the learner's own devices.
 """
 
 import io
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
 from score_ray.config import Config
+from score_ray.inputs import Inputs
 from score_ray.iteration import draw, training_plan
 from score_ray.loop import Roles, collector, step
-from score_ray.placement.actors import peak_memory
-from score_ray.types import Episode
+from score_ray.placement.actors import Peak, peak_memory
+from score_ray.shape import ModelShape, read_shape
 
 PHASES = ("rollout", "grade", "reference", "update", "broadcast", "iteration")
 
 
-def matmul_rate(size: int = 1536, seconds: float = 2.0) -> float:
-    """Float32 matrix-product rate of this process, in FLOP/s; the best of repeated runs."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
-    best, end = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        torch.mm(a, b)
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What some iterations of a recipe took here, on average."""
+
+    means: dict[str, float]  # of the metrics
+    flops: float  # per second of update, all ranks together
+    product: float  # FLOP/s of matrix products on all ranks at once
+    memory: dict[str, Peak]  # by process
 
 
-def run(roles: Roles, config: Config, iterations: int, rate: float) -> str:
-    """Measure `iterations` iterations after one to warm up; the tables as text."""
+def observe(roles: Roles, inputs: Inputs, iterations: int) -> Seen:
+    """Run `iterations` iterations after one to warm up, and measure the ranks' matrix products."""
+    config = inputs.config
     roles.channel.broadcast(0)
     with collector(roles, config) as collect:
         records = [step(roles, config, collect, i) for i in range(iterations + 1)][1:]
-    means = {key: _mean(records, key) for key in records[0] if _is_number(records[0][key])}
-    # The shapes of the last update serve for both yardsticks, so weights do not move again.
-    plan = training_plan(config, iterations)
-    problems = draw(roles.train, config.rollout.problems, config.seed, iterations)
-    start = time.perf_counter()
-    episodes = [e for part in roles.pool.sample(problems, plan) for e in part]
-    ours = time.perf_counter() - start
-    theirs = roles.pool.offline_seconds(episodes)
-    flops = update_flops(episodes, roles.learner.sizes()) / means["time/update"]
-    return text_of(
-        _phase_table(means),
-        _rate_table(rate_rows(means, ours / theirs, flops, rate)),
-        _memory_table(
-            {**roles.pool.peak_memory(), **roles.learner.peak_memory(), "driver": peak_memory()}
-        ),
+    means = means_of(records)
+    work = update_flops(config, read_shape(inputs.model, config.model.path), means)
+    return Seen(
+        means,
+        work / means["time/update"],
+        roles.learner.matmul_rate(),
+        {**roles.pool.peak_memory(), **roles.learner.peak_memory(), "driver": peak_memory()},
     )
 
 
-def update_flops(episodes: list[Episode], sizes: dict[str, int]) -> float:
-    """Forward and backward: 6 per weight and token; the head sees completion tokens alone."""
-    tokens = sum(len(e.token_ids) for e in episodes)
-    drawn = sum(len(a.completion_ids) for e in episodes for a in e.attempts)
-    return 6.0 * (sizes["body"] * tokens + sizes["head"] * drawn)
+def run(roles: Roles, inputs: Inputs, iterations: int) -> str:
+    """Measure `iterations` iterations after one to warm up; the tables as text."""
+    seen = observe(roles, inputs, iterations)
+    faster = _against_offline(roles, inputs.config, iterations)
+    return text_of(
+        _phase_table(seen.means), _rate_table(rate_rows(seen, faster)), _memory_table(seen.memory)
+    )
+
+
+def update_flops(config: Config, shape: ModelShape, means: Mapping[str, float]) -> float:
+    """Of an update: 2 per weight and token forward, and 4 backward or, where frozen, 2.
+
+    The output head sees drawn tokens alone. Attention and what is computed twice are left out.
+    """
+    tokens = shape.body * means["tokens/trained"] + shape.head * means["tokens/sampled"]
+    return (4.0 if config.learner.lora.rank else 6.0) * tokens
+
+
+def means_of(records: list[dict[str, Any]]) -> dict[str, float]:
+    """Of every number in the records; where one lacks it, it counts as 0."""
+    numbers = [key for key, value in records[0].items() if isinstance(value, int | float)]
+    return {key: fmean(float(r.get(key, 0)) for r in records) for key in numbers}
+
+
+def _against_offline(roles: Roles, config: Config, iterations: int) -> float:
+    """How fast sampling is beside vLLM's offline generation of the same."""
+    problems = draw(roles.train, config.rollout.problems, config.seed, iterations)
+    began = time.perf_counter()
+    plan = training_plan(config, iterations)
+    episodes = [e for part in roles.pool.sample(problems, plan) for e in part]
+    ours = time.perf_counter() - began
+    return roles.pool.offline_seconds(episodes) / ours
 
 
 def _phase_table(means: dict[str, float]) -> Table:
@@ -71,25 +93,21 @@ def _phase_table(means: dict[str, float]) -> Table:
     return table
 
 
-def rate_rows(
-    means: dict[str, float], slower: float, flops: float, rate: float
-) -> list[tuple[str, str]]:
-    """What was measured, named, from means per iteration.
-
-    `slower` is our rollout time over vLLM's offline time; `flops` and `rate` are the
-    learner's and the matrix product's, in FLOP/s.
-    """
+def rate_rows(seen: Seen, faster: float) -> list[tuple[str, str]]:
+    """What was measured, named; `faster` is vLLM's offline time over our rollout time."""
+    means = seen.means
     busy = sum(means[f"time/{p}"] for p in ("rollout", "reference", "update"))
     sampled = means["tokens/sampled"] / means["time/rollout"]
     trained = means["tokens/trained"] / means["time/update"]
     return [
         ("sampled tokens / s of rollout", f"{sampled:,.0f}"),
         ("trained tokens / s of update", f"{trained:,.0f}"),
-        ("rollout / vLLM offline, same prompts and lengths", f"{1 / slower:.2f}"),
-        ("learner GFLOP/s", f"{flops / 1e9:.1f}"),
-        ("float32 matrix product GFLOP/s", f"{rate / 1e9:.1f}"),
-        ("learner / matrix product", f"{flops / rate:.2f}"),
+        ("rollout / vLLM offline, same prompts and lengths", f"{faster:.2f}"),
+        ("learner GFLOP/s", f"{seen.flops / 1e9:.1f}"),
+        ("matrix product GFLOP/s, same devices and numbers", f"{seen.product / 1e9:.1f}"),
+        ("learner / matrix product", f"{seen.flops / seen.product:.2f}"),
         ("neither rollout, reference nor update", f"{1 - busy / means['time/iteration']:.1%}"),
+        ("weights on their way, s", f"{means['weights/seconds']:.3f}"),
     ]
 
 
@@ -100,25 +118,18 @@ def _rate_table(rows: list[tuple[str, str]]) -> Table:
     return table
 
 
-def _memory_table(peaks: dict[str, float]) -> Table:
-    table = Table("process", "GiB", title="peak memory")
-    for name, gib in peaks.items():
-        table.add_row(name, f"{gib:.2f}")
+def _memory_table(peaks: dict[str, Peak]) -> Table:
+    on_gpu = any(peak.gpu for peak in peaks.values())
+    table = Table("process", "GiB", *["GiB of its GPU"] * on_gpu, title="peak memory")
+    for name, (host, gpu) in peaks.items():
+        table.add_row(name, f"{host:.2f}", *[f"{gpu:.2f}"] * on_gpu)
     return table
 
 
-def text_of(*tables: Table) -> str:
+def text_of(*tables: Table, width: int = 100) -> str:
     """Tables as plain text."""
     out = io.StringIO()
-    console = Console(file=out, width=100)
+    console = Console(file=out, width=width)
     for table in tables:
         console.print(table)
     return out.getvalue()
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
-
-
-def _mean(records: list[dict[str, Any]], key: str) -> float:
-    return sum(float(r.get(key, 0)) for r in records) / len(records)

@@ -34,6 +34,7 @@ from score_ray.scaling import (
     verdict,
 )
 from score_ray.scaling_plot import plot_scaling
+from score_ray.shape import read_shape
 
 ONE = (1, 1)  # rollout actor, learner rank
 GPUS = (8, 64, 512)
@@ -82,7 +83,7 @@ def run(
     Every number of `actors` is measured with every number of `ranks`, and 1 with 1 first, which
     is what most of the simulation is fed with.
     """
-    config, seen, smaller, weights = inputs.config, {}, [], 0
+    config, seen, smaller = inputs.config, {}, []
     if iterations >= config.iterations:
         raise ConfigError(
             f"--iterations {iterations}: at most {config.iterations - 1}, since one warms up and "
@@ -95,7 +96,7 @@ def run(
             if pair == ONE:
                 sizes = [resize(config, part) for part in (4, 2)]
                 smaller = [_observe(roles, size, iterations) for size in sizes]
-                weights = sum(roles.learner.sizes().values())
+    weights = read_shape(inputs.model, config.model.path).parameters
     weights *= 2 if config.model.dtype == "bfloat16" else 4
     costs = costs_of(seen, smaller[0], config.rollout.max_running, weights)
     recipe, grown = (_curve(seen[ONE], config, costs, cluster, grows) for grows in (False, True))

@@ -1,6 +1,5 @@
 """The command line of figures: `launch.py figures RUN [RUN...]`."""
 
-import os
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -9,9 +8,8 @@ from typing import Annotated
 import typer
 
 from score_ray.config import ConfigError
+from score_ray.models import CACHE
 from score_ray.records import replace_file
-
-CACHE = Path(os.environ.get("SCORE_RAY_CACHE", "cache"))
 
 
 def figures(

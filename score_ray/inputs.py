@@ -11,12 +11,13 @@ from score_ray.attention import check_attention, flash_is_installed
 from score_ray.config import Config, ConfigError
 from score_ray.judge import Question
 from score_ray.models import resolve
+from score_ray.options import EngineOptions, LearnerOptions
 from score_ray.prompts import Prompter, Prompts, choose
 from score_ray.targets import target_kinds
 from score_ray.tasks.catalog import make_task
 from score_ray.tasks.custom import OwnReward, find_reward
 from score_ray.tasks.dataset import shared_questions
-from score_ray.types import EngineOptions, LearnerOptions, Problem, Task
+from score_ray.types import Problem, Task
 
 
 @dataclass(frozen=True, slots=True)

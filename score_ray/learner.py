@@ -35,10 +35,11 @@ from score_ray.loss import (
     weighted_loss,
 )
 from score_ray.optimiser import adamw, deepspeed_config, rate_at
+from score_ray.options import LearnerOptions
 from score_ray.scorer import TokenScorer
-from score_ray.types import LearnerOptions
 from score_ray.weights.source import Entry, described, named_weights, parts
 from score_ray.weights.trainer_source import PolicySource
+from score_ray.yardstick import matmul_rate
 
 Measures = dict[str, Measure]
 GRADIENT_BUFFER = OffloadStateTypeEnum.contiguous_grad_buffer  # in use within updates alone
@@ -137,15 +138,9 @@ class Learner:
         """The policy for vLLM's own senders; a pass over it is a collective under ZeRO-3."""
         return PolicySource(self._policy_weights, self._described)
 
-    def sizes(self) -> dict[str, int]:
-        """Weights in the body's matrices and in the output head, for counting FLOPs."""
-        model = self._engine.module.model
-        body = sum(
-            p.numel()
-            for n, p in model.base_model.named_parameters()
-            if p.ndim == 2 and "embed" not in n
-        )
-        return {"body": body, "head": model.get_output_embeddings().weight.numel()}
+    def matmul_rate(self) -> float:
+        """FLOP/s of a matrix product on this rank's device, in the policy's numbers."""
+        return matmul_rate(self.device, getattr(torch, self._options.dtype))
 
     def sleep(self) -> None:
         """Leave the GPU to others: all weights and states go to the CPU's memory."""

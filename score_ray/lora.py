@@ -16,8 +16,8 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import save_file
 
+from score_ray.options import LearnerOptions
 from score_ray.targets import target_layers
-from score_ray.types import LearnerOptions
 from score_ray.weights.gather import gathered
 
 NAME = "default"  # peft's name of the only adapter

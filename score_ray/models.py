@@ -16,6 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+CACHE = Path(os.environ.get("SCORE_RAY_CACHE", "cache"))  # of built-in models
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 

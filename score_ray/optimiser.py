@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from score_ray.types import LearnerOptions
+from score_ray.options import LearnerOptions
 
 
 def rate_at(options: LearnerOptions, iteration: int) -> float:

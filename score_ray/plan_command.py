@@ -1,7 +1,5 @@
 """The command line of planning: `launch.py plan` says what a run would need and take."""
 
-import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,21 +7,21 @@ from rich.console import Console
 from rich.table import Table
 
 from score_ray import gpus, memory, shortage
+from score_ray.arguments import Overrides, Recipe
 from score_ray.config import Config, ConfigError, load
 from score_ray.expected_time import Expected, Tokens, expect, tokens_of
 from score_ray.gpus import GIB, Gpu
 from score_ray.memory import Plan
-from score_ray.models import resolve
+from score_ray.models import CACHE, resolve
 from score_ray.placement.plan import Ask, sharing, shortfall
 from score_ray.shape import ModelShape, read_shape
 
-CACHE = Path(os.environ.get("SCORE_RAY_CACHE", "cache"))
 GPUS_OF_NODE = 8
 
 
 def plan(
-    config: Annotated[Path, typer.Argument(help="for instance configs/math_paper.yaml")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...")] = None,
+    config: Recipe,
+    overrides: Overrides = None,
     gpu: Annotated[str, typer.Option(help="its name; default: this machine's")] = "",
     num_gpus: Annotated[int, typer.Option("--gpus", help="there are, 8 a node; 0: enough")] = 0,
     prompt: Annotated[int, typer.Option(help="tokens of an episode's prompts, on average")] = 0,

@@ -23,7 +23,8 @@ from vllm import LLM, SamplingParams
 from vllm.config import WeightTransferConfig
 from vllm.sampling_params import RequestOutputKind
 
-from score_ray.types import Completion, EngineOptions, Episode, Finish, PeerLost, Request
+from score_ray.options import EngineOptions
+from score_ray.types import Completion, Episode, Finish, PeerLost, Request
 from score_ray.weights.adapter import Adapter, adapter_options
 from score_ray.weights.choice import OBJECT_STORE
 from score_ray.weights.meeting import CALLED_OFF, was_called_off

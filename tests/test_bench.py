@@ -1,12 +1,30 @@
-from score_ray.bench import matmul_rate, rate_rows, update_flops
-from score_ray.types import Attempt, Episode, Finish, Problem
+from pathlib import Path
+
+import pytest
+from shapes import published
+
+from score_ray.bench import Seen, means_of, rate_rows, text_of, update_flops
+from score_ray.bench import _memory_table as memory_table
+from score_ray.config import load
+from score_ray.placement.actors import Peak
+from score_ray.shape import shape_of
+
+RECIPE = Path("configs/arithmetic.yaml")
 
 
-def test_flops_count_the_body_for_every_token_and_the_head_for_drawn_ones():
-    first = Attempt((1, 2), (3, 4, 5), (-1.0,) * 3, "", Finish.STOP, 0)
-    second = Attempt((1, 2, 3, 4, 5, 6), (7,), (-1.0,), "", Finish.STOP, 0)
-    episodes = [Episode(Problem(0, "", ""), 0, (first, second))]
-    assert update_flops(episodes, {"body": 100, "head": 10}) == 6 * (100 * 7 + 10 * 4)
+@pytest.mark.parametrize(("rank", "each"), [(0, 6), (8, 4)])
+def test_flops_count_the_body_for_every_token_and_the_head_for_drawn_ones(rank, each):
+    shape = shape_of(published("HuggingFaceTB/SmolLM2-135M"))
+    config = load(RECIPE, [f"learner.lora.rank={rank}"])
+    means = {"tokens/trained": 7.0, "tokens/sampled": 4.0}
+    head = 576 * 49152
+    body = 134_515_008 - head  # tied: the head is the embedding
+    assert update_flops(config, shape, means) == each * (body * 7 + head * 4)
+
+
+def test_means_are_of_numbers_and_a_missing_one_is_nothing():
+    records = [{"a": 1, "stage": "one", "b": 3.0}, {"a": 2, "stage": "two"}]
+    assert means_of(records) == {"a": 1.5, "b": 1.5}
 
 
 def test_rates_are_what_was_done_over_what_it_took():
@@ -17,14 +35,20 @@ def test_rates_are_what_was_done_over_what_it_took():
         "time/update": 4.0,
         "tokens/sampled": 200.0,
         "tokens/trained": 800.0,
+        "weights/seconds": 0.25,
     }
-    rows = dict(rate_rows(means, slower=1.25, flops=30e9, rate=100e9))
+    seen = Seen(means, flops=30e9, product=100e9, memory={})
+    rows = dict(rate_rows(seen, faster=0.8))
     assert rows["sampled tokens / s of rollout"] == "50"
     assert rows["trained tokens / s of update"] == "200"
     assert rows["rollout / vLLM offline, same prompts and lengths"] == "0.80"
     assert rows["learner / matrix product"] == "0.30"
     assert rows["neither rollout, reference nor update"] == "10.0%"
+    assert rows["weights on their way, s"] == "0.250"
 
 
-def test_the_matrix_product_rate_is_positive():
-    assert matmul_rate(size=64, seconds=0.01) > 0
+def test_memory_of_gpus_is_shown_where_there_is_one():
+    assert "GPU" not in text_of(memory_table({"driver": Peak(1.0, 0.0)}))
+    shown = text_of(memory_table({"driver": Peak(1.0, 0.0), "learner rank 0": Peak(2.0, 41.5)}))
+    assert "GiB of its GPU" in shown
+    assert "41.50" in shown

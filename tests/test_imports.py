@@ -9,11 +9,11 @@ import pytest
 
 PACKAGE = Path("score_ray")
 LAYERS = [
-    ["types", "overrides", "sections", "config"],
+    ["types", "options", "overrides", "sections", "config"],
     ["prompts", "objective", "batch", "loss", "checkpoint", "records", "alarms"],
     ["tasks"],
     ["rollout", "verify", "judge", "evaluate", "offline", "report", "plot", "models", "scaling"],
-    ["targets", "shape", "gpus", "attention", "idle"],
+    ["targets", "shape", "gpus", "attention", "idle", "yardstick"],
     ["comparison", "suite", "figure_data", "figure_parts", "figures", "suite_tables"],
     ["kl_control", "selection", "page", "inputs", "solutions", "doctor", "jobs", "scaling_plot"],
     ["memory", "shortage", "expected_time", "optimiser", "scorer"],
@@ -23,14 +23,24 @@ LAYERS = [
     ["placement"],
     ["iteration", "collect", "lesson", "loop"],
     ["roles"],
-    ["bench", "study", "machine", "reproduce", "suite_report", "job_commands"],
-    ["bench_scale", "figure_commands", "suite_commands", "plan_command"],
+    ["arguments", "bench", "study", "machine", "reproduce", "suite_report", "job_commands"],
+    [
+        "bench_scale",
+        "bench_models",
+        "bench_trl",
+        "bench_gpu",
+        "bench_commands",
+        "figure_commands",
+        "suite_commands",
+        "plan_command",
+    ],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HOMES = {
     "vllm": ("sampler.py", "weights/"),
     "deepspeed": ("learner.py", "weights/"),
-    "peft": ("lora.py",),
+    "peft": ("lora.py", "bench_trl.py"),
+    "trl": ("bench_trl.py",),
     "ray": ("placement/", "jobs.py"),
 }
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")

@@ -9,8 +9,8 @@ from one_rank import one_rank
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from score_ray.batch import Row
+from score_ray.options import LearnerOptions
 from score_ray.tasks.base_model import character_tokenizer, model_config
-from score_ray.types import LearnerOptions
 from score_ray.weights.source import unpack
 
 pytestmark = pytest.mark.ray

@@ -9,7 +9,7 @@ from one_rank import one_rank
 from tiny import ADVANTAGES, ROWS, make_model
 
 from score_ray.idle import tensors_in
-from score_ray.types import LearnerOptions
+from score_ray.options import LearnerOptions
 from score_ray.weights.source import unpack
 
 pytestmark = pytest.mark.ray

@@ -10,7 +10,7 @@ import torch
 from tiny import ADVANTAGES, ROWS, make_model
 
 from score_ray.loss import add_up
-from score_ray.types import LearnerOptions
+from score_ray.options import LearnerOptions
 
 pytestmark = pytest.mark.ray
 SHARES = [[[0, 1]], [[2]]]  # of rank 0 and of rank 1: five scored positions, and two

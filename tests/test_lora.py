@@ -17,8 +17,8 @@ from score_ray.lora import (
     with_adapter,
     without_adapter,
 )
+from score_ray.options import LearnerOptions
 from score_ray.tasks.base_model import character_tokenizer, model_config
-from score_ray.types import LearnerOptions
 from score_ray.weights.source import named_weights
 
 IDS = torch.tensor([[1, 2, 10, 3, 4, 11]])

@@ -16,8 +16,8 @@ from score_ray.lora import (
     with_adapter,
     without_adapter,
 )
+from score_ray.options import LearnerOptions
 from score_ray.tasks.base_model import character_tokenizer, model_config
-from score_ray.types import LearnerOptions
 from score_ray.weights.source import named_weights
 
 pytestmark = pytest.mark.ray

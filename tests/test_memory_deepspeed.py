@@ -8,8 +8,8 @@ from tiny import ADVANTAGES, ROWS, make_model
 
 from score_ray.config import load
 from score_ray.memory import BUCKET, learner_demand
+from score_ray.options import LearnerOptions
 from score_ray.shape import read_shape
-from score_ray.types import LearnerOptions
 
 pytestmark = pytest.mark.ray
 HELD = ("weights", "reference", "gradients", "masters, Adam", "gradient buffer")

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from score_ray.optimiser import deepspeed_config, rate_at
-from score_ray.types import LearnerOptions
+from score_ray.options import LearnerOptions
 
 RATE = 0.01
 OPTIONS = LearnerOptions("", "float32", 1.0, 2, RATE, 3, 1.0, 10, 0.0, 0.5)

@@ -4,13 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from score_ray.placement import calls, pool
+from score_ray.options import EngineOptions
+from score_ray.placement import calls, channel, pool
 from score_ray.placement.calls import Calls, Retries
 from score_ray.placement.channel import Channel
 from score_ray.placement.client import Recipients
 from score_ray.placement.group import LearnerGroup
 from score_ray.placement.pool import RolloutPool
-from score_ray.types import EngineOptions, LearnerLost, RunError
+from score_ray.types import LearnerLost, RunError
 from score_ray.weights.probe import WeightMismatch
 
 ROWS = [(1, 2, 3)]
@@ -124,12 +125,44 @@ def broadcast(learner: Learner, engines: RolloutPool, backend: str, keep: bool =
 BOTH = ["rollout actor 0", "rollout actor 1"]
 
 
+class SlowLearner(Learner):
+    """Packing takes 2 s of a clock of its own, scoring 30 s and sending 5 s."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def packed_weights(self, part_bytes):
+        self.now += 2
+        return super().packed_weights(part_bytes)
+
+    def score(self, rows):
+        self.now += 30
+        return super().score(rows)
+
+    def send(self, backend, to, part_bytes):
+        self.now += 5
+        return super().send(backend, to, part_bytes)
+
+
+@pytest.mark.parametrize(("backend", "seconds"), [("object_store", 2), ("nccl", 5), ("ipc", 5)])
+def test_the_seconds_of_weights_are_those_of_their_own_way_alone(
+    ray, backend, seconds, monkeypatch
+):
+    learner, (engines, _) = SlowLearner(), make_pool(backend)
+    monkeypatch.setattr(pool, "time", learner)
+    monkeypatch.setattr(channel, "time", learner)
+    assert broadcast(learner, engines, backend, keep=True)["weights/seconds"] == seconds
+
+
 @pytest.mark.parametrize("backend", ["nccl", "ipc"])
 def test_engines_that_serve_are_sent_to_and_nothing_is_packed(ray, backend):
     learner = Learner()
     engines, places = make_pool(backend)
     found = broadcast(learner, engines, backend)
-    assert found == {"mismatch/logp_mean_abs": 0.0, "weights/checked": 2}
+    assert found["mismatch/logp_mean_abs"] == 0.0
+    assert found["weights/checked"] == 2
     assert learner.sent == [BOTH]
     assert (learner.packs, places[0].packed) == (0, [])
 

@@ -108,7 +108,8 @@ def asleep(pool: RolloutPool) -> list[bool]:
 
 
 def test_room_is_made_between_loading_weights_and_using_them(pool, tmp_path):
-    assert pool.load_weights(lambda: ["part"], PROBE) == {f"rollout actor {i}": 0.0 for i in (0, 1)}
+    loaded = pool.load_weights(lambda: ["part"], PROBE)
+    assert loaded.gaps == {f"rollout actor {i}": 0.0 for i in (0, 1)}
     found = log_of(tmp_path)
     assert sorted(found[:2]) == ["load 0", "load 1"]
     assert found[2] == "room"
@@ -119,7 +120,7 @@ def test_an_actor_lost_while_loading_is_replaced_after_the_others_and_with_room_
     pool, tmp_path
 ):
     dies(tmp_path, "load 0")
-    assert set(pool.load_weights(lambda: ["part"], PROBE)) >= {"rollout actor 1"}
+    assert set(pool.load_weights(lambda: ["part"], PROBE).gaps) >= {"rollout actor 1"}
     pool.wait_ready()
     found = log_of(tmp_path)
     assert sorted(found[:2]) == ["load 0", "load 1"]

@@ -4,8 +4,9 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
+from score_ray.options import EngineOptions
 from score_ray.tasks.base_model import character_tokenizer, model_config
-from score_ray.types import EngineOptions, Request
+from score_ray.types import Request
 from score_ray.weights.probe import WeightMismatch, check
 from score_ray.weights.source import named_weights, parts
 

@@ -6,6 +6,7 @@ import pytest
 from fake_roles import PROBLEMS, Coin, run
 
 from score_ray.placement.channel import Channel
+from score_ray.placement.pool import Loaded
 from score_ray.placement.turns import Turns
 from score_ray.types import LearnerLost
 from score_ray.weights.choice import IPC, OBJECT_STORE
@@ -62,7 +63,7 @@ class Engines(Coin):
         self.make_room()
         self.gpu.now("probe", takes=("weights", "cache"))
         Coin.broadcast(self, probe.version)
-        return {"rollout actor 0": 0.0}
+        return Loaded({"rollout actor 0": 0.0}, 0.0)
 
     def replace_if_dead(self, action):
         with_rank = self.gpu.log[-2:] == [self.dies_with, "ranks end"]

@@ -8,8 +8,8 @@ from tiny import make_model
 from transformers import LlamaForCausalLM
 
 from score_ray.lora import adapter_weights, trainable, with_adapter
+from score_ray.options import LearnerOptions
 from score_ray.targets import target_kinds
-from score_ray.types import LearnerOptions
 from score_ray.weights.source import parts
 
 pytestmark = pytest.mark.ray

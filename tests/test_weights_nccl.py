@@ -25,11 +25,11 @@ from transformers import LlamaForCausalLM
 from vllm.distributed.weight_transfer.base import WeightTransferEngine
 from vllm.distributed.weight_transfer.nccl_engine import NCCLWeightTransferUpdateInfo
 
+from score_ray.options import EngineOptions
 from score_ray.placement import client
 from score_ray.placement.actors import LearnerRank
 from score_ray.placement.client import Recipients
 from score_ray.sampler import Sampler
-from score_ray.types import EngineOptions
 from score_ray.weights import meeting
 from score_ray.weights.ipc import IpcEngine
 from score_ray.weights.nccl import Line, NcclEngine, NcclSender

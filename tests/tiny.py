@@ -10,6 +10,7 @@ from transformers import LlamaForCausalLM
 
 from score_ray.batch import Row
 from score_ray.inputs import load_prompter
+from score_ray.options import EngineOptions, LearnerOptions
 from score_ray.placement.calls import Calls, Retries
 from score_ray.placement.cluster import places
 from score_ray.placement.group import LearnerGroup
@@ -17,7 +18,7 @@ from score_ray.placement.plan import Ask
 from score_ray.placement.pool import RolloutPool
 from score_ray.prompts import Prompts
 from score_ray.tasks.base_model import character_tokenizer, model_config
-from score_ray.types import EngineOptions, LearnerLost, LearnerOptions, Problem
+from score_ray.types import LearnerLost, Problem
 
 ROWS = [
     Row((1, 2, 10, 3, 4, 11), (0, 0, 0, 1, 0, 2), (0.0,) * 6),

@@ -5,7 +5,7 @@ import resource
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import ray
@@ -14,6 +14,13 @@ from ray.exceptions import RayError
 from score_ray.placement.client import EngineClient, Recipients
 from score_ray.types import Episode, PeerLost, Problem, SamplingPlan
 from score_ray.weights.choice import NCCL
+
+
+class Peak(NamedTuple):
+    """GiB of the node's memory, and of the GPU's by torch's count."""
+
+    host: float
+    gpu: float
 
 
 class RolloutActor:
@@ -70,8 +77,8 @@ class RolloutActor:
         """What vLLM's own offline generation of the same attempts takes."""
         return self._sampler.offline_seconds(episodes)
 
-    def peak_memory(self) -> float:
-        """Of this process, in GiB."""
+    def peak_memory(self) -> Peak:
+        """Of this process."""
         return peak_memory()
 
 
@@ -134,14 +141,18 @@ class LearnerRank:
             self._sender.send(client, buffer_bytes)
         return client.lost
 
-    def peak_memory(self) -> float:
-        """Of this process, in GiB."""
+    def peak_memory(self) -> Peak:
+        """Of this process."""
         return peak_memory()
 
 
-def peak_memory() -> float:
-    """The most memory this process has held at once, in GiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+def peak_memory() -> Peak:
+    """The most memory this process has held at once."""
+    import torch
+
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    used = torch.cuda.is_initialized()
+    return Peak(host, torch.cuda.max_memory_reserved() / 2**30 if used else 0.0)
 
 
 def _read(part: Any) -> Any:

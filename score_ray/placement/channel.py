@@ -6,6 +6,7 @@ object store in any case; they are packed for it when it comes, while the learne
 """
 
 import functools
+import time
 
 from score_ray.placement.client import Recipients
 from score_ray.placement.group import LearnerGroup
@@ -40,23 +41,31 @@ class Channel:
     def broadcast(self, version: int) -> dict[str, float]:
         """Send the policy; the largest mean log-prob difference, in nats, and engines checked.
 
+        `weights/seconds` is what the weights were on their way, packing included where they go
+        through the object store; scoring, checking and turns on a GPU are not in it.
         Raises WeightMismatch when an engine does not serve what was sent.
         """
         pack = functools.cache(lambda: self._learner.packed_weights(self._part_bytes))
         direct = self._backend != OBJECT_STORE
+        began = time.monotonic()
         if self._keep_packed or not direct:
             pack()
+        packing = 0.0 if direct else time.monotonic() - began
         expected = self._learner.score(self._rows)
         # After going back to a checkpoint there is nothing that an engine could be stale from.
         before = self._before if version > self._version else None
         probe = Probe(version, self._rows, expected, before, self._bound)
-        gaps = self._pool.load_weights(pack, probe, self._send if direct else None)
+        gaps, loading = self._pool.load_weights(pack, probe, self._send if direct else None)
         # Until the current weights stand out from those, an engine cannot be told to be stale.
         apart = before and mean_abs_difference(expected, before)
         if apart is None or apart > TELLING * max(gaps.values()):
             self._before = expected
         self._version = version
-        return {"mismatch/logp_mean_abs": max(gaps.values()), "weights/checked": len(gaps)}
+        return {
+            "mismatch/logp_mean_abs": max(gaps.values()),
+            "weights/checked": len(gaps),
+            "weights/seconds": packing + loading,
+        }
 
     def _send(self, to: Recipients) -> dict[str, str]:
         return self._learner.send(self._backend, to, self._part_bytes)

@@ -10,7 +10,7 @@ import ray
 
 from score_ray.batch import Row, shard
 from score_ray.loss import merge
-from score_ray.placement.actors import LearnerRank
+from score_ray.placement.actors import LearnerRank, Peak
 from score_ray.placement.calls import SETTLE_SECONDS, STARTING, Calls, Retries, Tell
 from score_ray.placement.client import Recipients
 from score_ray.placement.cluster import Place
@@ -24,7 +24,7 @@ DOING = {
     "save": "saving a checkpoint",
     "restore": "restoring a checkpoint",
     "export": "exporting the model",
-    "sizes": "telling its sizes",
+    "matmul_rate": "measuring a matrix product",
     "sleep": "leaving its GPU",
     "wake": "taking its GPU again",
 }
@@ -126,9 +126,9 @@ class LearnerGroup:
         """Write the policy as a Hugging Face model folder."""
         self._all("export", folder)
 
-    def sizes(self) -> dict[str, int]:
-        """Weights of the policy's body and of its output head."""
-        return self._all("sizes")[0]
+    def matmul_rate(self) -> float:
+        """FLOP/s of matrix products on all ranks at once."""
+        return sum(self._all("matmul_rate"))
 
     def sleep(self) -> None:
         """Leave the GPUs to others; no other call will do until `wake`."""
@@ -138,8 +138,8 @@ class LearnerGroup:
         """Take the GPUs again."""
         self._all("wake")
 
-    def peak_memory(self) -> dict[str, float]:
-        """GiB per learner rank."""
+    def peak_memory(self) -> dict[str, Peak]:
+        """Of each learner rank."""
         refs = {who: rank.peak_memory.remote() for who, rank in self._ranks.items()}
         return dict(zip(refs, self._calls.gather("telling its memory", refs), strict=True))
 

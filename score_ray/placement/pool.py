@@ -7,15 +7,17 @@ others at once: what an episode is does not depend on who samples it.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 
+from score_ray.options import EngineOptions
+from score_ray.placement.actors import Peak
 from score_ray.placement.calls import STARTING, Calls, Retries, Tell
 from score_ray.placement.client import Recipients
 from score_ray.placement.cluster import Place
 from score_ray.placement.seats import Round, Seat
-from score_ray.types import EngineOptions, Episode, LearnerLost, Lost, Problem, SamplingPlan
+from score_ray.types import Episode, LearnerLost, Lost, Problem, SamplingPlan
 from score_ray.weights.choice import NCCL
 from score_ray.weights.probe import Probe
 
@@ -25,6 +27,13 @@ LEAVING = "leaving its GPU"
 
 Pack = Callable[[], Sequence[Any]]  # references to the weights in parts
 Send = Callable[[Recipients], dict[str, str]]  # who was lost on the way, and how
+
+
+class Loaded(NamedTuple):
+    """The mismatch by actor, and the seconds until all that serve had the weights."""
+
+    gaps: dict[str, float]
+    seconds: float
 
 
 class RolloutPool:
@@ -80,8 +89,8 @@ class RolloutPool:
             yield current.take(self._wait(current))
         self._retries.refill()
 
-    def load_weights(self, pack: Pack, probe: Probe, send: Send | None = None) -> dict[str, float]:
-        """Have every engine serve the weights of the probe's version; the mismatch by actor.
+    def load_weights(self, pack: Pack, probe: Probe, send: Send | None = None) -> Loaded:
+        """Have every engine serve the weights of the probe's version, and check that it does.
 
         `pack` gives them in parts, which Ray shares per node. With `send`, engines that serve
         get them directly; and actors that are still starting, or are lost on the way, load the
@@ -90,16 +99,18 @@ class RolloutPool:
         them is gone.
         """
         self._pack, self._parts, self._probe, self._gaps = pack, None, probe, {}
+        began = time.monotonic()
         if send:
             self._reach(send, probe.version)
         else:
             self._ask(LOADING, "load_weights", self._packed(), probe.version)
+        seconds = time.monotonic() - began
         self.make_room()
         for seat, scores in self._ask(SCORING, "score", probe.rows).items():
             self._gaps[seat.who] = probe.check(scores, seat.who)
         while not self._gaps:
             self._wait(Round([], 0))
-        return self._gaps
+        return Loaded(self._gaps, seconds)
 
     def offline_seconds(self, episodes: Sequence[Episode]) -> float:
         """Seconds of vLLM's own offline generation, each actor on its share."""
@@ -115,8 +126,8 @@ class RolloutPool:
             )
         )
 
-    def peak_memory(self) -> dict[str, float]:
-        """GiB per rollout actor."""
+    def peak_memory(self) -> dict[str, Peak]:
+        """Of each rollout actor."""
         refs = {seat.who: seat.actor.peak_memory.remote() for seat in self._seats}
         return dict(zip(refs, self._calls.gather("telling its memory", refs), strict=True))
 

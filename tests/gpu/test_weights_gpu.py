@@ -14,6 +14,7 @@ import torch
 from tiny import ADVANTAGES, PART_BYTES, PROBE, PROBLEMS, RATE, ROWS, START, Events, make_model
 
 from score_ray.inputs import load_prompter
+from score_ray.options import EngineOptions, LearnerOptions
 from score_ray.placement.calls import Calls, Retries
 from score_ray.placement.channel import Channel
 from score_ray.placement.cluster import places
@@ -22,7 +23,7 @@ from score_ray.placement.plan import Ask, sharing
 from score_ray.placement.pool import RolloutPool
 from score_ray.placement.turns import Turns
 from score_ray.prompts import Prompts
-from score_ray.types import EngineOptions, LearnerLost, LearnerOptions, SamplingPlan
+from score_ray.types import LearnerLost, SamplingPlan
 from score_ray.weights.source import unpack
 
 pytestmark = [
