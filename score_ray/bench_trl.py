@@ -1,0 +1,106 @@
+"""The work of `launch.py bench --gpu` with one attempt, done by TRL's GRPO trainer.
+
+A script of its own, with nothing of score_ray: it runs in an environment that has TRL, which
+need not be this one. It takes its work as JSON (bench_gpu.run_trl) and its last line is JSON.
+"""
+
+import importlib.util
+import json
+import statistics
+import sys
+import time
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import AutoTokenizer, TrainerCallback
+from trl import GRPOConfig, GRPOTrainer  # pyright: ignore[reportMissingImports]
+
+
+class StepTimes(TrainerCallback):
+    """When each optimiser step was done."""
+
+    def __init__(self) -> None:
+        self.at: list[float] = []
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Note the time, after what the GPU has to do."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.at.append(time.perf_counter())
+
+
+def right(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+    """The reward: whether a completion begins with the sum that was asked for."""
+    sums = [sum(map(int, p[-6:-1].split("+"))) for p in prompts]
+    return [float(c.startswith(str(s))) for c, s in zip(completions, sums, strict=True)]
+
+
+def settings(work: dict[str, Any], vllm: bool) -> GRPOConfig:
+    """One update a generation, a KL to the reference, and as many tokens in a micro-batch."""
+    episodes = work["problems"] * work["samples"]
+    longest = len(work["prompt"]) + work["max_tokens"]
+    micro = max(work["tokens"] // longest, 1)
+    while episodes % micro:
+        micro -= 1
+    engine = {
+        "use_vllm": True,
+        "vllm_mode": "colocate",
+        "vllm_enable_sleep_mode": True,
+        "vllm_gpu_memory_utilization": work["gpu_memory"],
+        "vllm_max_model_length": work["max_length"],
+    }
+    return GRPOConfig(
+        output_dir=work["folder"],
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=episodes // micro,
+        num_generations=work["samples"],
+        max_completion_length=work["max_tokens"],
+        max_steps=work["iterations"] + 1,
+        learning_rate=work["rate"],
+        beta=work["kl"],
+        temperature=1.0,
+        bf16=work["dtype"] == "bfloat16",
+        gradient_checkpointing=work["checkpointing"],
+        model_init_kwargs={"dtype": "float32"},  # masters: TRL computes in bf16 by autocast
+        use_cpu=not torch.cuda.is_available(),
+        save_strategy="no",
+        report_to="none",
+        **(engine if vllm else {}),
+    )
+
+
+def main() -> None:
+    """Train for one step to warm up and then as many as are measured; their mean time."""
+    work = json.loads(sys.argv[1])
+    vllm = torch.cuda.is_available() and importlib.util.find_spec("vllm") is not None
+    count = work["problems"] * (work["iterations"] + 1)
+    numbers = [(10 + i % 90, 10 + i * 7 % 90) for i in range(count)]
+    prompts = [work["prompt"].format(question=f"{a}+{b}=") for a, b in numbers]
+    times = StepTimes()
+    GRPOTrainer(
+        model=work["model"],
+        reward_funcs=right,
+        args=settings(work, vllm),
+        train_dataset=Dataset.from_dict({"prompt": prompts}),
+        processing_class=AutoTokenizer.from_pretrained(work["model"], padding_side="left"),
+        callbacks=[times],
+        peft_config=adapter(work["lora"]),
+    ).train()
+    steps = [after - before for before, after in zip(times.at, times.at[1:], strict=False)]
+    engine = f"vLLM {version('vllm')}" if vllm else "transformers' generate"
+    print(json.dumps({"seconds": statistics.fmean(steps), "by": f"TRL {version('trl')}, {engine}"}))
+
+
+def adapter(rank: int) -> Any:
+    """Low-rank adapters on every linear layer but the head; None for rank 0."""
+    if not rank:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(r=rank, lora_alpha=32, target_modules="all-linear")
+
+
+if __name__ == "__main__":
+    main()
