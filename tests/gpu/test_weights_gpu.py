@@ -3,36 +3,20 @@
 object_store and nccl need two GPUs, ipc one, and surviving a loss needs three.
 """
 
-import functools
 import os
 import signal
-from contextlib import contextmanager
 
 import pytest
 import ray
 import torch
-from tiny import ADVANTAGES, PART_BYTES, PROBE, PROBLEMS, RATE, ROWS, START, Events, make_model
+from on_gpus import BOUND, MARKS, on_gpus
+from tiny import ADVANTAGES, PART_BYTES, PROBLEMS, ROWS, make_model
 
-from score_ray.inputs import load_prompter
-from score_ray.options import EngineOptions, LearnerOptions
-from score_ray.placement.calls import Calls, Retries
-from score_ray.placement.channel import Channel
-from score_ray.placement.cluster import places
-from score_ray.placement.group import LearnerGroup
-from score_ray.placement.plan import Ask, sharing
 from score_ray.placement.pool import RolloutPool
-from score_ray.placement.turns import Turns
-from score_ray.prompts import Prompts
-from score_ray.types import LearnerLost, SamplingPlan
+from score_ray.types import SamplingPlan
 from score_ray.weights.source import unpack
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.ray,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
-]
-DTYPE = "bfloat16"
-BOUND = 0.05  # nats on average, between bfloat16 kernels of two kinds
+pytestmark = MARKS
 # Whole layers that vLLM does not fuse with others.
 NAMES = ("model.embed_tokens.weight", "model.layers.0.mlp.down_proj.weight", "model.norm.weight")
 
@@ -40,32 +24,6 @@ NAMES = ("model.embed_tokens.weight", "model.layers.0.mlp.down_proj.weight", "mo
 def needs(count: int) -> None:
     if torch.cuda.device_count() < count:
         pytest.skip(f"needs {count} GPUs")
-
-
-@contextmanager
-def run(backend: str, folder: str, num_actors: int = 1, zero_stage: int = 0):
-    """A pool, the learner and the channel between them, with a back end."""
-    shared = backend == "ipc"
-    actors, ranks = Ask("rollout actor", num_actors), Ask("learner rank", 1)
-    options = EngineOptions(
-        folder, DTYPE, 32, 64, 2**27, gpu_memory=0.3, backend=backend, sleeps=shared
-    )
-    make = options, functools.partial(load_prompter, folder, Prompts("{question}", "?"))
-    learner = LearnerOptions(folder, DTYPE, 1.0, zero_stage, RATE, 0, 1.0, 1, 0.0, 1e9)
-    asks = [sharing(actors, ranks)] if shared else [actors, ranks]
-    tell = Events()
-    with places(asks, patience=0.0, deadline=START) as (for_actors, for_ranks):
-        pool = RolloutPool(for_actors, make, Calls(START, 30.0), Retries(3), tell)
-        pool.wait_ready()
-        if shared:
-            pool.sleep()
-        calls = Calls(START, 30.0, LearnerLost)
-        group = LearnerGroup(for_ranks, learner, 4096, calls, Retries(3), tell)
-        group.wait_ready()
-        ends = Turns(pool, group, handed_over=True) if shared else None
-        speaker, listener = (ends.learner, ends.pool) if ends else (group, pool)
-        channel = Channel(speaker, listener, PROBE, BOUND, PART_BYTES, backend, shared)
-        yield pool, speaker, listener, channel
 
 
 def held(worker) -> dict[str, torch.Tensor]:
@@ -95,16 +53,17 @@ def equal(pool: RolloutPool, learner, number: int = 0) -> bool:
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 @pytest.mark.parametrize("backend", ["object_store", "nccl", "ipc"])
 def test_an_engine_holds_bit_for_bit_what_each_back_end_sent(backend, tied, zero_stage, tmp_path):
-    needs(1 if backend == "ipc" else 2)
+    shared = backend == "ipc"
+    needs(1 if shared else 2)
     folder = str(make_model(tmp_path, tied))
-    with run(backend, folder, zero_stage=zero_stage) as (pool, learner, engines, channel):
-        channel.broadcast(0)
+    with on_gpus(backend, folder, shared, zero_stage=zero_stage) as ends:
+        ends.channel.broadcast(0)
         for version in (1, 2):  # the second in the same epoch
-            learner.update(ROWS, ADVANTAGES, version - 1)
-            assert channel.broadcast(version)["mismatch/logp_mean_abs"] < BOUND
-            assert equal(pool, learner)
+            ends.learner.update(ROWS, ADVANTAGES, version - 1)
+            assert ends.channel.broadcast(version)["mismatch/logp_mean_abs"] < BOUND
+            assert equal(ends.pool, ends.learner)
         plan = SamplingPlan(seed=1, samples=2, attempts=2, max_tokens=4, temperature=1.0)
-        found = [e for part in engines.sample(PROBLEMS, plan) for e in part]
+        found = [e for part in ends.engines.sample(PROBLEMS, plan) for e in part]
         assert len(found) == 2 * len(PROBLEMS)
         assert {a.version for e in found for a in e.attempts} == {2}
 
@@ -112,7 +71,8 @@ def test_an_engine_holds_bit_for_bit_what_each_back_end_sent(backend, tied, zero
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
 def test_a_receiver_that_is_lost_is_replaced_and_the_others_get_the_broadcast(how, tmp_path):
     needs(3)
-    with run("nccl", str(make_model(tmp_path)), num_actors=2) as (pool, learner, _, channel):
+    with on_gpus("nccl", str(make_model(tmp_path)), shared=False, num_actors=2) as ends:
+        pool, learner, channel = ends.pool, ends.learner, ends.channel
         channel.broadcast(0)
         channel.broadcast(0)  # a call's time is learned from the first of its kind
         actor = pool._seats[1].actor
