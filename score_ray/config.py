@@ -11,7 +11,7 @@ from typing import Annotated
 import yaml
 from pydantic import Field, ValidationError
 
-from score_ray.overrides import apply
+from score_ray.overrides import apply, read_yaml, write_yaml
 from score_ray.sections import (
     Checkpoint,
     Evaluation,
@@ -193,7 +193,7 @@ def read_tree(path: Path, kind: str, content: str) -> dict:
     if not path.is_file():
         raise ConfigError(f"{path}: no such {kind}")
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = read_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(tree, dict):
@@ -221,7 +221,7 @@ def faults(error: ValidationError) -> list[str]:
 
 def dump(config: Config) -> str:
     """The resolved config as YAML; `load` reads it back to an equal tree."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    return write_yaml(config.model_dump(mode="json"))
 
 
 def differences(ours: Config, theirs: Config) -> list[str]:

@@ -1,8 +1,35 @@
 """`section.key=value` on the command line, applied to a tree of plain values."""
 
+import re
+from typing import Any
+
 import yaml
 
 from score_ray.types import ConfigError
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML in which 1e-6 is a number, as in YAML 1.2; to PyYAML only 1.0e-6 is one."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what _Loader reads."""
+
+
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), "-+0123456789"
+    )
+
+
+def read_yaml(text: str) -> Any:
+    """The plain values of a YAML text; yaml.YAMLError if it is none."""
+    return yaml.load(text, _Loader)
+
+
+def write_yaml(values: Any) -> str:
+    """A YAML text of plain values, in their order."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
 
 
 def apply(tree: dict, override: str) -> None:
@@ -11,7 +38,7 @@ def apply(tree: dict, override: str) -> None:
     if not separator:
         raise ConfigError(f"{override!r}: an override is section.key=value")
     try:
-        parsed = yaml.safe_load(value)
+        parsed = read_yaml(value)
     except yaml.YAMLError as error:
         raise ConfigError(f"{override!r}: the value is not valid YAML") from error
     *sections, leaf = key.split(".")

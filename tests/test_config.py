@@ -76,6 +76,20 @@ def test_a_wrong_value_is_one_error_that_names_the_key(override, message):
         load(ARITHMETIC, [override])
 
 
+@pytest.mark.parametrize("written", ["1e-6", "1E-06", "1.e-6", "0.000001", "1.0e-6"])
+def test_a_small_number_may_be_written_in_any_of_the_usual_ways(written, tmp_path):
+    assert load(ARITHMETIC, [f"learner.learning_rate={written}"]).learner.learning_rate == 1e-6
+    text = ARITHMETIC.read_text().replace("learning_rate: 6.0e-4", f"learning_rate: {written}")
+    (tmp_path / "config.yaml").write_text(text)
+    assert load(tmp_path / "config.yaml").learner.learning_rate == 1e-6
+
+
+def test_a_name_that_looks_like_a_number_is_still_a_name_when_it_is_saved(tmp_path):
+    config = load(ARITHMETIC, ['name="1e-6"'])
+    (tmp_path / "saved.yaml").write_text(dump(config))
+    assert load(tmp_path / "saved.yaml") == config
+
+
 def test_a_missing_key_is_named(tmp_path):
     tree = yaml.safe_load(ARITHMETIC.read_text())
     del tree["model"]["path"]
