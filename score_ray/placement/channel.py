@@ -57,8 +57,7 @@ class Channel:
         probe = Probe(version, self._rows, expected, before, self._bound)
         gaps, loading = self._pool.load_weights(pack, probe, self._send if direct else None)
         # Until the current weights stand out from those, an engine cannot be told to be stale.
-        apart = before and mean_abs_difference(expected, before)
-        if apart is None or apart > TELLING * max(gaps.values()):
+        if before is None or mean_abs_difference(expected, before) > TELLING * max(gaps.values()):
             self._before = expected
         self._version = version
         return {
