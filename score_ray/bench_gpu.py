@@ -31,7 +31,12 @@ AHEAD = ("rollout.overlap=1", "learner.max_importance=2.0")
 ONE_ATTEMPT = ("rollout.attempts=1", "stages.0.reward=[1.0]", "stages.0.kl=[0.01]",
                "stages.0.bonus=0.0")  # fmt: skip
 # The 7B's states would fill three GPUs; its weights are sent whole all the same.
-MORE = {"7B": ("learner.lora.rank=64", "learner.tokens_per_micro_batch=4096")}
+MORE = {
+    "7B": (
+        "learner.lora.rank=64", "learner.lora.broadcast=merged",
+        "learner.tokens_per_micro_batch=4096",
+    )
+}  # fmt: skip
 TRL = Path(__file__).with_name("bench_trl.py")
 COLUMNS = (
     "model", "weights by", "engines + ranks", "weights, s", "broadcast, s", "drawn / s",

@@ -140,6 +140,15 @@ class Config(Section):
             start += stage.iterations
         return iteration
 
+    @property
+    def sends_adapter(self) -> bool:
+        """Whether engines are sent the adapter alone, and not whole weights."""
+        lora = self.learner.lora
+        alone = lora.broadcast == "adapter" or (
+            lora.broadcast == "auto" and self.model.dtype == "bfloat16"
+        )
+        return lora.rank > 0 and alone
+
     def is_ahead(self, iteration: int) -> bool:
         """Whether an iteration is sampled while the learner updates on the one before.
 

@@ -36,7 +36,7 @@ class Inputs:
         """What a rollout actor's engine needs to know to start."""
         model, rollout = self.config.model, self.config.rollout
         lora = self.config.learner.lora
-        alone = lora.rank > 0 and lora.broadcast == "adapter"
+        alone = self.config.sends_adapter
         return EngineOptions(
             model=self.model,
             dtype=model.dtype,
@@ -73,7 +73,7 @@ class Inputs:
             lora_rank=learner.lora.rank,
             lora_alpha=learner.lora.alpha,
             lora_targets=learner.lora.targets,
-            lora_broadcast=learner.lora.broadcast,
+            adapter_alone=self.config.sends_adapter,
         )
 
     def training_problems(self) -> tuple[Sequence[Problem], Sequence[Problem]]:

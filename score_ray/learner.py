@@ -126,8 +126,8 @@ class Learner:
 
     def packed_weights(self, part_bytes: int) -> Iterator[tuple[list[Entry], np.ndarray]]:
         """The policy in parts of about `part_bytes`, from rank 0; a collective under ZeRO-3."""
-        alone = self._options.lora_rank and self._options.lora_broadcast == "adapter"
         model = self._engine.module.model
+        alone = self._options.adapter_alone
         weights = lora().adapter_weights(model) if alone else self._policy_weights()
         if self._rank == 0:
             yield from parts(weights, part_bytes)

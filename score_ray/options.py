@@ -43,4 +43,4 @@ class LearnerOptions:
     lora_rank: int = 0
     lora_alpha: float = 32.0
     lora_targets: tuple[str, ...] = ()
-    lora_broadcast: str = "merged"
+    adapter_alone: bool = False  # what is broadcast of it

@@ -98,9 +98,9 @@ def _check_memory(inputs: Inputs, nodes: list[dict[str, float]]) -> None:
 
 
 def _backend(inputs: Inputs, on_gpu: bool) -> str:
-    config, lora = inputs.config, inputs.config.learner.lora
-    alone = lora.rank > 0 and lora.broadcast == "adapter"
-    return choose_backend(config.weights.backend, on_gpu, config.rollout.share_gpus, alone)
+    config = inputs.config
+    shared, alone = config.rollout.share_gpus, config.sends_adapter
+    return choose_backend(config.weights.backend, on_gpu, shared, alone)
 
 
 def _both_ends(

@@ -80,7 +80,8 @@ class Lora(Section):
     rank: Annotated[int, Field(ge=0, le=512)] = 0  # 0: all weights are trained
     alpha: PositiveFloat = 32.0
     targets: tuple[str, ...] = ()  # names of layers; none: every linear one but the head
-    broadcast: Literal["merged", "adapter"] = "merged"  # whole weights, or the adapter alone
+    # Whole weights, or the adapter alone; "auto" sends it alone in bfloat16, where merging rounds.
+    broadcast: Literal["auto", "merged", "adapter"] = "auto"
 
 
 class Learner(Section):

@@ -90,6 +90,22 @@ def test_a_name_that_looks_like_a_number_is_still_a_name_when_it_is_saved(tmp_pa
     assert load(tmp_path / "saved.yaml") == config
 
 
+@pytest.mark.parametrize(
+    ("dtype", "broadcast", "alone"),
+    [
+        ("float32", "auto", False),
+        ("bfloat16", "auto", True),
+        ("bfloat16", "merged", False),
+        ("float32", "adapter", True),
+    ],
+)
+def test_an_adapter_is_sent_alone_where_merging_it_would_round(dtype, broadcast, alone):
+    chosen = [f"model.dtype={dtype}", f"learner.lora.broadcast={broadcast}"]
+    assert load(ARITHMETIC, [*chosen, "learner.lora.rank=4"]).sends_adapter is alone
+    if broadcast != "adapter":
+        assert not load(ARITHMETIC, chosen).sends_adapter
+
+
 def test_a_missing_key_is_named(tmp_path):
     tree = yaml.safe_load(ARITHMETIC.read_text())
     del tree["model"]["path"]

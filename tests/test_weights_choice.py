@@ -41,5 +41,5 @@ def test_what_cannot_work_is_refused_with_what_would(wanted, on_gpu, share_gpus,
 def test_an_adapter_alone_goes_through_the_object_store():
     for on_gpu, shared in [(False, False), (True, False), (True, True)]:
         assert choose_backend("auto", on_gpu, shared, adapter=True) == "object_store"
-    with pytest.raises(ConfigError, match="nccl sends whole weights; with learner.lora.broadcast"):
+    with pytest.raises(ConfigError, match="nccl sends whole weights; an adapter sent alone"):
         choose_backend("nccl", on_gpu=True, share_gpus=False, adapter=True)

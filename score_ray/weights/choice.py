@@ -14,8 +14,9 @@ def choose_backend(wanted: str, on_gpu: bool, share_gpus: bool, adapter: bool = 
     """
     if adapter and wanted not in ("auto", OBJECT_STORE):
         raise ConfigError(
-            f"weights.backend: {wanted} sends whole weights; with learner.lora.broadcast=adapter "
-            "set auto or object_store"
+            f"weights.backend: {wanted} sends whole weights; an adapter sent alone goes through "
+            "the object store: set weights.backend to auto or object_store, or "
+            "learner.lora.broadcast=merged"
         )
     if adapter:
         return OBJECT_STORE
