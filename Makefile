@@ -1,9 +1,12 @@
 # make train   the embedded recipe, start to finish, on this machine
 # make test    the whole test suite
 # make lint    format, lint and type checks
-# Each makes .venv by itself the first time. EXTRA=gpu installs vLLM's CUDA build instead.
+# Each makes .venv by itself the first time. EXTRA=gpu makes it with vLLM's CUDA build. What it was
+# made with is remembered; to name the other makes it anew, since neither can replace the other.
 
-EXTRA ?= cpu
+MADE := $(patsubst .venv/.ready-%,%,$(wildcard .venv/.ready-*))
+EXTRA ?= $(or $(MADE),cpu)
+READY := .venv/.ready-$(EXTRA)
 CONFIG ?= configs/arithmetic.yaml
 PYTHON ?= python3
 
@@ -23,18 +26,19 @@ INSTALL := --python .venv/bin/python --compile-bytecode -e '.[$(EXTRA),smollm2,d
 
 .PHONY: train test lint
 
-train: .venv/.ready
+train: $(READY)
 	.venv/bin/python launch.py train $(CONFIG)
 
-test: .venv/.ready
+test: $(READY)
 	.venv/bin/python -m pytest
 
-lint: .venv/.ready
+lint: $(READY)
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/pyright
 
-.venv/.ready: pyproject.toml
+$(READY): pyproject.toml
+	@$(if $(filter-out $(EXTRA),$(MADE)),rm -rf .venv)
 	@if command -v uv >/dev/null; then \
 	    test -x .venv/bin/python || uv venv .venv --python '>=3.11,<3.14'; \
 	    uv pip install $(INSTALL); \

@@ -1,7 +1,7 @@
 """`launch.py bench --gpu`: every way to divide this machine's GPUs, at models of several sizes.
 
 The work is that of configs/speed.yaml; the models have published shapes and random weights,
-which cost what trained ones would. A case that this machine is too small for is named.
+which cost what trained ones would. A case that does not run here is named.
 """
 
 import json
@@ -25,6 +25,7 @@ from score_ray.inputs import check_inputs
 from score_ray.machine import gpu_ids
 from score_ray.report import Reporter
 from score_ray.roles import all_roles
+from score_ray.types import Lost, RunError
 
 AHEAD = ("rollout.overlap=1", "learner.max_importance=2.0")
 # What a library of single answers is asked to do too.
@@ -113,7 +114,8 @@ class Bench:
             try:
                 measured = self._theirs(config, trl) if case.by_trl else self._ours(config)
                 rows.append([shape, case.name, *measured])
-            except ConfigError as error:
+                tell(" | ".join(rows[-1]))
+            except (ConfigError, RunError, Lost) as error:
                 faults.append(f"{shape}: {case.name}: {error}\n")
         return text_of(_table(rows), width=WIDTH) + "".join(faults)
 

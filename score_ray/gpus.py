@@ -41,7 +41,7 @@ GPUS = {
         _gpu("GeForce-RTX-4090", 23.5, 165, 1.0),
     )
 }
-# Ray says A100 for both sizes: the smaller one is safe.
+# An A100 is planned as the smaller one.
 ALIASES = {"A100": "A100-40G", "RTX-4090": "GeForce-RTX-4090", "4090": "GeForce-RTX-4090"}
 
 
@@ -55,8 +55,13 @@ def named(name: str) -> Gpu:
 
 
 def smallest(nodes: Sequence[Mapping[str, float]]) -> Gpu | None:
-    """The GPU with the least memory that Ray's resources of the nodes name; None for unknown."""
+    """The GPU with the least memory that Ray's resources of the nodes name; None for unknown.
+
+    To Ray both sizes of the A100 are an A100, so with one of them it is unknown.
+    """
     kinds = {key.removeprefix(PREFIX) for node in nodes for key in node if key.startswith(PREFIX)}
+    if "A100" in kinds:
+        return None
     known = [GPUS[ALIASES.get(kind, kind)] for kind in kinds if ALIASES.get(kind, kind) in GPUS]
     return min(known, key=lambda gpu: gpu.memory) if known else None
 

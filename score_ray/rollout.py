@@ -2,7 +2,8 @@
 
 As soon as one attempt ends, the next attempt of its episode enters the engine's running
 batch; nobody waits for the slowest first attempt. What is drawn depends on the plan's seed,
-the problem and the sample number alone, not on how episodes are spread over actors.
+the problem and the sample number alone, not on how episodes are spread over actors; on a GPU
+up to rounding, which there depends on what else is in the batch.
 """
 
 import hashlib

@@ -15,6 +15,8 @@ os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
 # Tensor parallel on CPUs would refuse a machine with fewer NUMA nodes than processes.
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+# On a GPU, attention in float32 would be computed with ten bits of mantissa.
+os.environ.setdefault("TRITON_F32_DEFAULT", "ieee")
 
 import numpy as np
 import torch
@@ -53,9 +55,7 @@ class Sampler:
             dtype=options.dtype,  # type: ignore[arg-type]
             max_model_len=options.max_length,
             max_num_seqs=options.max_running,
-            # Prefills are never split: on CPU a prompt prefilled in parts crashes the
-            # engine when requests carry their own seeds.
-            max_num_batched_tokens=max(16384, options.max_length),
+            max_num_batched_tokens=_tokens_of_a_step(options),
             enable_prefix_caching=True,
             tensor_parallel_size=options.tensor_parallel,
             seed=0,
@@ -218,6 +218,16 @@ def _require(backend: str) -> None:
             f"vLLM did not load the weight-transfer back end {backend!r}: is score_ray "
             "installed (pip install -e .), and does VLLM_PLUGINS exclude it?"
         )
+
+
+def _tokens_of_a_step(options: EngineOptions) -> int:
+    """As many as are needed for prompts not to be read in parts.
+
+    On a CPU that crashes the engine when requests carry their own seeds. And vLLM tries a step
+    of all these tokens out, for which no request may be longer than the model allows.
+    """
+    most = options.max_running * options.max_length
+    return max(min(16384, most), options.max_length)
 
 
 def _platform_options(options: EngineOptions) -> dict:

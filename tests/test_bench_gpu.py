@@ -12,6 +12,7 @@ from score_ray.bench_gpu import COLUMNS, Bench, cases, row_of, run_trl
 from score_ray.config import ConfigError, load
 from score_ray.gpus import GPUS
 from score_ray.placement.actors import Peak
+from score_ray.types import Lost
 from score_ray.weights.choice import choose_backend
 
 RECIPE = Path("configs/speed.yaml")
@@ -114,7 +115,7 @@ def test_a_python_without_trl_and_one_that_is_not_there_are_named(tmp_path):
 def test_a_case_that_cannot_be_measured_is_named_below_those_that_were(tmp_path, monkeypatch):
     def ours(self, config):
         if config.rollout.overlap:
-            raise ConfigError("the GPU is too small")
+            raise Lost("rollout actor 0", "sampling", "the process died")
         return ["1 + 1", *["0.5"] * 10]
 
     monkeypatch.setattr(Bench, "_ours", ours)
@@ -124,8 +125,12 @@ def test_a_case_that_cannot_be_measured_is_named_below_those_that_were(tmp_path,
     text = Bench(RECIPE, [], tmp_path, 1).run(["0.1B"], str(tmp_path / "nowhere"), told.append)
     rows = rows_of(text)
     assert [row["weights by"] for row in rows] == ["object_store", "object_store, one attempt"]
-    assert told == [f"0.1B: {case.name}" for case in cases(0, trl=True)]
-    assert text.splitlines()[-2] == "0.1B: object_store, ahead: the GPU is too small"
+    begun = [f"0.1B: {case.name}" for case in cases(0, trl=True)]
+    assert [line for line in told if not line.startswith("0.1B |")] == begun
+    assert [line for line in told if line not in begun] == [" | ".join(r.values()) for r in rows]
+    assert text.splitlines()[-2] == (
+        "0.1B: object_store, ahead: rollout actor 0: the process died while sampling"
+    )
     assert text.splitlines()[-1].startswith("0.1B: TRL, one attempt: --trl ")
 
 

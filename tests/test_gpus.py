@@ -32,6 +32,8 @@ def test_the_smallest_gpu_of_a_cluster_counts():
     smallest = gpus.smallest(nodes)
     assert smallest == gpus.GPUS["L4"]
     assert gpus.smallest([{"accelerator_type:TPU-V4": 1.0}, {"GPU": 1.0}]) is None
+    # Which of the two sizes of A100 it is Ray does not say.
+    assert gpus.smallest([{"accelerator_type:A100": 1.0}, {"accelerator_type:H100": 1.0}]) is None
 
 
 @pytest.mark.parametrize(

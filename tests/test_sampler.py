@@ -5,6 +5,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from score_ray.options import EngineOptions
+from score_ray.sampler import _tokens_of_a_step as tokens_of_a_step
 from score_ray.tasks.base_model import character_tokenizer, model_config
 from score_ray.types import Request
 from score_ray.weights.probe import WeightMismatch, check
@@ -23,6 +24,17 @@ def scores(model: LlamaForCausalLM) -> list[list[float]]:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(
+    ("max_running", "max_length", "tokens"),
+    [(256, 4608, 16384), (256, 32768, 32768), (64, 32, 2048), (1, 128, 128)],
+)
+def test_a_step_has_room_for_any_prompt_and_no_more_than_all_requests_fill(
+    max_running, max_length, tokens
+):
+    options = EngineOptions("model", "float32", max_length, max_running, 2**27)
+    assert tokens_of_a_step(options) == tokens
+
+
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
 def test_engine_serves_what_it_was_sent_and_a_stale_one_is_caught(tied, tmp_path):
     from score_ray.sampler import Sampler

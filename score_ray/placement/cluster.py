@@ -101,12 +101,19 @@ def start_ray() -> None:
         os.environ.setdefault(KEEP_VISIBLE, "0")
         # Ray's workers would run at niceness 15: every other process would slow the run down.
         os.environ.setdefault("RAY_worker_niceness", "0")
-        ray.init(address="local", include_dashboard=False, **quiet)
+        ray.init(address="local", include_dashboard=False, **_usable_gpus(), **quiet)
         return
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigError(f"RAY_ADDRESS={address}: cannot join this cluster: {error}") from error
+
+
+def _usable_gpus() -> dict[str, int]:
+    """None where torch is built without CUDA: Ray counts what the machine has."""
+    from torch.backends import cuda
+
+    return {} if cuda.is_built() else {"num_gpus": 0}
 
 
 def stop_ray(own: Sequence[psutil.Process] = ()) -> None:
@@ -216,4 +223,8 @@ def _resources(ask: Ask, on_gpu: bool) -> dict[str, float]:
 
 def _threads(ask: Ask, nodes: Sequence[dict[str, float]]) -> dict[str, str]:
     cores = [int(node["CPU"]) for node in nodes if node.get("CPU")]
-    return {"OMP_NUM_THREADS": str(threads_each(min(cores), ask.count, len(cores)))}
+    return {
+        "OMP_NUM_THREADS": str(threads_each(min(cores), ask.count, len(cores))),
+        # Threads that wait for each other do not hold cores that another role could use.
+        "OMP_WAIT_POLICY": "passive",
+    }

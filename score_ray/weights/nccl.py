@@ -52,7 +52,7 @@ class NcclEngine(TakesPacked, NCCLWeightTransferEngine):
         self.packed_buffer_size_bytes = init_info.packed_buffer_size_bytes
         self.packed_num_buffers = init_info.packed_num_buffers
         with self._noted():
-            self.model_update_group = meet(self._meeting, lambda: self._join(init_info))
+            self.model_update_group = Line(meet(self._meeting, lambda: self._join(init_info)))
 
     def receive_weights(self, update_info: Any) -> None:
         """As vLLM's, until it is called off or the sender is gone."""
@@ -61,7 +61,7 @@ class NcclEngine(TakesPacked, NCCLWeightTransferEngine):
             if group is None or isinstance(update_info, UpdateInfo):
                 super().receive_weights(update_info)
                 return
-            with watched(self._meeting, group.destroy):
+            with watched(self._meeting, group.abort):
                 super().receive_weights(update_info)
 
     def _join(self, init_info: NCCLWeightTransferInitInfo) -> Any:
@@ -78,16 +78,17 @@ class NcclEngine(TakesPacked, NCCLWeightTransferEngine):
 
 
 class Line:
-    """The sender's communicator: aborted, it takes the rest of the weights and sends nothing.
+    """One end of a communicator: aborted, it goes through the rest of the weights and does nothing.
 
-    So the sender goes through all of them, in step with the ranks it gathers them with.
+    So the sender stays in step with the ranks it gathers them with, and nobody uses what another
+    thread has begun to free.
     """
 
     def __init__(self, group: Any) -> None:
         self._group, self._aborted = group, False
 
     def broadcast(self, tensor: torch.Tensor, src: int) -> None:
-        """Send a buffer to everyone."""
+        """Send a buffer to everyone, or receive it."""
         if self._aborted:
             return
         try:

@@ -3,8 +3,8 @@
 import pytest
 import ray
 import torch
-from on_gpus import BOUND, MARKS, on_gpus
-from tiny import ADVANTAGES, PROBLEMS, ROWS, START, make_model
+from on_gpus import BOUND, MARKS, START, on_gpus
+from tiny import ADVANTAGES, PROBLEMS, ROWS, make_model
 
 from score_ray.placement.group import LearnerGroup
 from score_ray.types import SamplingPlan

@@ -1,0 +1,20 @@
+"""What a private Ray is told, and what processes get of a node's cores."""
+
+import pytest
+import torch
+
+from score_ray.placement.cluster import _threads as threads
+from score_ray.placement.cluster import _usable_gpus as usable_gpus
+from score_ray.placement.plan import Ask
+
+
+@pytest.mark.parametrize(("built", "told"), [(True, {}), (False, {"num_gpus": 0})])
+def test_without_cuda_in_torch_ray_counts_no_gpus(built, told, monkeypatch):
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: built)
+    assert usable_gpus() == told
+
+
+def test_processes_of_a_role_share_a_nodes_cores_and_wait_without_using_them():
+    nodes = [{"CPU": 8.0, "GPU": 4.0}, {"CPU": 16.0, "GPU": 4.0}]
+    found = threads(Ask("learner rank", 4), nodes)
+    assert found == {"OMP_NUM_THREADS": "4", "OMP_WAIT_POLICY": "passive"}
