@@ -1,6 +1,7 @@
 """Which attention kernels the learner runs on: chosen by name, or by what a rank has."""
 
 import importlib.util
+from typing import Any
 
 from score_ray.types import ConfigError
 
@@ -12,8 +13,18 @@ def flash_is_installed() -> bool:
     return importlib.util.find_spec("flash_attn") is not None
 
 
-def check_attention(wanted: str, dtype: str, installed: bool) -> None:
-    """Raise ConfigError where flash_attention_2 is asked for and cannot run."""
+def caps_scores(model: Any) -> bool:
+    """Whether a Hugging Face config bounds the attention scores, which sdpa leaves out."""
+    return bool(getattr(model.get_text_config(), "attn_logit_softcapping", None))
+
+
+def check_attention(wanted: str, dtype: str, installed: bool, capped: bool) -> None:
+    """Raise ConfigError where what is asked for cannot run, or leaves out what a model does."""
+    if wanted == "sdpa" and capped:
+        raise ConfigError(
+            "model.attention: sdpa leaves out this model's attn_logit_softcapping; choose auto "
+            f"or eager, or {FLASH} where it is installed"
+        )
     if wanted == FLASH and not installed:
         raise ConfigError(
             f"model.attention: {FLASH} needs the package flash_attn, which is not installed; "
@@ -26,14 +37,19 @@ def check_attention(wanted: str, dtype: str, installed: bool) -> None:
         )
 
 
-def choose_attention(wanted: str, dtype: str, installed: bool, on_gpu: bool) -> str:
+def choose_attention(
+    wanted: str, dtype: str, installed: bool, on_gpu: bool, capped: bool = False
+) -> str:
     """The name that transformers knows; `auto` is flash_attention_2 where that runs, else sdpa.
 
-    Raises ConfigError where flash_attention_2 is asked for by name and cannot run.
+    Where the model's scores are `capped` it is eager in place of sdpa. Raises ConfigError where
+    what is asked for by name cannot run.
     """
-    check_attention(wanted, dtype, installed)
+    check_attention(wanted, dtype, installed, capped)
     if wanted == FLASH and not on_gpu:
         raise ConfigError(f"model.attention: {FLASH} needs a GPU; choose auto or sdpa")
     if wanted != "auto":
         return wanted
-    return FLASH if installed and on_gpu and dtype == "bfloat16" else "sdpa"
+    if installed and on_gpu and dtype == "bfloat16":
+        return FLASH
+    return "eager" if capped else "sdpa"

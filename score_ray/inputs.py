@@ -7,17 +7,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from score_ray.attention import check_attention, flash_is_installed
+from score_ray.attention import caps_scores, check_attention, flash_is_installed
 from score_ray.config import Config, ConfigError
 from score_ray.judge import Question
 from score_ray.models import resolve
 from score_ray.options import EngineOptions, LearnerOptions
 from score_ray.prompts import Prompter, Prompts, choose
+from score_ray.sections import Model
 from score_ray.targets import target_kinds
 from score_ray.tasks.catalog import make_task
 from score_ray.tasks.custom import OwnReward, find_reward
 from score_ray.tasks.dataset import shared_questions
 from score_ray.types import Problem, Task
+
+SCALES = ("logit_scale", "logits_scaling")  # Cohere's models, Granite's
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ def check_inputs(config: Config, cache: Path, training: bool = True) -> Inputs:
         _check_sizes(train, test, needed if training else 0)
         model = resolve(config.model.path, cache)
         _check_loads(model, config.model.path)
-        check_attention(config.model.attention, config.model.dtype, flash_is_installed())
+        _check_computed(model, config.model)
         if config.learner.lora.rank:
             target_kinds(model, config.learner.lora.targets)
         own = config.prompts
@@ -136,6 +139,20 @@ def _check_loads(model: str, named: str) -> None:
         except (OSError, ValueError) as error:
             reason = str(error).strip().split("\n")[0]
             raise ConfigError(f"model.path: {named} has no {part} that loads: {reason}") from error
+
+
+def _check_computed(folder: str, model: Model) -> None:
+    """What the learner would compute otherwise than the model does is refused."""
+    from transformers import AutoConfig
+
+    own = AutoConfig.from_pretrained(folder).get_text_config()
+    check_attention(model.attention, model.dtype, flash_is_installed(), caps_scores(own))
+    for scale in SCALES:
+        if getattr(own, scale, None) not in (None, 1):
+            raise ConfigError(
+                f"model.path: {model.path} multiplies its logits ({scale}), which the learner "
+                "does not; choose a model without that"
+            )
 
 
 def _check_sizes(train: Sequence[Problem], test: Sequence[Problem], needed: int) -> None:

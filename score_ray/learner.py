@@ -20,9 +20,9 @@ if not torch.cuda.is_available():
 
 import deepspeed
 from deepspeed.runtime.zero.offload_config import OffloadStateTypeEnum
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from score_ray.attention import choose_attention, flash_is_installed
+from score_ray.attention import caps_scores, choose_attention, flash_is_installed
 from score_ray.batch import MicroBatch, Row, collate
 from score_ray.idle import Aside, bring_back, put_aside, tensors_in
 from score_ray.loss import (
@@ -213,7 +213,10 @@ class Learner:
     def _load(self) -> TokenScorer:
         options = self._options
         on_gpu = self.device.type == "cuda"
-        kernels = choose_attention(options.attention, options.dtype, flash_is_installed(), on_gpu)
+        capped = caps_scores(AutoConfig.from_pretrained(options.model))
+        kernels = choose_attention(
+            options.attention, options.dtype, flash_is_installed(), on_gpu, capped
+        )
         model = AutoModelForCausalLM.from_pretrained(
             options.model, dtype=getattr(torch, options.dtype), attn_implementation=kernels
         )

@@ -91,7 +91,8 @@ def activations(config: Config, shape: ModelShape) -> int:
     writes it. Per token and layer: a normalisation's input (in float32 if it is not so anyway),
     its normalised copy and its output; queries, keys and values for every head and their result
     (4 W heads * head_size); the gated network's four intermediates (4 W intermediate). "eager"
-    attention adds its scores, all other kinds recompute them. Gradient checkpointing keeps each
+    attention, which "auto" may be where a model caps its scores, adds these; all other kinds
+    recompute them. Gradient checkpointing keeps each
     layer's input and one layer's full account.
     """
     width, hidden = WIDTH[config.model.dtype], shape.hidden
@@ -99,7 +100,7 @@ def activations(config: Config, shape: ModelShape) -> int:
     seen = tokens if config.learner.packing else config.model.max_length  # by the mask
     norm = hidden * (12 if width == 4 else 4 + 2 * width)
     layer = shape.norms * norm + 4 * width * (shape.heads * shape.head_size + shape.intermediate)
-    if config.model.attention == "eager":
+    if config.model.attention == "eager" or (config.model.attention == "auto" and shape.capped):
         layer += shape.heads * seen * (4 if width == 4 else 4 + width)
     mask = 0 if config.model.attention == "flash_attention_2" else seen * (1 + width)
     if config.learner.gradient_checkpointing:

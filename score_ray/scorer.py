@@ -76,7 +76,11 @@ class TokenScorer(torch.nn.Module):
         )
 
     def _score(self, hidden: Tensor, targets: Tensor, temperature: float) -> Tensor:
-        return token_logprobs(self.model.get_output_embeddings()(hidden), targets, temperature)
+        logits = self.model.get_output_embeddings()(hidden)
+        cap = getattr(self.model.config, "final_logit_softcapping", None)
+        if cap:  # Gemma 2: outside the head, as in transformers
+            logits = cap * torch.tanh(logits / cap)
+        return token_logprobs(logits, targets, temperature)
 
     def _num_chunks(self, hidden: Tensor) -> int:
         fits = max(1, self._logits_bytes // (4 * self.model.config.vocab_size))

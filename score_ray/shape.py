@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from score_ray.attention import caps_scores
 from score_ray.types import ConfigError
 
 
@@ -22,6 +23,7 @@ class ModelShape:
     norms: int  # of each layer
     parameters: int  # all weights, tied ones once
     linears: tuple[tuple[str, int], ...]
+    capped: bool = False  # its attention scores, so that sdpa does not do
 
     @property
     def head(self) -> int:
@@ -79,6 +81,7 @@ def shape_of(config: Any, named: str = "the model") -> ModelShape:
             norms=_norms(model, own.hidden_size) // own.num_hidden_layers,
             parameters=sum(p.numel() for p in model.parameters()),
             linears=_linears(model, torch.nn.Linear),
+            capped=caps_scores(config),
         )
     except (ValueError, AttributeError) as error:
         raise ConfigError(f"model.path: {named} is no decoder that can be planned: {error}") from (

@@ -1,6 +1,7 @@
 import pytest
+from shapes import published
 
-from score_ray.attention import check_attention, choose_attention
+from score_ray.attention import caps_scores, check_attention, choose_attention
 from score_ray.types import ConfigError
 
 FLASH = "flash_attention_2"
@@ -33,6 +34,18 @@ def test_asking_for_what_cannot_run_is_refused(wanted, dtype, installed, on_gpu,
 
 
 def test_the_driver_may_check_without_a_gpu_of_its_own():
-    check_attention(FLASH, "bfloat16", installed=True)
+    check_attention(FLASH, "bfloat16", installed=True, capped=False)
     with pytest.raises(ConfigError, match="flash_attn"):
-        check_attention(FLASH, "bfloat16", installed=False)
+        check_attention(FLASH, "bfloat16", installed=False, capped=False)
+
+
+@pytest.mark.parametrize(("installed", "chosen"), [(True, FLASH), (False, "eager")])
+def test_a_model_that_caps_its_scores_never_gets_sdpa(installed, chosen):
+    assert choose_attention("auto", "bfloat16", installed, on_gpu=True, capped=True) == chosen
+    with pytest.raises(ConfigError, match="sdpa leaves out this model's attn_logit_softcapping"):
+        check_attention("sdpa", "bfloat16", installed, capped=True)
+
+
+def test_gemma_2_caps_its_scores_and_llama_does_not():
+    assert caps_scores(published("google/gemma-2-2b"))
+    assert not caps_scores(published("meta-llama/Llama-3.2-1B"))

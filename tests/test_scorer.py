@@ -4,7 +4,14 @@ from itertools import accumulate
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from score_ray.scorer import TokenScorer
 
@@ -20,6 +27,7 @@ def model_of(kind: str = "llama", vocabulary: int = 50, attention: str = "sdpa")
     config, model = {
         "llama": (LlamaConfig, LlamaForCausalLM),
         "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+        "gemma2": (Gemma2Config, Gemma2ForCausalLM),
     }[kind]
     return model(config(vocab_size=vocabulary, attn_implementation=attention, **SIZES))
 
@@ -45,6 +53,20 @@ def compare(one: TokenScorer, other: TokenScorer, tolerance: float) -> None:
         expected = scores_and_gradients(other, ids, attention, wanted)
         for ours, theirs in zip(found, expected, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma2"])
+def test_log_probs_are_those_of_the_models_own_forward_pass(kind):
+    """With a head so large that Gemma 2's bound of 30 on its logits is felt."""
+    model = model_of(kind, attention="eager").eval()
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(500)
+    ids, attention = rows_of(torch.tensor([12, 12]))
+    logits = model(input_ids=ids).logits / 0.7
+    expected = logits.log_softmax(-1)[:, :-1].gather(-1, ids[:, 1:, None])[..., 0]
+    found = TokenScorer(model)(ids, attention, attention, 0.7)[:, 1:]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+    assert logits.std() > 5
 
 
 @pytest.mark.parametrize("positions", [1, 3, 7])
