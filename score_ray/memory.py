@@ -23,7 +23,7 @@ PREFILL = 16384  # prompt tokens that an engine takes in one step (sampler.py)
 # softmax and its gradient.
 LOGITS = 4
 ENGINE_LOGITS = 4  # of a running batch, while a token of each request is drawn
-PASSING = ("activations", "logits", "buckets", "gathered", "optimiser step")
+PASSING = ("activations", "logits", "buckets", "gathered", "optimiser step", "loading")
 STATE = 12  # bytes of a weight: its float32 master and Adam's two moments
 
 
@@ -70,12 +70,19 @@ def learner_demand(config: Config, shape: ModelShape) -> Demand:
         ("gradients", _gradients(config, trained)),
         ("masters, Adam", 0 if learner.offload_optimizer else state),
         ("gradient buffer", 4 * BUCKET if stage == 3 else 0),
+        ("offload buffer", shape.head * width if learner.offload_optimizer and stage < 3 else 0),
         ("reserve", RESERVE),
     ]
     host = state + 4 * trained // sharded if learner.offload_optimizer else 0
     if config.rollout.share_gpus:
         host += sum(size for name, size in kept if name != "reserve")
-    return Demand((*kept, *_busiest(config, shape, trained // sharded)), host)
+    passing = _busiest(config, shape, trained // sharded)
+    if stage == 3:
+        # ZeRO-3 divides a model that is whole on the GPU; the reference comes first.
+        loading = shape.parameters * width + dict(kept)["reference"] + RESERVE
+        beyond = loading - sum(size for _, size in kept)
+        passing = max(passing, [("loading", beyond)], key=lambda items: sum(s for _, s in items))
+    return Demand((*kept, *passing), host)
 
 
 def trained_weights(config: Config, shape: ModelShape) -> int:
@@ -92,7 +99,8 @@ def activations(config: Config, shape: ModelShape) -> int:
     its normalised copy and its output; queries, keys and values for every head and their result
     (4 W heads * head_size); the gated network's four intermediates (4 W intermediate). "eager"
     attention, which "auto" may be where a model caps its scores, adds these; all other kinds
-    recompute them. Gradient checkpointing keeps each
+    recompute them. Adapters in float32 beside bfloat16 keep such copies of what goes into the seven
+    maps, whose own inputs need not be kept while they are frozen. Gradient checkpointing keeps each
     layer's input and one layer's full account.
     """
     width, hidden = WIDTH[config.model.dtype], shape.hidden
@@ -100,6 +108,8 @@ def activations(config: Config, shape: ModelShape) -> int:
     seen = tokens if config.learner.packing else config.model.max_length  # by the mask
     norm = hidden * (12 if width == 4 else 4 + 2 * width)
     layer = shape.norms * norm + 4 * width * (shape.heads * shape.head_size + shape.intermediate)
+    if config.learner.lora.rank and width == 2:
+        layer += 2 * (9 * hidden + shape.intermediate)
     if config.model.attention == "eager" or (config.model.attention == "auto" and shape.capped):
         layer += shape.heads * seen * (4 if width == 4 else 4 + width)
     mask = 0 if config.model.attention == "flash_attention_2" else seen * (1 + width)
@@ -154,12 +164,17 @@ def _gradients(config: Config, trained: int) -> int:
     """What outlives a backward pass: the sum over micro-batches, in float32.
 
     In bfloat16 the newest gradient stands beside the sum, until ZeRO-2 gives it away as it
-    comes. With the optimiser offloaded, ZeRO-2 and 3 keep the sum in the node's memory.
+    comes. With the optimiser offloaded, ZeRO-3 keeps the sum in the node's memory, and below it
+    so does float32 alone: what is sharded is collected on the GPU in bfloat16.
     """
-    learner, width = config.learner, WIDTH[config.model.dtype]
-    if _stage(config) < 2:
-        return trained * (4 + (width if width == 2 else 0))
-    return 0 if learner.offload_optimizer else 4 * trained // learner.num_ranks
+    learner, stage, mixed = config.learner, _stage(config), config.model.dtype == "bfloat16"
+    share = 4 * trained // learner.num_ranks
+    if learner.offload_optimizer:
+        collected = share if mixed and stage < 3 else 0
+    else:
+        collected = share if stage > 1 else 0
+    whole = trained * (6 if mixed else 4) if stage < 2 else 0
+    return whole + collected
 
 
 def _busiest(config: Config, shape: ModelShape, own: int) -> list[tuple[str, int]]:

@@ -40,8 +40,10 @@ STATES = ("weights", "reference", "gradients", "masters, Adam")
         ((BF16, "learner.zero_stage=1"), (2, 2, 6, 3)),
         ((BF16, "learner.zero_stage=2"), (2, 2, 1, 3)),
         ((BF16, "learner.zero_stage=3"), (0.5, 0.5, 1, 3)),
-        ((BF16, "learner.zero_stage=1", "learner.offload_optimizer=true"), (2, 2, 6, 0)),
-        ((BF16, "learner.zero_stage=2", "learner.offload_optimizer=true"), (2, 2, 0, 0)),
+        ((BF16, "learner.zero_stage=1", "learner.offload_optimizer=true"), (2, 2, 7, 0)),
+        ((BF16, "learner.zero_stage=2", "learner.offload_optimizer=true"), (2, 2, 1, 0)),
+        ((BF16, "learner.zero_stage=3", "learner.offload_optimizer=true"), (0.5, 0.5, 0, 0)),
+        (("learner.zero_stage=2", "learner.offload_optimizer=true"), (4, 4, 0, 0)),
         ((), (4, 4, 4, 8)),  # float32: its own master
         (("learner.zero_stage=1",), (4, 4, 4, 3)),
         (("learner.zero_stage=3",), (1, 1, 1, 3)),
@@ -95,6 +97,8 @@ def test_what_takes_turns_sleeps_in_the_nodes_memory():
         ((BF16, "model.attention=eager"), 2 * (320 + 2 * 100 * 6) + 64 + 300),
         ((BF16, "learner.packing=true"), 2 * 320 + 64 + 3000),
         ((BF16, "learner.gradient_checkpointing=true"), 2 * 8 * 2 + 320 + 64 + 300),
+        # Float32 copies of 4 * (6 * 8 + 16) in place of 2 * (3 * 8 + 16) bytes.
+        ((BF16, "learner.lora.rank=4"), 2 * (320 + 256 - 80) + 64 + 300),
         # 8 * 12 a normalisation, 4 * 4 * (8 + 16) of the rest: 576.
         ((), 2 * 576 + 96 + 500),
     ],
@@ -173,6 +177,15 @@ def test_buffers_of_zero_come_with_its_stages():
     for stage, sizes in expected.items():
         found = items(BF16, f"learner.zero_stage={stage}")
         assert tuple(found[name] for name in buffers) == sizes
+
+
+def test_zero_3_has_a_whole_model_on_the_gpu_while_it_loads():
+    """2 bytes a weight of the policy, 2 / 64 of the reference, and what is in reserve."""
+    large = replace(SHAPE, parameters=70_000_000_000)
+    own = config(BF16, "learner.zero_stage=3", "learner.num_ranks=64")
+    found = learner_demand(own, large)
+    assert found.total == 140_000_000_000 + 140_000_000_000 // 64 + memory.RESERVE
+    assert "loading" not in items(BF16, "learner.zero_stage=3")
 
 
 def test_an_engines_gpu_has_its_part_of_the_weights_and_of_the_heads():
