@@ -42,13 +42,16 @@ def settings(work: dict[str, Any], vllm: bool) -> GRPOConfig:
     episodes = work["problems"] * work["samples"]
     longest = len(work["prompt"]) + work["max_tokens"]
     micro = max(work["tokens"] // longest, 1)
-    while episodes % micro:
-        micro -= 1
+    while episodes % micro:  # rounded up, to TRL's advantage
+        micro += 1
     engine = {
         "use_vllm": True,
         "vllm_mode": "colocate",
         "vllm_enable_sleep_mode": True,
-        "vllm_gpu_memory_utilization": work["gpu_memory"],
+        # Policy, reference and Adam stay on the GPU, and so would not leave it more.
+        "vllm_gpu_memory_utilization": 0.3,
+        # One more forward pass, which we do not make either.
+        "vllm_importance_sampling_correction": False,
         "vllm_max_model_length": work["max_length"],
     }
     return GRPOConfig(
@@ -63,7 +66,8 @@ def settings(work: dict[str, Any], vllm: bool) -> GRPOConfig:
         temperature=1.0,
         bf16=work["dtype"] == "bfloat16",
         gradient_checkpointing=work["checkpointing"],
-        model_init_kwargs={"dtype": "float32"},  # masters: TRL computes in bf16 by autocast
+        # Masters: TRL computes in bf16 by autocast. What adapters leave frozen needs none.
+        model_init_kwargs={"dtype": "bfloat16" if work["lora"] else "float32"},
         use_cpu=not torch.cuda.is_available(),
         save_strategy="no",
         report_to="none",

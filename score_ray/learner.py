@@ -75,6 +75,9 @@ class Learner:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         deepspeed.init_distributed(dist_backend="nccl" if self.device.type == "cuda" else "gloo")
         self._aside: Aside = []
+        if options.dtype == "bfloat16" and self.device.type == "cuda":
+            # For adapters, which are in float32: of that TF32 keeps more than bfloat16 has.
+            torch.set_float32_matmul_precision("high")
         policy = self._load()
         if options.lora_rank:  # without its adapter the policy is the reference
             lora().with_adapter(policy.model, options)

@@ -104,6 +104,9 @@ class LearnerRank:
         _use_gpus(gpus)
         options, rank, num_ranks = self._identity
         os.environ |= {"LOCAL_RANK": "0", "RANK": str(rank), "WORLD_SIZE": str(num_ranks)}
+        # What sleeps in the node's memory would take up to twice its size: powers of two.
+        if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
+            os.environ.setdefault("PYTORCH_ALLOC_CONF", "pinned_max_round_threshold_mb:1")
         _use_network_of_node()
         from score_ray.learner import Learner, join_ranks
 

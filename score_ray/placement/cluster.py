@@ -172,27 +172,29 @@ def _reserve(
     for ask in asks:
         own = list(itertools.islice(bundles, ask.count))
         if ask.guests:
-            found += _shared(group, own, ask.gpus)
+            found += _shared(group, own, ask, nodes)
         else:
-            env = {} if on_gpu else _threads(ask, nodes)
-            found.append([Place(group, bundle, _resources(ask, on_gpu), env) for bundle in own])
+            env, needs = _threads(ask, nodes), _resources(ask, on_gpu)
+            found.append([Place(group, bundle, needs, env) for bundle in own])
     return found
 
 
-def _shared(group: Any, bundles: Sequence[int], gpus: int) -> list[list[Place]]:
+def _shared(
+    group: Any, bundles: Sequence[int], ask: Ask, nodes: Sequence[dict[str, float]]
+) -> list[list[Place]]:
     """Places for hosts, one in every bundle and over all its GPUs, and for a guest on each GPU.
 
     Ray gives away a GPU once, and in shares only to who wants less than one. So neither asks
     for any: a keeper has those of a bundle, and tells.
     """
-    keepers = [_keeper(group, bundle, gpus) for bundle in bundles]
+    keepers = [_keeper(group, bundle, ask.gpus) for bundle in bundles]
     where = list(zip(bundles, keepers, strict=True))
-    env = {KEEP_VISIBLE: "0"}
-    hosts = [Place(group, bundle, {}, env, keeper) for bundle, keeper in where]
+    for_hosts, for_guests = ({KEEP_VISIBLE: "0", **_threads(role, nodes)} for role in apart([ask]))
+    hosts = [Place(group, bundle, {}, for_hosts, keeper) for bundle, keeper in where]
     guests = [
-        Place(group, bundle, {}, env, keeper, number)
+        Place(group, bundle, {}, for_guests, keeper, number)
         for bundle, keeper in where
-        for number in range(gpus)
+        for number in range(ask.gpus)
     ]
     return [hosts, guests]
 
@@ -222,7 +224,12 @@ def _resources(ask: Ask, on_gpu: bool) -> dict[str, float]:
 
 
 def _threads(ask: Ask, nodes: Sequence[dict[str, float]]) -> dict[str, str]:
-    cores = [int(node["CPU"]) for node in nodes if node.get("CPU")]
+    """Of each process of a role, which may have all cores of the nodes that roles are on.
+
+    Left to itself Ray gives a process with GPUs one thread: too few for an offloaded step.
+    """
+    used = [node for node in nodes if node.get("GPU")] or nodes
+    cores = [int(node["CPU"]) for node in used if node.get("CPU")] or [1]
     return {
         "OMP_NUM_THREADS": str(threads_each(min(cores), ask.count, len(cores))),
         # Threads that wait for each other do not hold cores that another role could use.
