@@ -1,8 +1,15 @@
 """A real engine: its log-probs follow the weights it is sent, and a stale one is caught."""
 
+from typing import Any
+
 import pytest
 import torch
-from transformers import LlamaForCausalLM
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from score_ray.options import EngineOptions
 from score_ray.sampler import _tokens_of_a_step as tokens_of_a_step
@@ -15,7 +22,7 @@ pytestmark = pytest.mark.ray
 ROWS = [(1, 2, 10, 3, 4, 11), (5, 5, 10, 3, 1, 11, 4, 4, 13, 12, 8, 6, 13)]
 
 
-def scores(model: LlamaForCausalLM) -> list[list[float]]:
+def scores(model: Any) -> list[list[float]]:
     found = []
     for row in ROWS:
         logprobs = model(torch.tensor([row])).logits[0].float().log_softmax(-1)
@@ -23,7 +30,6 @@ def scores(model: LlamaForCausalLM) -> list[list[float]]:
     return found
 
 
-@torch.no_grad()
 @pytest.mark.parametrize(
     ("max_running", "max_length", "tokens"),
     [(256, 4608, 16384), (256, 32768, 32768), (64, 32, 2048), (1, 128, 128)],
@@ -35,13 +41,26 @@ def test_a_step_has_room_for_any_prompt_and_no_more_than_all_requests_fill(
     assert tokens_of_a_step(options) == tokens
 
 
-@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
-def test_engine_serves_what_it_was_sent_and_a_stale_one_is_caught(tied, tmp_path):
+def model_of(kind: str, tokenizer: PreTrainedTokenizerFast) -> Any:
+    torch.manual_seed(0)
+    own = model_config(tokenizer, tied=kind != "untied")
+    if kind != "gemma2":
+        return LlamaForCausalLM(own)
+    # It has no output head of its own, and caps attention scores and logits: here it is felt.
+    like = {k: v for k, v in own.to_dict().items() if k not in ("model_type", "architectures")}
+    caps = {"final_logit_softcapping": 2.0, "attn_logit_softcapping": 1.0}
+    return Gemma2ForCausalLM(
+        Gemma2Config(**{**like, **caps, "sliding_window": 64, "attn_implementation": "eager"})
+    )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["untied", "tied", "gemma2"])
+def test_engine_serves_what_it_was_sent_and_a_stale_one_is_caught(kind, tmp_path):
     from score_ray.sampler import Sampler
 
     tokenizer = character_tokenizer()
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(model_config(tokenizer, tied))
+    model = model_of(kind, tokenizer)
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     options = EngineOptions(str(tmp_path), "float32", 32, 64, 2**27)

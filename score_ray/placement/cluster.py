@@ -110,7 +110,7 @@ def start_ray() -> None:
 
 
 def _usable_gpus() -> dict[str, int]:
-    """None where torch is built without CUDA: Ray counts what the machine has."""
+    """No GPUs where torch is built without CUDA: Ray counts what the machine has."""
     from torch.backends import cuda
 
     return {} if cuda.is_built() else {"num_gpus": 0}

@@ -73,8 +73,9 @@ class TakesPacked:
         there is no such copy, and processing the head again does nothing.
         """
         super().finish_weight_update()
-        if getattr(self.model_config.hf_config, "tie_word_embeddings", False):
-            head = self.model.lm_head
+        head = getattr(self.model, "lm_head", None)  # Gemma's models have the embedding alone
+        tied = getattr(self.model_config.hf_config, "tie_word_embeddings", False)
+        if tied and head is not None:
             head.quant_method.process_weights_after_loading(head)
 
 
