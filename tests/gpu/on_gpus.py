@@ -25,6 +25,7 @@ from score_ray.weights.choice import IPC
 MARKS = [
     pytest.mark.gpu,
     pytest.mark.ray,
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
 ]
 DTYPE = "bfloat16"
