@@ -107,7 +107,7 @@ def rate_rows(seen: Seen, faster: float) -> list[tuple[str, str]]:
         ("matrix product GFLOP/s, same devices and numbers", f"{seen.product / 1e9:.1f}"),
         ("learner / matrix product", f"{seen.flops / seen.product:.2f}"),
         ("neither rollout, reference nor update", f"{1 - busy / means['time/iteration']:.1%}"),
-        ("weights on their way, s", f"{means['weights/seconds']:.3f}"),
+        ("weights on their way, s", f"{means['time/weights']:.3f}"),
     ]
 
 

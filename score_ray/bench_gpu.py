@@ -138,7 +138,7 @@ def row_of(config: Config, seen: Seen, gpu: Gpu | None) -> list[str]:
     drawn = 0 if config.rollout.overlap else means["tokens/sampled"] / means["time/rollout"]
     return [
         f"{config.rollout.num_actors} + {ranks}",
-        f"{means['weights/seconds']:.3f}",
+        f"{means['time/weights']:.3f}",
         f"{means['time/broadcast']:.3f}",
         f"{drawn:,.0f}" if drawn else "",
         f"{means['tokens/trained'] / means['time/update']:,.0f}",

@@ -35,7 +35,7 @@ def test_rates_are_what_was_done_over_what_it_took():
         "time/update": 4.0,
         "tokens/sampled": 200.0,
         "tokens/trained": 800.0,
-        "weights/seconds": 0.25,
+        "time/weights": 0.25,
     }
     seen = Seen(means, flops=30e9, product=100e9, memory={})
     rows = dict(rate_rows(seen, faster=0.8))

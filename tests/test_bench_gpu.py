@@ -18,7 +18,7 @@ from score_ray.weights.choice import choose_backend
 RECIPE = Path("configs/speed.yaml")
 MEANS = {
     "time/iteration": 20.0, "time/rollout": 8.0, "time/update": 4.0, "time/broadcast": 1.5,
-    "weights/seconds": 0.25, "tokens/sampled": 160_000.0, "tokens/trained": 200_000.0,
+    "time/weights": 0.25, "tokens/sampled": 160_000.0, "tokens/trained": 200_000.0,
 }  # fmt: skip
 MEMORY = {"rollout actor 0": Peak(9.0, 60.0), "learner rank 0": Peak(4.0, 30.5),
           "learner rank 1": Peak(5.0, 31.5), "driver": Peak(1.0, 0.0)}  # fmt: skip

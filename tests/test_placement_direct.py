@@ -153,7 +153,7 @@ def test_the_seconds_of_weights_are_those_of_their_own_way_alone(
     learner, (engines, _) = SlowLearner(), make_pool(backend)
     monkeypatch.setattr(pool, "time", learner)
     monkeypatch.setattr(channel, "time", learner)
-    assert broadcast(learner, engines, backend, keep=True)["weights/seconds"] == seconds
+    assert broadcast(learner, engines, backend, keep=True)["time/weights"] == seconds
 
 
 @pytest.mark.parametrize("backend", ["nccl", "ipc"])

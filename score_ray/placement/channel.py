@@ -41,7 +41,7 @@ class Channel:
     def broadcast(self, version: int) -> dict[str, float]:
         """Send the policy; the largest mean log-prob difference, in nats, and engines checked.
 
-        `weights/seconds` is what the weights were on their way, packing included where they go
+        `time/weights` is what the weights were on their way, packing included where they go
         through the object store; scoring, checking and turns on a GPU are not in it.
         Raises WeightMismatch when an engine does not serve what was sent.
         """
@@ -63,7 +63,7 @@ class Channel:
         return {
             "mismatch/logp_mean_abs": max(gaps.values()),
             "weights/checked": len(gaps),
-            "weights/seconds": packing + loading,
+            "time/weights": packing + loading,
         }
 
     def _send(self, to: Recipients) -> dict[str, str]:
