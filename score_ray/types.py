@@ -20,7 +20,7 @@ class RunError(RuntimeError):
     """The run cannot go on; the message says why, in words for its owner."""
 
 
-class Lost(RuntimeError):
+class ProcessLost(RuntimeError):
     """A process of the run died or fell silent: who, doing what, and how it showed."""
 
     def __init__(self, who: str, doing: str, how: str) -> None:
@@ -28,7 +28,7 @@ class Lost(RuntimeError):
         self.who, self.doing, self.how = who, doing, how
 
 
-class LearnerLost(Lost):
+class LearnerLost(ProcessLost):
     """A learner rank was lost, and with it the state of all ranks."""
 
 
@@ -257,7 +257,7 @@ class Grader(Protocol):
         ...
 
 
-class Channel(Protocol):
+class PolicyBroadcast(Protocol):
     """What the loop needs of the weights' way to the engines."""
 
     def broadcast(self, version: int) -> dict[str, float]:

@@ -2,8 +2,8 @@
 
 By hand, with as many kills as you like (half a minute each on 2 cores):
 
-    python tests/chaos.py --kills 0 --iterations 480 --folder /tmp/calm
-    python tests/chaos.py --kills 24 --folder /tmp/chaos --beside /tmp/calm
+    python -m tests.chaos --kills 0 --iterations 480 --folder /tmp/calm
+    python -m tests.chaos --kills 24 --folder /tmp/chaos --beside /tmp/calm
 
 It prints what was killed and how long the run took to get further than it was, and fails
 unless every planned iteration happened exactly once with every episode that was planned, and
@@ -93,7 +93,7 @@ class Chaos:
         self._log.close()
 
     def _drive(self) -> subprocess.Popen:
-        own = {"RAY_ADDRESS": self._cluster.address, "PYTHONPATH": str(Path(__file__).parent)}
+        own = {"RAY_ADDRESS": self._cluster.address, "PYTHONPATH": str(Path(__file__).parents[1])}
         env = os.environ | own
         return subprocess.Popen(self._command, env=env, stdout=self._log, stderr=self._log)
 

@@ -2,5 +2,5 @@
 
 import os
 
-# As score_ray.placement.cluster does: a test that imports Ray itself may come first.
+# As score_ray.runtime.placement does: a test that imports Ray itself may come first.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

@@ -13,10 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from score_ray.prompts import MBPP_QUESTION
 from score_ray.tasks.dataset import load_table
-from score_ray.tasks.extract import extract, plain_newlines
-from score_ray.tasks.programs import ProgramTests, check_program
+from score_ray.tasks.program_extraction import extract, plain_newlines
+from score_ray.tasks.prompts import MBPP_QUESTION
+from score_ray.tasks.sandbox.program_tests import ProgramTests, check_program
 from score_ray.types import Problem, Verdict
 
 # By task_id, as published; 1 to 10 are for prompts, 511 to 600 for validation.

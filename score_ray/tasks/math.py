@@ -189,7 +189,7 @@ def _without_base(answer: str) -> tuple[str, str]:
 @lru_cache(maxsize=512)
 def _parse(answer: str) -> list[Any]:
     # Only as one formula: its other readings take the last number of what they cannot read.
-    # Its own deadline is an alarm; verify.py's worker processes hold one.
+    # Its own deadline is an alarm; process_grader.py's worker processes hold one.
     no_alarm: Any = {"parsing_timeout": None}
     return parse(f"${answer}$", [LatexExtractionConfig(boxed_match_priority=-1)], **no_alarm)
 

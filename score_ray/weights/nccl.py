@@ -25,9 +25,9 @@ from vllm.distributed.weight_transfer.nccl_engine import (
 from vllm.utils.network_utils import get_open_port
 
 from score_ray.types import PeerLost
-from score_ray.weights.meeting import Meeting, meet, watched
 from score_ray.weights.object_store import TakesPacked, UpdateInfo
-from score_ray.weights.sender import Client, Sender
+from score_ray.weights.rendezvous import Meeting, meet, watched
+from score_ray.weights.sender import EngineCalls, Sender
 
 
 class NcclEngine(TakesPacked, NCCLWeightTransferEngine):
@@ -52,7 +52,9 @@ class NcclEngine(TakesPacked, NCCLWeightTransferEngine):
         self.packed_buffer_size_bytes = init_info.packed_buffer_size_bytes
         self.packed_num_buffers = init_info.packed_num_buffers
         with self._noted():
-            self.model_update_group = Line(meet(self._meeting, lambda: self._join(init_info)))
+            self.model_update_group = AbortableGroup(
+                meet(self._meeting, lambda: self._join(init_info))
+            )
 
     def receive_weights(self, update_info: Any) -> None:
         """As vLLM's, until it is called off or the sender is gone."""
@@ -77,7 +79,7 @@ class NcclEngine(TakesPacked, NCCLWeightTransferEngine):
             self.called_off = True
 
 
-class Line:
+class AbortableGroup:
     """One end of a communicator: aborted, it goes through the rest of the weights and does nothing.
 
     So the sender stays in step with the ranks it gathers them with, and nobody uses what another
@@ -110,7 +112,7 @@ class NcclSender(Sender):
 
     _meeting: Meeting | None = None
 
-    def _open(self, client: Client, buffer_bytes: int) -> Any:
+    def _open(self, client: EngineCalls, buffer_bytes: int) -> Any:
         meeting = Meeting(self._host, get_open_port())
         info = NCCLTrainerInitInfo(
             master_address=meeting.host,
@@ -129,7 +131,7 @@ class NcclSender(Sender):
         if client.lost:
             trainer.shutdown()
             return None
-        trainer.model_update_group = Line(trainer.model_update_group)
+        trainer.model_update_group = AbortableGroup(trainer.model_update_group)
         return trainer
 
     def _trainer_of(self, info: NCCLTrainerInitInfo, client: Any) -> Any:

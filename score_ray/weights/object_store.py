@@ -20,7 +20,7 @@ from vllm.model_executor.model_loader.reload import (
     initialize_layerwise_reload,
 )
 
-from score_ray.weights.source import Entry, unpack
+from score_ray.weights.packing import PackedTensor, unpack
 
 
 @dataclass
@@ -32,7 +32,7 @@ class InitInfo(WeightTransferInitInfo):
 class UpdateInfo(WeightTransferUpdateInfo):
     """A packed model: where each tensor lies in the buffer."""
 
-    entries: list[Entry]
+    entries: list[PackedTensor]
     buffer: np.ndarray
 
 

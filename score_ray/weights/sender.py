@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from score_ray.weights.trainer_source import PolicySource
+from score_ray.weights.policy_source import PolicySource
 
 
-class Client(Protocol):
+class EngineCalls(Protocol):
     """vLLM's four calls to the engines (VLLMWeightSyncClient), and what became of them.
 
     It never raises for an engine that is lost: it notes that, tells `on_loss`, and goes on.
@@ -35,7 +35,7 @@ class Sender(ABC):
         self._members: Sequence[Any] = ()
         self.epoch = 0
 
-    def send(self, client: Client, buffer_bytes: int) -> None:
+    def send(self, client: EngineCalls, buffer_bytes: int) -> None:
         """Send the weights to everyone that the client reaches, in buffers of about that size.
 
         Returns in any case when the client gives up; `client.lost` then says on whom. Every
@@ -57,7 +57,7 @@ class Sender(ABC):
             self._close()
 
     @abstractmethod
-    def _open(self, client: Client, buffer_bytes: int) -> Any:
+    def _open(self, client: EngineCalls, buffer_bytes: int) -> Any:
         """vLLM's sender, set up with all engines; None if they could not be brought together."""
 
     @abstractmethod

@@ -3,12 +3,12 @@
 import pytest
 import ray
 import torch
-from on_gpus import BOUND, MARKS, START, on_gpus
-from tiny import ADVANTAGES, PROBLEMS, ROWS, make_model
 
-from score_ray.placement.group import LearnerGroup
+from score_ray.runtime.learner_group import LearnerGroup
 from score_ray.types import SamplingPlan
-from score_ray.weights.choice import IPC, OBJECT_STORE
+from score_ray.weights.backend import IPC, OBJECT_STORE
+from tests.support.gpu_processes import BOUND, MARKS, START, on_gpus
+from tests.support.tiny_model import ADVANTAGES, PROBLEMS, ROWS, make_model
 
 pytestmark = MARKS
 ENGINE_SHARE = 0.6  # of the GPU's memory, nearly all of it for the cache of so small a model

@@ -9,12 +9,12 @@ import signal
 import pytest
 import ray
 import torch
-from on_gpus import BOUND, MARKS, on_gpus
-from tiny import ADVANTAGES, PART_BYTES, PROBLEMS, ROWS, make_model
 
-from score_ray.placement.pool import RolloutPool
+from score_ray.runtime.rollout_pool import RolloutPool
 from score_ray.types import SamplingPlan
-from score_ray.weights.source import unpack
+from score_ray.weights.packing import unpack
+from tests.support.gpu_processes import BOUND, MARKS, on_gpus
+from tests.support.tiny_model import ADVANTAGES, PART_BYTES, PROBLEMS, ROWS, make_model
 
 pytestmark = MARKS
 # Whole layers that vLLM does not fuse with others.

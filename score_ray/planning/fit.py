@@ -1,0 +1,146 @@
+"""Whether a GPU has the memory that a run needs, and if not, what is short and what would help."""
+
+from collections.abc import Callable, Iterable
+
+from score_ray.config.config import Config, parse
+from score_ray.config.overrides import apply
+from score_ray.planning.gpus import GIB, Gpu
+from score_ray.planning.memory import (
+    ASLEEP,
+    Demand,
+    Plan,
+    cache_per_token,
+    engine_demand,
+    learner_demand,
+    plan,
+)
+from score_ray.planning.model_shape import ModelShape
+from score_ray.types import ConfigError
+
+
+def check(config: Config, shape: ModelShape, gpu: Gpu) -> None:
+    """Raise ConfigError if a GPU is too small: for what, by how much, and what would help."""
+    found = faults(config, shape, gpu)
+    if found:
+        raise ConfigError("\n".join(found))
+
+
+def faults(config: Config, shape: ModelShape, gpu: Gpu) -> list[str]:
+    """What a GPU is too small for, a sentence or two for each; none if a run fits."""
+    own = plan(config, shape, gpu)
+    return [
+        *_learner_faults(config, shape, gpu, own),
+        *_engine_faults(config, shape, gpu, own),
+        *(_shared_faults(config, shape, gpu) if config.rollout.share_gpus else []),
+    ]
+
+
+def _learner_faults(config: Config, shape: ModelShape, gpu: Gpu, own: Plan) -> list[str]:
+    beside = ASLEEP if config.rollout.share_gpus else 0
+    short = own.learner.total + beside - gpu.memory
+    if short <= 0:
+        return []
+    also = f" beside a sleeping engine's {_gib(beside)}" if beside else ""
+    return [
+        f"a learner rank needs {_gib(own.learner.total)}{also}, {gpu.name} has "
+        f"{_gib(gpu.memory)}: {_gib(short)} short; {_largest(own.learner)}",
+        f"  what would help: {_remedies(config, short, lambda c: learner_demand(c, shape).total)}",
+    ]
+
+
+def _engine_faults(config: Config, shape: ModelShape, gpu: Gpu, own: Plan) -> list[str]:
+    missing = config.model.max_length - own.cache_tokens
+    if missing <= 0:
+        return []
+    short = missing * cache_per_token(config, shape)
+    return [
+        f"an engine needs {_gib(own.share + short)} with a cache for one episode, "
+        f"rollout.gpu_memory={config.rollout.gpu_memory:g} of {gpu.name} gives it "
+        f"{_gib(own.share)}: {_gib(short)} short; {_largest(own.engine)}",
+        f"  what would help: {_engine_remedies(config)}",
+    ]
+
+
+def _shared_faults(config: Config, shape: ModelShape, gpu: Gpu) -> list[str]:
+    """Beside what sleeps an engine has its share; in a broadcast both sides have their weights."""
+    found = []
+    share = plan(config, shape, gpu).share
+    if (short := share + ASLEEP - gpu.memory) > 0:
+        most = int((1 - ASLEEP / gpu.memory) * 100) / 100
+        found += [
+            f"an engine's {_gib(share)} and a sleeping learner rank's {_gib(ASLEEP)} are "
+            f"{_gib(short)} more than {gpu.name} has",
+            f"  what would help: rollout.gpu_memory={most:g}",
+        ]
+
+    def both(own: Config) -> int:
+        weights = dict(engine_demand(own, shape).items)["weights"]
+        return plan(own, shape, gpu).held + weights + ASLEEP
+
+    if (short := both(config) - gpu.memory) > 0:
+        found += [
+            f"a broadcast needs {_gib(both(config))}, what a learner rank holds and an engine's "
+            f"weights; {gpu.name} has {_gib(gpu.memory)}: {_gib(short)} short",
+            f"  what would help: rollout.share_gpus=false, {_remedies(config, short, both)}",
+        ]
+    return found
+
+
+def _remedies(config: Config, short: int, size: Callable[[Config], int]) -> str:
+    """Overrides that make `size` smaller, the ones that save most first; how many are enough."""
+    before = size(config)
+    saved = {c: before - size(changed(config, c.split())) for c in _learner_changes(config)}
+    best = sorted((c for c in saved if saved[c] > 0), key=lambda c: -saved[c])
+    texts = [f"{c} ({'enough' if saved[c] >= short else f'saves {_gib(saved[c])}'})" for c in best]
+    together = config
+    for count, change in enumerate(best, start=1):
+        together = changed(together, change.split())
+        if count > 1 and before - size(together) >= short > saved[best[0]]:
+            texts.append(f"the first {count} of these together are enough")
+            break
+    return ", ".join([*texts, "a larger GPU"])
+
+
+def _learner_changes(config: Config) -> Iterable[str]:
+    learner, length = config.learner, config.model.max_length
+    if config.model.dtype == "float32":
+        yield "model.dtype=bfloat16"
+    if not learner.gradient_checkpointing:
+        yield "learner.gradient_checkpointing=true"
+    if learner.tokens_per_micro_batch > length:
+        yield f"learner.tokens_per_micro_batch={length}"
+    if learner.logits_mb > 256:
+        yield "learner.logits_mb=256"
+    if not learner.offload_optimizer:
+        stage = "" if learner.zero_stage else " learner.zero_stage=2"
+        yield f"learner.offload_optimizer=true{stage}"
+    ranks = max(8, 2 * learner.num_ranks)
+    engines = f" rollout.num_actors={ranks // config.rollout.tensor_parallel}"
+    yield f"learner.zero_stage=3 learner.num_ranks={ranks}" + engines * config.rollout.share_gpus
+    if not learner.lora.rank:
+        yield "learner.lora.rank=32"
+
+
+def _engine_remedies(config: Config) -> str:
+    rollout = config.rollout
+    more = ["rollout.gpu_memory=0.92"] if rollout.gpu_memory < 0.92 else []
+    fewer = [f"rollout.max_running={rollout.max_running // 2}"] if rollout.max_running > 64 else []
+    parts = [f"rollout.tensor_parallel={2 * rollout.tensor_parallel}"]
+    return ", ".join([*more, *parts, *fewer, "a smaller model.max_length", "a larger GPU"])
+
+
+def changed(config: Config, overrides: Iterable[str]) -> Config:
+    """The config with overrides, checked as one that is loaded."""
+    tree = config.model_dump(mode="json")
+    for override in overrides:
+        apply(tree, override)
+    return parse(tree, config.name)
+
+
+def _largest(demand: Demand) -> str:
+    parts = sorted(demand.items, key=lambda item: -item[1])[:3]
+    return f"most of it is {', '.join(f'{name} ({_gib(size)})' for name, size in parts)}"
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:.1f} GiB"

@@ -1,0 +1,159 @@
+"""Sampling episodes: every attempt follows the one before it without a barrier.
+
+As soon as one attempt ends, the next attempt of its episode enters the engine's running
+batch; nobody waits for the slowest first attempt. What is drawn depends on the plan's seed,
+the problem and the sample number alone, not on how episodes are spread over actors; on a GPU
+up to rounding, which there depends on what else is in the batch.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from score_ray.rollout.prompter import Prompter
+from score_ray.types import (
+    Attempt,
+    Completion,
+    Engine,
+    Episode,
+    Finish,
+    Problem,
+    Request,
+    SamplingPlan,
+)
+
+Ids = tuple[int, ...]
+BEAT = 2.0  # seconds between signs of life
+FEEDBACK = 1  # tells the request for feedback on an attempt from the one for the next attempt
+
+
+def derive_seed(*parts: int) -> int:
+    """A 63-bit seed as a pure function of its parts (run seed, iteration, problem, ...)."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """An episode in the engine: the attempts it has, and what is asked of it now."""
+
+    problem: Problem
+    sample: int
+    attempts: tuple[Attempt, ...]
+    request: Request
+    asks_feedback: bool = False
+    feedback: str = ""  # on the last attempt, where there is one
+
+
+def sample(
+    engine: Engine, prompter: Prompter, problems: Sequence[Problem], plan: SamplingPlan
+) -> Iterator[list[Episode]]:
+    """Draw `plan.samples` episodes of each problem; yield those that ended together.
+
+    Where none end for a while it yields an empty list, as a sign of life.
+    """
+    running: dict[str, _Running] = {}
+
+    def ask(entry: _Running) -> None:
+        running[entry.request.key] = entry
+        engine.add(entry.request)
+
+    for problem in problems:
+        for entry in _openings(problem, prompter, plan, engine.version):
+            ask(entry)
+    last = time.monotonic()
+    while running:
+        ended = []
+        for completion in engine.step():
+            entry = running.pop(completion.key)
+            written = _attempt(entry.request, completion, engine.version)
+            follower = _follower(entry, written, prompter, plan)
+            if isinstance(follower, Episode):
+                ended.append(follower)
+            else:
+                ask(follower)
+        if ended or time.monotonic() - last > BEAT:
+            last = time.monotonic()
+            yield ended
+
+
+def _follower(
+    entry: _Running, written: Attempt, prompter: Prompter, plan: SamplingPlan
+) -> "_Running | Episode":
+    """What comes after a completion: a correction, feedback on an attempt, or nothing more."""
+    problem, number, attempts = entry.problem, entry.sample, entry.attempts
+    if entry.asks_feedback:
+        ids = prompter.next_prompt(written)
+        request = _request(plan, problem, number, attempts, ids)
+        return replace(entry, request=request, asks_feedback=False, feedback=written.text)
+    attempts = (*attempts, replace(written, feedback=entry.feedback))
+    if len(attempts) == plan.attempts:
+        return Episode(problem, number, attempts)
+    return _next(problem, number, attempts, prompter, plan)
+
+
+def _next(
+    problem: Problem,
+    number: int,
+    attempts: tuple[Attempt, ...],
+    prompter: Prompter,
+    plan: SamplingPlan,
+) -> _Running:
+    """What is asked after an attempt: feedback on it, or the next one."""
+    if prompter.asks_feedback:
+        ids = prompter.feedback_prompt(attempts[-1])
+        request = _request(plan, problem, number, attempts, ids, FEEDBACK)
+        return _Running(problem, number, attempts, request, asks_feedback=True)
+    ids = prompter.next_prompt(attempts[-1])
+    return _Running(problem, number, attempts, _request(plan, problem, number, attempts, ids))
+
+
+def _openings(
+    problem: Problem, prompter: Prompter, plan: SamplingPlan, version: int
+) -> Iterator[_Running]:
+    """How a problem's episodes begin: with a first attempt, or after the one that is given."""
+    ids = prompter.first_ids(problem.question)
+    given = _given(prompter, problem, ids, version)
+    for number in range(plan.samples):
+        if given:
+            yield _next(problem, number, (given,), prompter, plan)
+        else:
+            yield _Running(problem, number, (), _request(plan, problem, number, (), ids))
+
+
+def _given(prompter: Prompter, problem: Problem, ids: Ids, version: int) -> Attempt | None:
+    """The attempt that every episode of a problem starts with, if there is one."""
+    if not problem.given:
+        return None
+    words = prompter.given_ids(problem.given)
+    zeros = (0.0,) * len(words)
+    return Attempt(ids, words, zeros, problem.given, Finish.STOP, version, given=True)
+
+
+def _request(
+    plan: SamplingPlan,
+    problem: Problem,
+    number: int,
+    attempts: tuple[Attempt, ...],
+    ids: Ids,
+    *kind: int,
+) -> Request:
+    return Request(
+        key="/".join(map(str, (problem.index, number, len(attempts), *kind))),
+        prompt_ids=ids,
+        max_tokens=plan.max_tokens,
+        temperature=plan.temperature,
+        seed=derive_seed(plan.seed, problem.index, number, len(attempts), *kind),
+    )
+
+
+def _attempt(request: Request, completion: Completion, version: int) -> Attempt:
+    return Attempt(
+        prompt_ids=request.prompt_ids,
+        completion_ids=completion.token_ids,
+        logprobs=completion.logprobs,
+        text=completion.text,
+        finish=completion.finish,
+        version=version,
+    )

@@ -1,0 +1,132 @@
+"""The words around a question, as token ids: first prompt and appended correction turn.
+
+Text is encoded once and never again: a later attempt's prompt is the earlier attempt's
+prompt ids, its completion ids and the ids of the correction turn.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from score_ray.tasks.prompts import Prompts
+from score_ray.types import Attempt, Finish, Problem
+
+# Content that a template is tried with: if it rewrites an earlier answer, or drops its
+# thinking, the second attempt would not see what the first one wrote.
+_ANSWERS = ("An answer.", "<think>\nA thought.\n</think>\n\nAn answer.")
+
+
+class Prompter:
+    """Turns questions and attempts into prompt ids; ValueError for texts that cannot work."""
+
+    def __init__(self, tokenizer: Any, words: Prompts) -> None:
+        if "{question}" not in words.first:
+            raise ValueError("prompts.first: must contain {question}")
+        self._tokenizer, self._words = tokenizer, words
+        self._correction = self._turn_ids(words.correction)
+        self._feedback = self._turn_ids(words.feedback) if words.feedback else ()
+        if not self._correction:
+            raise ValueError("prompts.correction: gives no tokens")
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Tokens that end an attempt: the end of text, and the template's end of turn."""
+        ends = {self._tokenizer.eos_token_id}
+        if self._tokenizer.chat_template and self._is_special(self._correction[0]):
+            ends.add(self._correction[0])
+        return tuple(sorted(ends - {None}))
+
+    @property
+    def asks_feedback(self) -> bool:
+        """Whether the model is asked for feedback between an attempt and its correction."""
+        return bool(self._feedback)
+
+    def longest_turn(self, max_tokens: int) -> int:
+        """The most tokens that an attempt of `max_tokens` and what leads up to it take."""
+        reply = max_tokens if self._feedback else 0
+        return len(self._feedback) + reply + len(self._correction) + max_tokens
+
+    def first_ids(self, question: str) -> tuple[int, ...]:
+        """The prompt of the first attempt."""
+        # Not str.format: questions may hold braces.
+        text = self._words.first.replace("{question}", question)
+        if self._tokenizer.chat_template:
+            text = self._render(self._opening(text))
+        elif self._words.system:
+            text = f"{self._words.system}\n\n{text}"
+        return self._encode(text)
+
+    def correction_ids(self, finish: Finish) -> tuple[int, ...]:
+        """What follows an attempt; one that was not cut has its end-of-turn token already."""
+        return self._after(finish, self._correction)
+
+    def given_ids(self, text: str) -> tuple[int, ...]:
+        """An attempt that is given as text, ended as one that the model ends itself."""
+        ends = self.stop_ids
+        end = self._correction[0] if self._correction[0] in ends else next(iter(ends), None)
+        return self._encode(text) + (() if end is None else (end,))
+
+    def next_prompt(self, attempt: Attempt) -> tuple[int, ...]:
+        """The prompt of the attempt after this one."""
+        return attempt.prompt_ids + attempt.completion_ids + self.correction_ids(attempt.finish)
+
+    def feedback_prompt(self, attempt: Attempt) -> tuple[int, ...]:
+        """The prompt of the feedback on this attempt; `next_prompt` of it goes on from there."""
+        turn = self._after(attempt.finish, self._feedback)
+        return attempt.prompt_ids + attempt.completion_ids + turn
+
+    def check_length(
+        self, problems: Sequence[Problem], max_prompt_tokens: int, max_tokens: int
+    ) -> None:
+        """Raise ValueError naming the first problem whose prompt is too long."""
+        for problem in problems:
+            length = len(self.first_ids(problem.question))
+            if problem.given:
+                # It takes the place of an attempt, and may be longer than one.
+                length += max(0, len(self.given_ids(problem.given)) - max_tokens)
+            if length > max_prompt_tokens:
+                raise ValueError(
+                    f"problem {problem.index}: its prompt has {length} tokens; model.max_length "
+                    f"leaves room for {max_prompt_tokens} beside the attempts"
+                )
+
+    def _after(self, finish: Finish, turn: tuple[int, ...]) -> tuple[int, ...]:
+        closed = finish is Finish.STOP and turn[0] in self.stop_ids
+        return turn[1:] if closed else turn
+
+    def _turn_ids(self, text: str) -> tuple[int, ...]:
+        # Line breaks around a turn set it apart in plain text; a chat has turns for that.
+        chat = bool(self._tokenizer.chat_template)
+        return self._encode(self._template_turn(text.strip()) if chat else text)
+
+    def _template_turn(self, correction: str) -> str:
+        """The text between an answer and the next one, as the chat template writes it."""
+        turns = set()
+        for answer in _ANSWERS:
+            before = self._render(self._opening("A question.")) + answer
+            talk = [
+                {"role": "assistant", "content": answer},
+                {"role": "user", "content": correction},
+            ]
+            after = self._render([*self._opening("A question."), *talk])
+            if not after.startswith(before):
+                raise ValueError(
+                    f"the chat template of {self._tokenizer.name_or_path} changes earlier turns "
+                    f"when the talk goes on (tried with the answer {answer!r}), so a second "
+                    "attempt would not see the first one as it was written"
+                )
+            turns.add(after[len(before) :])
+        return turns.pop()
+
+    def _opening(self, text: str) -> list[dict[str, str]]:
+        words = self._words.system
+        system = [{"role": "system", "content": words}] if words else []
+        return [*system, {"role": "user", "content": text}]
+
+    def _render(self, talk: list[dict[str, str]]) -> str:
+        return self._tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def _is_special(self, token: int) -> bool:
+        return token in self._tokenizer.all_special_ids

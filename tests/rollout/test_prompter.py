@@ -1,0 +1,239 @@
+from typing import get_args
+
+import pytest
+
+from score_ray.config.schema import PromptConfig
+from score_ray.rollout.prompter import Prompter
+from score_ray.tasks.arithmetic_model import character_tokenizer
+from score_ray.tasks.prompts import (
+    MBPP_QUESTION,
+    PAPER_CODE_CORRECTION,
+    PAPER_MATH_CORRECTION,
+    PAPER_MATH_FIRST,
+    PRESETS,
+    Prompts,
+    choose,
+)
+from score_ray.types import Attempt, Finish, Problem
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+FORGETFUL = CHATML.replace("m.content", "m.content.split('</think>')[-1]")
+
+
+class Characters:
+    """A tokenizer whose special token is <|im_end|> and whose other tokens are characters."""
+
+    eos_token_id, all_special_ids, name_or_path = 0, [0], "test-model"
+
+    def __init__(self, template: str | None):
+        self.chat_template = template
+
+    def encode(self, text, add_special_tokens):
+        assert not add_special_tokens
+        return [ord(c) for c in text.replace("<|im_end|>", "\0")]
+
+    def apply_chat_template(self, talk, tokenize, add_generation_prompt):
+        import jinja2
+
+        template = jinja2.Template(self.chat_template)
+        return template.render(messages=talk, add_generation_prompt=add_generation_prompt)
+
+
+def text_of(ids) -> str:
+    return "".join(map(chr, ids)).replace("\0", "<|im_end|>")
+
+
+def attempt_of(prompt, text, finish):
+    ids = tuple(Characters(None).encode(text, False))
+    return Attempt(prompt, ids, (0.0,) * len(ids), text, finish, 0)
+
+
+def test_the_papers_prompts_word_for_word():
+    assert PAPER_MATH_FIRST == (
+        'You are a math expert. When you respond, respond only with the Solution of the final Problem, thinking step by step. At the end of the Solution, when you give your final answer, write it in the form "Final Answer: The final answer is $answer$. I hope it is correct."'
+    )
+    assert PAPER_MATH_CORRECTION == (
+        'There might be an error in the solution above because of lack of understanding of the question. Please correct the error, if any, and rewrite the solution. Only output the final solution! At the end of the Solution, when you give your final answer, write it in the form "Final Answer: The final answer is $answer$. I hope it is correct."'
+    )
+
+
+@pytest.mark.parametrize(("end", "finish"), [("<|im_end|>", Finish.STOP), ("", Finish.LENGTH)])
+def test_a_chat_goes_on_as_the_template_writes_it(end, finish):
+    prompter = Prompter(Characters(CHATML), Prompts("Q: {question}", "Again!", "Be good."))
+    first = prompter.first_ids("1+1 in {braces}?")
+    assert text_of(first) == (
+        "<|im_start|>system\nBe good.<|im_end|>\n"
+        "<|im_start|>user\nQ: 1+1 in {braces}?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    after = prompter.next_prompt(attempt_of(first, f"2{end}", finish))
+    assert text_of(after) == text_of(first) + (
+        "2<|im_end|>\n<|im_start|>user\nAgain!<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_a_template_that_drops_earlier_thinking_is_named():
+    with pytest.raises(ValueError, match="template of test-model changes earlier turns"):
+        Prompter(Characters(FORGETFUL), Prompts("{question}", "Again!"))
+
+
+def test_a_base_model_gets_plain_text_and_the_second_prompt_extends_the_first():
+    prompter = Prompter(character_tokenizer(), Prompts("{question}", "?"))
+    first = prompter.first_ids("37+48=")
+    assert first == (3, 7, 10, 4, 8, 11)
+    after = prompter.next_prompt(Attempt(first, (7, 5, 13), (0.0,) * 3, "75", Finish.STOP, 0))
+    assert after == (*first, 7, 5, 13, 12)
+    assert prompter.stop_ids == (13,)
+
+
+def test_a_prompt_that_is_too_long_is_named():
+    prompter = Prompter(character_tokenizer(), Prompts("{question}", "?"))
+    with pytest.raises(ValueError, match="problem 4: its prompt has 6 tokens.*room for 5"):
+        prompter.check_length([Problem(4, "37+48=", "85")], 5, max_tokens=4)
+
+
+def test_a_given_attempt_is_ended_as_a_drawn_one_and_counts_where_it_is_longer():
+    prompter = Prompter(character_tokenizer(), Prompts("{question}", "?"))
+    assert prompter.given_ids("75") == (7, 5, 13)
+    problem = Problem(4, "37+48=", "85", given="12345")
+    prompter.check_length([problem], 6, max_tokens=6)
+    with pytest.raises(ValueError, match="problem 4: its prompt has 8 tokens.*room for 7"):
+        prompter.check_length([problem], 7, max_tokens=4)
+
+
+def test_first_must_contain_the_question():
+    with pytest.raises(ValueError, match="question"):
+        Prompter(character_tokenizer(), Prompts("37", "?"))
+
+
+def test_a_recipes_own_texts_go_before_the_presets():
+    chosen = choose("paper_math", Prompts("", "Try again."))
+    assert chosen.correction == "Try again."
+    assert chosen.first == "{question}"
+    assert chosen.system == PAPER_MATH_FIRST
+
+
+MBPP_PROMPT = """\
+You are an expert Python programmer, and here is your task: Write a function to find the similar elements from the given two tuple lists. Your code should pass these tests:
+
+assert similar_elements((3, 4, 5, 6),(5, 7, 4, 10)) == (4, 5)
+assert similar_elements((1, 2, 3, 4),(5, 4, 3, 7)) == (3, 4)
+assert similar_elements((11, 12, 14, 13),(17, 15, 14, 13)) == (13, 14)
+[BEGIN]
+def similar_elements(test_tup1, test_tup2):
+  res = tuple(set(test_tup1) & set(test_tup2))
+  return (res)
+[DONE]
+
+You are an expert Python programmer, and here is your task: Write a python function to identify non-prime numbers. Your code should pass these tests:
+
+assert is_not_prime(2) == False
+assert is_not_prime(10) == True
+assert is_not_prime(35) == True
+[BEGIN]
+import math
+def is_not_prime(n):
+    result = False
+    for i in range(2,int(math.sqrt(n)) + 1):
+        if n % i == 0:
+            result = True
+    return result
+[DONE]
+
+You are an expert Python programmer, and here is your task: Write a function to find the largest integers from a given list of numbers using heap queue algorithm. Your code should pass these tests:
+
+assert heap_queue_largest( [25, 35, 22, 85, 14, 65, 75, 22, 58],3)==[85, 75, 65]
+assert heap_queue_largest( [25, 35, 22, 85, 14, 65, 75, 22, 58],2)==[85, 75]
+assert heap_queue_largest( [25, 35, 22, 85, 14, 65, 75, 22, 58],5)==[85, 75, 65, 58, 35]
+[BEGIN]
+import heapq as hq
+def heap_queue_largest(nums,n):
+  largest_nums = hq.nlargest(n, nums)
+  return largest_nums
+[DONE]
+
+You are an expert Python programmer, and here is your task: Add {one}. Your code should pass these tests:
+
+assert f(1) == 2
+[BEGIN]
+"""
+CODE_CORRECTION = "# There might be an error in the code above because of lack of understanding of the question. Please correct the error, if any, and rewrite the solution. Only output the final correct Python program!"
+
+
+def test_the_code_instruction_word_for_word():
+    assert PAPER_CODE_CORRECTION == CODE_CORRECTION
+
+
+def test_the_presets_are_exactly_the_names_a_config_may_give():
+    assert {"", *PRESETS} == set(get_args(PromptConfig.model_fields["preset"].annotation))
+
+
+def test_a_base_model_gets_the_three_shots_and_the_instruction_on_a_line_of_its_own():
+    prompter = Prompter(Characters(None), PRESETS["paper_mbpp"])
+    question = MBPP_QUESTION.format(task="Add {one}.", tests="assert f(1) == 2")
+    first = prompter.first_ids(question)
+    assert text_of(first) == MBPP_PROMPT
+    after = prompter.next_prompt(attempt_of(first, "def f(x): 1\n[DONE]", Finish.LENGTH))
+    assert text_of(after) == f"{MBPP_PROMPT}def f(x): 1\n[DONE]\n\n{CODE_CORRECTION}\n"
+
+
+def test_a_chat_gets_the_three_shots_and_the_bare_instruction_in_turns():
+    prompter = Prompter(Characters(CHATML), PRESETS["paper_mbpp"])
+    question = MBPP_QUESTION.format(task="Add {one}.", tests="assert f(1) == 2")
+    first = prompter.first_ids(question)
+    assert text_of(first) == (f"<|im_start|>user\n{MBPP_PROMPT}<|im_end|>\n<|im_start|>assistant\n")
+    after = prompter.next_prompt(attempt_of(first, "code<|im_end|>", Finish.STOP))
+    assert text_of(after) == text_of(first) + (
+        f"code<|im_end|>\n<|im_start|>user\n{CODE_CORRECTION}<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_a_base_model_is_given_the_papers_mathematics_instructions_as_text():
+    prompter = Prompter(Characters(None), PRESETS["paper_math"])
+    first = prompter.first_ids("What is {x}?")
+    assert text_of(first) == f"{PAPER_MATH_FIRST}\n\nWhat is {{x}}?"
+    after = prompter.next_prompt(attempt_of(first, " It is 4.", Finish.LENGTH))
+    assert text_of(after) == f"{text_of(first)} It is 4.\n\n{PAPER_MATH_CORRECTION}\n"
+
+
+def test_humaneval_is_asked_with_the_function_alone():
+    prompter = Prompter(Characters(None), PRESETS["paper_humaneval"])
+    header = 'def f(x):\n    """Add 1: {x}."""\n'
+    first = prompter.first_ids(header)
+    assert text_of(first) == header
+    after = prompter.next_prompt(attempt_of(first, "    return x", Finish.LENGTH))
+    assert text_of(after) == f"{header}    return x\n\n{CODE_CORRECTION}\n"
+
+
+def test_any_part_of_the_code_prompts_can_be_replaced():
+    chosen = choose("paper_mbpp", Prompts("Task: {question}", "", "You program."))
+    assert chosen == Prompts("Task: {question}", PRESETS["paper_mbpp"].correction, "You program.")
+
+
+def test_feedback_is_a_turn_of_its_own_between_an_attempt_and_its_correction():
+    prompter = Prompter(Characters(CHATML), Prompts("{question}", "Mend it.", "", "Any error?"))
+    first = prompter.first_ids("1+1=")
+    asked = prompter.feedback_prompt(attempt_of(first, "3<|im_end|>", Finish.STOP))
+    assert text_of(asked) == text_of(first) + (
+        "3<|im_end|>\n<|im_start|>user\nAny error?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    mended = prompter.next_prompt(attempt_of(asked, "Yes", Finish.LENGTH))
+    assert text_of(mended) == text_of(asked) + (
+        "Yes<|im_end|>\n<|im_start|>user\nMend it.<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_an_attempt_takes_its_own_tokens_its_turn_s_and_those_of_feedback():
+    plain = Prompter(character_tokenizer(), Prompts("{question}", "?"))
+    assert (plain.asks_feedback, plain.longest_turn(4)) == (False, 5)
+    asking = Prompter(character_tokenizer(), Prompts("{question}", "?", feedback="+="))
+    assert (asking.asks_feedback, asking.longest_turn(4)) == (True, 11)
+
+
+def test_self_refine_asks_for_a_review_and_then_for_a_solution_in_the_papers_form():
+    words = PRESETS["self_refine_math"]
+    assert "Review the solution above" in words.feedback
+    assert PAPER_MATH_CORRECTION.partition("At the end")[2] in words.correction
+    assert not PRESETS["paper_math"].feedback

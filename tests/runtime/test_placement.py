@@ -1,0 +1,31 @@
+"""What a private Ray is told, and what processes get of a node's cores."""
+
+import pytest
+import torch
+
+from score_ray.runtime.placement import _threads as threads
+from score_ray.runtime.ray_session import _usable_gpus as usable_gpus
+from score_ray.runtime.resources import Ask
+
+
+@pytest.mark.parametrize(("built", "told"), [(True, {}), (False, {"num_gpus": 0})])
+def test_without_cuda_in_torch_ray_counts_no_gpus(built, told, monkeypatch):
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: built)
+    assert usable_gpus() == told
+
+
+def test_processes_of_a_role_share_a_nodes_cores_and_wait_without_using_them():
+    nodes = [{"CPU": 8.0}, {"CPU": 16.0}]
+    found = threads(Ask("learner rank", 4), nodes)
+    assert found == {"OMP_NUM_THREADS": "4", "OMP_WAIT_POLICY": "passive"}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "each"),
+    [
+        ([{"CPU": 4.0}, {"CPU": 96.0, "GPU": 8.0}, {"CPU": 96.0, "GPU": 8.0}], "24"),
+        ([{"GPU": 8.0}], "1"),
+    ],
+)
+def test_on_gpus_the_cores_are_those_of_their_nodes(nodes, each):
+    assert threads(Ask("learner rank", 8), nodes)["OMP_NUM_THREADS"] == each

@@ -1,0 +1,226 @@
+"""A direct broadcast in one process and without a GPU: only what touches CUDA is replaced.
+
+vLLM's senders, its packing and its receivers are the real ones, and so are our client, sender
+and engines. In place of NCCL, queues carry the buffers; in place of Ray, threads make the calls.
+"""
+
+import contextlib
+import queue
+import threading
+from concurrent import futures
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from vllm.distributed.utils import StatelessProcessGroup
+from vllm.distributed.weight_transfer import nccl_engine, packed_tensor
+
+from score_ray.rollout.engine import VllmEngine
+from score_ray.runtime import engine_client
+from score_ray.runtime.engine_client import EngineClient, Recipients
+from score_ray.weights import nccl
+from score_ray.weights.policy_source import PolicySource
+
+HOST = "127.0.0.1"
+BUFFER_BYTES = 60
+
+
+class Stream:
+    def synchronize(self) -> None:
+        """Everything is done at once."""
+
+
+class Sending:
+    """Rank 0's communicator; the broadcast of number `stuck_at` waits until it is destroyed."""
+
+    def __init__(self, queues: dict[int, queue.Queue], store: Any, stuck_at: int) -> None:
+        self.queues, self.store = queues, store
+        self.sent, self.stuck_at = 0, stuck_at
+        self.destroyed = threading.Event()
+
+    def broadcast(self, tensor: torch.Tensor, src: int) -> None:
+        assert src == 0
+        if self.sent == self.stuck_at:
+            assert self.destroyed.wait(60)
+            raise RuntimeError("NCCL error: aborted")
+        self.sent += 1
+        for each in self.queues.values():
+            each.put(tensor.clone())
+
+    def destroy(self) -> None:
+        self.destroyed.set()
+
+
+class Receiving:
+    """An engine's communicator; it waits for the next buffer until it is destroyed."""
+
+    def __init__(self, incoming: queue.Queue) -> None:
+        self.incoming = incoming
+
+    def broadcast(self, tensor: torch.Tensor, src: int) -> None:
+        found = self.incoming.get(timeout=60)
+        if found is None:
+            raise RuntimeError("NCCL error: aborted")
+        tensor.copy_(found)
+
+    def destroy(self) -> None:
+        self.incoming.put(None)
+
+
+class Network:
+    """Every communicator that was made, by epoch: the sender's end, with a real store."""
+
+    def __init__(self) -> None:
+        self.senders: list[Sending] = []
+        self.stuck_at = -1
+        self.queues: dict[int, dict[int, queue.Queue]] = {}
+
+    def sender(self, info: Any) -> Sending:
+        ranks = range(1, info.world_size)
+        self.queues[info.master_port] = {rank: queue.Queue() for rank in ranks}
+        store = StatelessProcessGroup.create(
+            info.master_address, info.master_port, 0, info.world_size
+        )
+        self.senders.append(Sending(self.queues[info.master_port], store, self.stuck_at))
+        return self.senders[-1]
+
+    def receiver(self, info: Any, parallel: Any) -> Receiving:
+        StatelessProcessGroup.create(
+            info.master_address, info.master_port, info.rank_offset, info.world_size
+        )
+        return Receiving(self.queues[info.master_port][info.rank_offset])
+
+
+class Model(torch.nn.Module):
+    """Takes weights as an engine's model does; keeps them by name, as they are when they come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.got: dict[str, torch.Tensor] = {}
+
+    def load_weights(self, weights: Any) -> None:
+        self.got |= {name: tensor.clone() for name, tensor in weights}
+
+
+class Llm:
+    """What the sampler sees of vLLM, around one real weight-transfer engine."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine, self.calls = engine, []
+
+    def init_weight_transfer_engine(self, request: dict) -> None:
+        self.calls.append("init")
+        self.engine.init_transfer_engine(self.engine.parse_init_info(request["init_info"]))
+
+    def start_weight_update(self) -> None:
+        self.calls.append("start")
+
+    def update_weights(self, request: dict) -> None:
+        self.calls.append("update")
+        self.engine.update_weights(request["update_info"])
+
+    def finish_weight_update(self, weight_version: str | None = None) -> None:
+        self.calls.append(f"finish {weight_version}")
+
+    def reset_prefix_cache(self) -> bool:
+        self.calls.append("reset")
+        return True
+
+    def collective_rpc(self, function: Any) -> list:
+        return [function(SimpleNamespace(weight_transfer_engine=self.engine))]
+
+
+class Method:
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    def remote(self, *args: Any) -> futures.Future:
+        found: futures.Future = futures.Future()
+
+        def run() -> None:
+            try:
+                found.set_result(self._function(*args))
+            except BaseException as error:
+                found.set_exception(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        return found
+
+
+class Actor:
+    """A rollout actor with the real sampler's steps; `trouble` by step is called in its place."""
+
+    def __init__(self, engine_class: type, number: int = 0) -> None:
+        config = SimpleNamespace(
+            parallel_config=None, model_config=SimpleNamespace(hf_config=SimpleNamespace())
+        )
+        self.model = Model()
+        engine: Any = engine_class
+        self.transfer = engine(None, config, torch.device("cpu", number), self.model)
+        self.sampler = VllmEngine.__new__(VllmEngine)
+        self.sampler._asleep, self.sampler._updating, self.sampler.version = set(), False, 0
+        self.sampler._adapter = None
+        self.llm = self.sampler._llm = Llm(self.transfer)
+        self.trouble: dict[str, Any] = {}
+        self.engine = Method(self._step)
+
+    def _step(self, method: str, *args: Any) -> None:
+        self.trouble.get(method, getattr(self.sampler, method))(*args)
+
+
+class Threads:
+    """What client.py uses of Ray."""
+
+    @staticmethod
+    def wait(refs: list, num_returns: int, timeout: float | None = None) -> tuple[list, list]:
+        done, waiting = futures.wait(refs, timeout, futures.FIRST_COMPLETED)
+        return list(done)[:num_returns], list(waiting)
+
+    @staticmethod
+    def get(ref: futures.Future) -> Any:
+        return ref.result()
+
+
+def without_cuda(patch: Any) -> Network:
+    """Replace what touches CUDA, NCCL and Ray; what was sent is then seen in the network."""
+    network = Network()
+    patch.setattr(packed_tensor, "_get_streams", lambda device, count: [Stream()] * count)
+    patch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    patch.setattr(torch.cuda, "current_stream", lambda: Stream())
+    patch.setattr(torch.accelerator, "current_device_index", lambda: 0)
+    patch.setattr(torch.accelerator, "set_device_index", lambda device: None)
+    patch.setattr(nccl_engine, "open_trainer_endpoint", network.sender)
+    patch.setattr(nccl, "worker_init_process_group", network.receiver)
+    patch.setattr(engine_client, "ray", Threads)
+    return network
+
+
+def client_of(
+    actors: dict[str, Actor], together: bool, version: int = 1, seconds: float = 60.0
+) -> EngineClient:
+    return EngineClient(Recipients(actors, 1, version), together, seconds)
+
+
+def tensors() -> dict[str, torch.Tensor]:
+    """Of several types and shapes; several buffers of BUFFER_BYTES.
+
+    vLLM packs without gaps: a float32 after an odd number of bfloat16 could not be read.
+    """
+    torch.manual_seed(0)
+    return {
+        "a": torch.randn(3, 5),
+        "b": torch.randn(8).bfloat16(),
+        "c": torch.randn(2, 3, 4),
+        "d": torch.randn(1),
+        "e": torch.randn(30).bfloat16(),
+    }
+
+
+def source_of(weights: dict[str, torch.Tensor]) -> PolicySource:
+    return PolicySource(lambda: iter(weights.items()))
+
+
+def same(got: dict[str, torch.Tensor], sent: dict[str, torch.Tensor]) -> bool:
+    return list(got) == list(sent) and all(
+        torch.equal(got[n], sent[n]) and got[n].dtype == sent[n].dtype for n in sent
+    )

@@ -1,0 +1,65 @@
+"""What a small run writes into its folder, for the tests of those who read it."""
+
+from pathlib import Path
+
+from score_ray.reporting.reporter import Reporter
+from score_ray.reporting.run_folder import read_jsonl
+from score_ray.types import Attempt, Episode, Finish, GradedEpisode, Problem, Verdict
+
+
+def metrics_record(iteration: int, stage: str = "stage_1") -> dict:
+    return {
+        "iteration": iteration,
+        "stage": stage,
+        "train/acc_t1": 0.3125,
+        "train/acc_t2": 0.4,
+        "train/delta": 0.0875,
+        "kl/t1": 0.002,
+        "kl/t2": 0.013,
+        "restarts/rollout": 1,
+        "time/rollout": 1.0,
+        "time/update": 0.5,
+        "time/iteration": 2.0,
+    }
+
+
+def eval_line(iteration: int) -> dict:
+    return {
+        "iteration": iteration,
+        "task": "arithmetic",
+        "split": "test",
+        "n": 100,
+        "acc_t1": 0.3,
+        "acc_t2": 0.25,
+        "delta": -0.05,
+        "i_to_c": 0.05,
+        "c_to_i": 0.1,
+        "changed": 0.5,
+        "edit_ratio": 0.2,
+    }
+
+
+def episode(text: str, sample: int = 0) -> GradedEpisode:
+    first = Attempt((1,), (2,), (-0.1,), text, Finish.STOP, 0)
+    second = Attempt((1, 2, 3), (4,), (-0.1,), "four\n", Finish.LENGTH, 0)
+    problem = Problem(5, "What is 2 + 2?", "4")
+    return GradedEpisode.by_verdict(
+        Episode(problem, sample, (first, second)), (Verdict.CORRECT, Verdict.TRUNCATED)
+    )
+
+
+def make_run(folder: Path, start: int, stop: int, text: str = "4") -> None:
+    """What the loop writes for iterations start to stop, with an evaluation at every 2."""
+    reporter = Reporter(folder, 4, start, quiet=True)
+    if start == 0:
+        reporter.evaluation(eval_line(0), "base")
+    for i in range(start, stop):
+        reporter.generations([episode(text), episode(text, 1), episode(text, 2)], i, limit=2)
+        reporter.iteration(metrics_record(i, "stage_1" if i < 2 else "stage_2"))
+        if (i + 1) % 2 == 0:
+            reporter.evaluation(eval_line(i + 1), f"stage_{(i + 1) // 2}")
+    reporter.close()
+
+
+def numbers(folder: Path, name: str) -> list[int]:
+    return [record["iteration"] for record in read_jsonl(folder / f"{name}.jsonl")]

@@ -1,0 +1,76 @@
+"""A random model of 0.1M weights, and roles around it, for tests with real Ray."""
+
+import functools
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import LlamaForCausalLM
+
+from score_ray.algorithm.batch import Row
+from score_ray.learner.options import LearnerOptions
+from score_ray.rollout.options import EngineOptions
+from score_ray.runtime.learner_group import LearnerGroup
+from score_ray.runtime.placement import places
+from score_ray.runtime.remote_calls import Calls, Retries
+from score_ray.runtime.resources import Ask
+from score_ray.runtime.rollout_pool import RolloutPool
+from score_ray.tasks.arithmetic_model import character_tokenizer, model_config
+from score_ray.tasks.prompts import Prompts
+from score_ray.training.inputs import load_prompter
+from score_ray.types import LearnerLost, Problem
+
+ROWS = [
+    Row((1, 2, 10, 3, 4, 11), (0, 0, 0, 1, 0, 2), (0.0,) * 6),
+    Row((5, 5, 10, 3, 1), (0, 0, 1, 0, 2), (0.0,) * 5),
+    Row((7, 5, 10, 3, 1), (0, 0, 1, 0, 2), (0.0,) * 5),
+]
+ADVANTAGES = np.array([[0.5, -1.0], [0.25, 2.0], [-0.5, 0.1]])
+PROBE = [row.token_ids for row in ROWS]
+PROBLEMS = [Problem(i, f"{i}+1=", str(i + 1)) for i in range(8)]
+RATE = 0.01
+PART_BYTES = 2**16  # several parts even of this model
+START = 120.0
+
+
+def make_model(folder: Path, tied: bool = True) -> Path:
+    tokenizer = character_tokenizer()
+    torch.manual_seed(0)
+    LlamaForCausalLM(model_config(tokenizer, tied)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+class Events(list):
+    """Collects what roles tell."""
+
+    def __call__(self, kind: str, who: str, what: str, **numbers: float) -> None:
+        self.append((kind, who, what))
+
+
+@contextmanager
+def on_ray(num_actors: int, num_ranks: int):
+    """Ray, and the places for so many processes of each role."""
+    asks = [Ask("rollout actor", num_actors), Ask("learner rank", num_ranks)]
+    with places(asks, patience=0.0, deadline=START) as found:
+        yield found
+
+
+def make_pool(
+    where, model: Path, tell, grace: float = 60.0, retries: int = 3, tensor_parallel: int = 1
+) -> RolloutPool:
+    words = Prompts("{question}", "?")
+    make = (
+        EngineOptions(str(model), "float32", 32, 64, 2**27, tensor_parallel),
+        functools.partial(load_prompter, str(model), words),
+    )
+    return RolloutPool(where, make, Calls(START, grace), Retries(retries), tell)
+
+
+def make_group(
+    where, model: Path, tell, zero_stage: int = 0, grace: float = 60.0, retries: int = 3
+) -> LearnerGroup:
+    options = LearnerOptions(str(model), "float32", 1.0, zero_stage, RATE, 0, 1.0, 1, 0.0, 1e9)
+    calls = Calls(START, grace, LearnerLost)
+    return LearnerGroup(where, options, 4096, calls, Retries(retries), tell)
