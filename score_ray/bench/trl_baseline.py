@@ -19,7 +19,7 @@ from trl import GRPOConfig, GRPOTrainer  # pyright: ignore[reportMissingImports]
 
 
 class StepTimes(TrainerCallback):
-    """When each optimiser step was done."""
+    """When each optimizer step was done."""
 
     def __init__(self) -> None:
         self.at: list[float] = []

@@ -25,7 +25,7 @@ class ModelConfig(Section):
     """The policy's starting point, which is also the frozen reference in every stage."""
 
     path: str  # a folder, a Hugging Face name, "embedded:arithmetic" or "package:smollm2"
-    dtype: Literal["float32", "bfloat16"] = "float32"  # of both sides; the optimiser's is float32
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of both sides; the optimizer's is float32
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"  # the learner's
     max_length: PositiveInt  # tokens of a whole episode: prompts and all attempts
 

@@ -1,4 +1,4 @@
-"""The DeepSpeed side: one optimiser step per iteration, and the frozen reference.
+"""The DeepSpeed side: one optimizer step per iteration, and the frozen reference.
 
 The learner knows no stage, no KL and no bonus: it gets rows of tokens and one weight per
 attempt. Sums are divided by the number of episodes of the whole iteration, so any split
@@ -98,7 +98,7 @@ class Learner:
     def update(
         self, rows: Sequence[Row], weights: np.ndarray, shards: list[list[int]], iteration: int
     ) -> Measures:
-        """One optimiser step on this rank's share; metrics to be added up over ranks.
+        """One optimizer step on this rank's share; metrics to be added up over ranks.
 
         `weights` is [rows, attempts] for all rows; `shards` are this rank's micro-batches
         of row indices, as many on every rank.
@@ -161,7 +161,7 @@ class Learner:
         self._aside = []
 
     def save(self, folder: Path) -> None:
-        """Write this rank's share of policy and optimiser; a collective."""
+        """Write this rank's share of policy and optimizer; a collective."""
         self._engine.save_checkpoint(
             str(folder),
             tag="learner",

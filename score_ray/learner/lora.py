@@ -47,7 +47,7 @@ def with_adapter(model: torch.nn.Module, options: LearnerOptions) -> torch.nn.Mo
 
 
 def trainable(model: torch.nn.Module) -> list[torch.nn.Parameter]:
-    """The parameters that an optimiser should have: those that are not frozen."""
+    """The parameters that an optimizer should have: those that are not frozen."""
     return [p for p in model.parameters() if p.requires_grad]
 
 

@@ -16,7 +16,7 @@ Aside = list[tuple[torch.UntypedStorage, Tensor]]  # emptied storages, and what 
 
 
 def tensors_in(root: Any) -> Iterator[Tensor]:
-    """Every tensor within containers, modules, optimisers and DeepSpeed's objects, once each."""
+    """Every tensor within containers, modules, optimizers and DeepSpeed's objects, once each."""
     seen: set[int] = set()
     waiting = [root]
     while waiting:

@@ -16,7 +16,7 @@ def rate_at(options: LearnerOptions, iteration: int) -> float:
 
 
 def adamw(options: LearnerOptions, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.AdamW:
-    """The optimiser; offloaded, it is torch's fused one, which runs on a CPU's vector units.
+    """The optimizer; offloaded, it is torch's fused one, which runs on a CPU's vector units.
 
     DeepSpeed's own CPU Adam does the same from a C++ extension that every node would have to
     compile first.
@@ -32,9 +32,9 @@ def adamw(options: LearnerOptions, parameters: Iterable[torch.nn.Parameter]) -> 
 def deepspeed_config(options: LearnerOptions, trained: bool = True) -> dict[str, Any]:
     """DeepSpeed's settings, of the policy or (not `trained`) of a sharded reference.
 
-    In bfloat16 the master weights, the optimiser's state, the sum over micro-batches and the
+    In bfloat16 the master weights, the optimizer's state, the sum over micro-batches and the
     sum over ranks are float32. DeepSpeed's stage 0 adds up micro-batches in bfloat16, so stage
-    1 takes its place: the same numbers, with the optimiser's state shared out over the ranks.
+    1 takes its place: the same numbers, with the optimizer's state shared out over the ranks.
     """
     # Beside an adapter the base is frozen, and DeepSpeed would round the float32 adapter to it.
     low = options.dtype == "bfloat16" and not options.lora_rank

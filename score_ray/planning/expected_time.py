@@ -22,7 +22,7 @@ FLOAT32 = 1 / 16  # of the bfloat16 operations
 WITHIN_NODE, BETWEEN_NODES = 150e9, 25e9  # bytes per second: a GPU's NVLink, a node's network
 CHECKING = 1.0  # seconds of a broadcast beyond its bytes: the calls, and the check after it
 TO_HOST = 20e9  # bytes per second between a GPU and its node's memory
-HOST_STEP = 5e9  # bytes of optimiser state per second of an offloaded step, of a rank
+HOST_STEP = 5e9  # bytes of optimizer state per second of an offloaded step, of a rank
 GPUS_OF_NODE = 8
 
 
@@ -134,7 +134,7 @@ def _reducing(config: Config, shape: ModelShape) -> float:
 
 
 def _step(config: Config, shape: ModelShape) -> float:
-    """Seconds of an offloaded optimiser step; on the GPU it is not worth counting."""
+    """Seconds of an offloaded optimizer step; on the GPU it is not worth counting."""
     learner = config.learner
     if not learner.offload_optimizer:
         return 0.0

@@ -23,7 +23,7 @@ PREFILL = 16384  # prompt tokens that an engine takes in one step (sampler.py)
 # softmax and its gradient.
 LOGITS = 4
 ENGINE_LOGITS = 4  # of a running batch, while a token of each request is drawn
-PASSING = ("activations", "logits", "buckets", "gathered", "optimiser step", "loading")
+PASSING = ("activations", "logits", "buckets", "gathered", "optimizer step", "loading")
 STATE = 12  # bytes of a weight: its float32 master and Adam's two moments
 
 
@@ -52,7 +52,7 @@ class Plan:
 
 
 def learner_demand(config: Config, shape: ModelShape) -> Demand:
-    """A learner rank: its states, and the larger of a backward pass and an optimiser step.
+    """A learner rank: its states, and the larger of a backward pass and an optimizer step.
 
     Per trained weight mixed precision has 2 bytes of weight, the float32 master and Adam's two
     moments 12; ZeRO-1 shards these 12 over the ranks, ZeRO-2 the gradients too, ZeRO-3 the
@@ -156,7 +156,7 @@ def _weights(config: Config, shape: ModelShape) -> int:
 
 
 def _stage(config: Config) -> int:
-    """ZeRO's stage as optimiser.py has it: in bfloat16, 1 takes the place of 0."""
+    """ZeRO's stage as optimizer.py has it: in bfloat16, 1 takes the place of 0."""
     return max(config.learner.zero_stage, int(config.model.dtype == "bfloat16"))
 
 
@@ -164,7 +164,7 @@ def _gradients(config: Config, trained: int) -> int:
     """What outlives a backward pass: the sum over micro-batches, in float32.
 
     In bfloat16 the newest gradient stands beside the sum, until ZeRO-2 gives it away as it
-    comes. With the optimiser offloaded, ZeRO-3 keeps the sum in the node's memory, and below it
+    comes. With the optimizer offloaded, ZeRO-3 keeps the sum in the node's memory, and below it
     so does float32 alone: what is sharded is collected on the GPU in bfloat16.
     """
     learner, stage, mixed = config.learner, _stage(config), config.model.dtype == "bfloat16"
@@ -195,4 +195,4 @@ def _busiest(config: Config, shape: ModelShape, own: int) -> list[tuple[str, int
         ("gathered", min(shape.parameters, GATHERED) * width if stage == 3 else 0),
     ]
     step = sums + (0 if learner.offload_optimizer else 8 * own)
-    return backward if sum(size for _, size in backward) >= step else [("optimiser step", step)]
+    return backward if sum(size for _, size in backward) >= step else [("optimizer step", step)]

@@ -83,7 +83,7 @@ class LearnerGroup:
         return sums
 
     def update(self, rows: Sequence[Row], weights: np.ndarray, iteration: int) -> dict[str, float]:
-        """One optimiser step on all rows; the merged metrics."""
+        """One optimizer step on all rows; the merged metrics."""
         shared, each = ray.put(rows), ray.put(weights)
         return merge(self._shared("update", lambda share: (shared, each, share, iteration), rows))
 
@@ -114,7 +114,7 @@ class LearnerGroup:
         return self._calls.gather(SENDING, calls, spare=3 * SETTLE_SECONDS)[0]
 
     def save(self, folder: Path) -> None:
-        """Write policy and optimiser of every rank."""
+        """Write policy and optimizer of every rank."""
         self._all("save", folder)
         self._retries.refill()
 

@@ -49,11 +49,11 @@ class PolicyLearner(Protocol):
         ...
 
     def update(self, rows: Sequence[Row], weights: np.ndarray, iteration: int) -> dict[str, float]:
-        """One optimiser step on weighted rows, weights [rows, attempts]; its metrics."""
+        """One optimizer step on weighted rows, weights [rows, attempts]; its metrics."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Write policy and optimiser."""
+        """Write policy and optimizer."""
         ...
 
     def restore(self, folder: Path) -> None:

@@ -54,7 +54,7 @@ def test_an_adapter_is_trained_and_sent_alone(model, tmp_path):
     assert all("proj" in name for name in changed)
 
 
-def test_bfloat16_is_trained_with_its_optimiser_on_the_cpu(model, tmp_path):
+def test_bfloat16_is_trained_with_its_optimizer_on_the_cpu(model, tmp_path):
     options = ["model.dtype=bfloat16", "weights.max_mismatch=0.1", "learner.zero_stage=2"]
     records = train(model, tmp_path, *options, "learner.offload_optimizer=true")
     assert len(records) == 4

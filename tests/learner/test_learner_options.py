@@ -73,7 +73,7 @@ def test_what_saves_memory_changes_no_result(options, plain, stage, changes):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("stage", [1, 2, 3])
-def test_an_offloaded_optimiser_changes_no_result(options, stage, dtype):
+def test_an_offloaded_optimizer_changes_no_result(options, stage, dtype):
     """In bfloat16 but for the last bit of a weight, which is at most 1."""
     tolerance = {"float32": 1e-4, "bfloat16": 2**-8}[dtype]
     common = {"zero_stage": stage, "dtype": dtype}
@@ -136,7 +136,7 @@ def held_by(learner) -> tuple[int, int]:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @of_every_stage
 def test_a_learner_that_has_slept_goes_on_as_if_it_had_not(options, stage, dtype):
-    """Asleep it has given back at least the optimiser's two numbers per weight."""
+    """Asleep it has given back at least the optimizer's two numbers per weight."""
     awake, other = (make(options, dtype=dtype, zero_stage=stage) for _ in range(2))
     for learner in (awake, other):
         learner.update(ROWS, ADVANTAGES, SHARDS, 0)

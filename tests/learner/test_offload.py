@@ -25,7 +25,7 @@ def test_memory_that_is_elsewhere_or_not_torchs_stays(tmp_path):
     assert mapped.tolist() == [1.0] * 4
 
 
-def test_weights_gradients_and_the_optimisers_state_are_found():
+def test_weights_gradients_and_the_optimizers_state_are_found():
     layer = torch.nn.Linear(2, 1, bias=False)
     optimizer = torch.optim.AdamW(layer.parameters())
     layer(torch.ones(1, 2)).backward()

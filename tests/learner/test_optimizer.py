@@ -26,7 +26,7 @@ def test_bfloat16_is_added_up_in_float32_which_stage_0_cannot(asked, given):
     assert deepspeed_config(replace(OPTIONS, zero_stage=0))["zero_optimization"]["stage"] == 0
 
 
-def test_only_what_is_trained_has_an_optimiser_to_offload():
+def test_only_what_is_trained_has_an_optimizer_to_offload():
     options = replace(OPTIONS, offload_optimizer=True)
     assert deepspeed_config(options)["zero_optimization"]["offload_optimizer"]["device"] == "cpu"
     assert deepspeed_config(options, trained=False)["zero_optimization"] == {"stage": 2}

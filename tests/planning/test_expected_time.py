@@ -76,7 +76,7 @@ def test_zero_3_passes_all_weights_in_every_pass_of_every_micro_batch():
     assert sharded.update - whole.update == pytest.approx(2 * 4 * 0.24)
 
 
-def test_an_offloaded_step_reads_and_writes_the_optimisers_state():
+def test_an_offloaded_step_reads_and_writes_the_optimizers_state():
     more = found("learner.zero_stage=1", "learner.offload_optimizer=true").update
     assert more - found("learner.zero_stage=1").update == pytest.approx(16 * 1200 / 1e4)
 

@@ -36,7 +36,7 @@ def test_a_rank_that_is_too_large_is_told_by_how_much_and_why():
     first, second = str(error.value).splitlines()
     assert first == (
         "a learner rank needs 45.1 GiB beside a sleeping engine's 2.0 GiB, A100-40G has 39.3 GiB: "
-        "7.8 GiB short; most of it is masters, Adam (17.3 GiB), optimiser step (13.4 GiB), "
+        "7.8 GiB short; most of it is masters, Adam (17.3 GiB), optimizer step (13.4 GiB), "
         "gradients (5.8 GiB)"
     )
     assert second.startswith("  what would help: ")

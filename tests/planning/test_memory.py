@@ -74,7 +74,7 @@ def test_with_adapters_only_they_have_states_and_the_model_is_its_own_reference(
     assert found["masters, Adam"] == 12 * 4000 // 4
 
 
-def test_an_offloaded_optimiser_is_in_the_nodes_memory():
+def test_an_offloaded_optimizer_is_in_the_nodes_memory():
     offloaded = (BF16, "learner.zero_stage=2", "learner.offload_optimizer=true")
     assert learner_demand(config(*offloaded), SHAPE).host == (12 + 4) * 1_000_000 // 4
     assert learner_demand(config(BF16), SHAPE).host == 0
@@ -164,10 +164,10 @@ def test_a_layers_activations_are_what_autograd_keeps_of_it(kind, near, dtype, c
 def test_a_backward_pass_or_a_step_whichever_is_larger_is_counted():
     """A step: 4 bytes a weight to add up gradients, and 8 of a rank's quarter of the weights."""
     tiny = (BF16, "learner.logits_mb=0.001", "model.attention=flash_attention_2")
-    assert items(*tiny)["optimiser step"] == 4_000_000 + 8 * 250_000
+    assert items(*tiny)["optimizer step"] == 4_000_000 + 8 * 250_000
     assert "activations" not in items(*tiny)
     assert items(BF16)["logits"] == 4 * 512 * 2**20
-    assert "optimiser step" not in items(BF16)
+    assert "optimizer step" not in items(BF16)
 
 
 def test_buffers_of_zero_come_with_its_stages():
