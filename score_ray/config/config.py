@@ -4,7 +4,8 @@ Unknown keys and wrong types are errors that name the key. Nothing is changed af
 and the resolved tree is saved with the run. What can be set is in sections.py.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -195,6 +196,15 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Config:
     for override in overrides:
         apply(tree, override)
     return parse(tree, str(path))
+
+
+@contextmanager
+def input_errors() -> Iterator[None]:
+    """Raise an OSError or ValueError of the block as a ConfigError; for input alone, not a run."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ConfigError(str(error)) from error
 
 
 def read_tree(path: Path, kind: str, content: str) -> dict:

@@ -2,18 +2,17 @@
 
 import functools
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from score_ray.config.config import Config, ConfigError
+from score_ray.config.config import Config, ConfigError, input_errors
 from score_ray.config.schema import ModelConfig
 from score_ray.learner.attention import caps_scores, check_attention, flash_is_installed
 from score_ray.learner.lora_targets import target_kinds
-from score_ray.learner.options import LearnerOptions
-from score_ray.rollout.options import EngineOptions
-from score_ray.rollout.prompter import Prompter
+from score_ray.learner.setup import LearnerSetup
+from score_ray.rollout.prompter import Prompter, load_prompter
+from score_ray.rollout.setup import EngineSetup
 from score_ray.tasks.custom_reward import OwnReward, find_reward
 from score_ray.tasks.dataset import shared_questions
 from score_ray.tasks.model_judge import Question
@@ -37,48 +36,26 @@ class Inputs:
     task: Task
     make_prompter: Callable[[], Prompter]
 
-    def engine_options(self) -> EngineOptions:
-        """What a rollout actor's engine needs to know to start."""
-        model, rollout = self.config.model, self.config.rollout
-        lora = self.config.learner.lora
-        alone = self.config.sends_adapter
-        return EngineOptions(
-            model=self.model,
-            dtype=model.dtype,
-            max_length=model.max_length,
-            max_running=rollout.max_running,
-            kv_cache_bytes=int(rollout.kv_cache_gb * 2**30),
-            tensor_parallel=rollout.tensor_parallel,
-            gpu_memory=rollout.gpu_memory,
-            sleeps=rollout.share_gpus,
-            lora_rank=lora.rank if alone else 0,
-            lora_targets=target_kinds(self.model, lora.targets) if alone else (),
-        )
+    def engine_setup(self) -> EngineSetup:
+        """Return the settings of a rollout actor's engine."""
+        config = self.config
+        setup = EngineSetup(self.model, config.model, config.rollout)
+        if not config.sends_adapter:
+            return setup
+        lora = config.learner.lora
+        layers = target_kinds(self.model, lora.targets)
+        return replace(setup, adapter_rank=lora.rank, adapter_layers=layers)
 
-    def learner_options(self) -> LearnerOptions:
-        """What a learner rank needs to know to start."""
-        learner, rollout = self.config.learner, self.config.rollout
-        return LearnerOptions(
-            model=self.model,
-            dtype=self.config.model.dtype,
-            temperature=rollout.temperature,
-            zero_stage=learner.zero_stage,
-            learning_rate=learner.learning_rate,
-            warmup_iterations=learner.warmup_iterations,
-            decay_to=learner.decay_to,
-            iterations=self.config.iterations,
-            weight_decay=learner.weight_decay,
-            max_grad_norm=learner.max_grad_norm,
-            attention=self.config.model.attention,
-            packing=learner.packing,
-            logits_bytes=int(learner.logits_mb * 2**20),
-            gradient_checkpointing=learner.gradient_checkpointing,
-            offload_optimizer=learner.offload_optimizer,
-            max_importance=learner.max_importance,
-            lora_rank=learner.lora.rank,
-            lora_alpha=learner.lora.alpha,
-            lora_targets=learner.lora.targets,
-            adapter_alone=self.config.sends_adapter,
+    def learner_setup(self) -> LearnerSetup:
+        """Return the settings of a learner rank."""
+        config = self.config
+        return LearnerSetup(
+            self.model,
+            config.model,
+            config.learner,
+            config.rollout.temperature,
+            config.iterations,
+            config.sends_adapter,
         )
 
     def training_problems(self) -> tuple[Sequence[Problem], Sequence[Problem]]:
@@ -120,15 +97,6 @@ def check_inputs(config: Config, cache: Path, training: bool = True) -> Inputs:
         inputs = Inputs(config, model, task, functools.partial(load_prompter, model, words))
         _check_room(inputs, train, test)
     return inputs
-
-
-@contextmanager
-def input_errors() -> Iterator[None]:
-    """What is wrong with the input becomes a ConfigError; only here, not around the run."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise ConfigError(str(error)) from error
 
 
 def _check_loads(model: str, named: str) -> None:
@@ -187,10 +155,3 @@ def _check_room(inputs: Inputs, train: Sequence[Problem], test: Sequence[Problem
     if config.grading.judge:
         longest = positions or config.model.max_length
         inputs.judge_question().check_length([*train, *test], rollout.max_tokens, longest)
-
-
-def load_prompter(model: str, words: Prompts) -> Prompter:
-    """The prompter of a model's tokenizer; a function of plain values, so that it travels."""
-    from transformers import AutoTokenizer
-
-    return Prompter(AutoTokenizer.from_pretrained(model), words)

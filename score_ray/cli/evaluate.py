@@ -1,0 +1,32 @@
+"""`score-ray eval`: evaluate the trained model of a run folder."""
+
+from score_ray.cli.arguments import FolderOfRun, Overrides
+from score_ray.cli.terminal import show_results
+from score_ray.types import ConfigError
+
+
+def evaluate(folder: FolderOfRun, overrides: Overrides = None) -> None:
+    """Evaluate the trained model of a run folder on its held-out problems, greedily."""
+    from score_ray.config.config import load
+
+    config = load(folder / "config.yaml", overrides or [])
+    model = folder / "model"
+    if not model.is_dir():
+        raise ConfigError(f"{folder}: has no model yet; a finished run leaves one")
+
+    from score_ray.algorithm.metrics import eval_record
+    from score_ray.reporting.reporter import Reporter
+    from score_ray.training import trainer
+    from score_ray.training.inputs import check_inputs
+    from score_ray.training.model_source import CACHE
+    from score_ray.training.roles import sampling_roles
+
+    inputs = check_inputs(config, CACHE, training=False)
+    reporter = Reporter(folder / "eval", 0, 0)
+    # The model is sampled from; a reference that judges stays the base model.
+    with sampling_roles(inputs, str(model), reporter) as (pool, grader):
+        problems = inputs.task.problems("test")[: config.evaluation.problems]
+        graded = trainer.evaluate(pool, grader, problems, config)
+        reporter.answers(graded, 0)
+        reporter.evaluation(eval_record(graded, 0, config.task.name, "test"), "model")
+    show_results(folder / "eval")

@@ -1,0 +1,37 @@
+"""`score-ray export`: write a checkpoint as a Hugging Face model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from score_ray.cli.arguments import FolderOfRun
+
+
+def export(
+    folder: FolderOfRun,
+    out: Annotated[Path, typer.Argument(help="The folder to write the model to.")],
+    iteration: Annotated[
+        int, typer.Option(help="Updates made before the checkpoint; 0 takes the newest.")
+    ] = 0,
+) -> None:
+    """Write a checkpoint of a run as a Hugging Face model, for transformers and vLLM."""
+    from score_ray.config.config import input_errors, load
+    from score_ray.training import checkpoint
+
+    config = load(folder / "config.yaml")
+    with input_errors():
+        source = checkpoint.find(folder / "checkpoints", iteration)
+
+    from score_ray.training.inputs import check_inputs
+    from score_ray.training.model_source import CACHE
+    from score_ray.training.roles import learner_alone
+
+    with learner_alone(check_inputs(config, CACHE), _print_event) as learner:
+        learner.restore(source)
+        learner.export(out)
+    typer.echo(f"{source} -> {out}")
+
+
+def _print_event(_: str, who: str, what: str, **numbers: float) -> None:
+    typer.echo(f"{who}: {what}", err=True)

@@ -1,0 +1,42 @@
+"""`score-ray submit`: train as a job of a Ray cluster."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from score_ray.cli.arguments import Overrides, Recipe, Runs
+from score_ray.cli.job import Address, logs
+from score_ray.types import ConfigError
+
+EXTRAS = ("gpu", "cpu", "none")
+
+
+def submit(
+    config: Recipe,
+    address: Address,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    extra: Annotated[str, typer.Option(help="Packages to install: gpu, cpu or none.")] = "gpu",
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The name of an environment variable to pass on; its value is visible in the "
+            "job's description. Repeatable."
+        ),
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Show the log until the job ends.")] = True,
+) -> None:
+    """Train as a job of a Ray cluster that shares the folder of --runs with this machine."""
+    from score_ray.config.config import load
+    from score_ray.runtime import ray_jobs
+
+    if extra not in EXTRAS:
+        raise ConfigError(f"--extra: {extra!r} is not one of {', '.join(EXTRAS)}")
+    chosen = load(config, overrides or [])
+    environment = ray_jobs.environment(runs, "" if extra == "none" else extra, env or [])
+    job = ray_jobs.submit(ray_jobs.connect(address), chosen, runs, environment)
+    typer.echo(f"job {job}, run folder {runs.absolute() / chosen.name}")
+    typer.echo(f"`score-ray job logs|status|stop {job} --address {address}` follows or ends it")
+    if wait:
+        logs(job, address)
