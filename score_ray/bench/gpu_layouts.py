@@ -1,86 +1,89 @@
-"""`launch.py bench --gpu`: every way to divide this machine's GPUs, at models of several sizes.
+"""`score-ray bench --gpu`: measure every way to divide this machine's GPUs, for several models.
 
-The work is that of configs/speed.yaml; the models have published shapes and random weights,
-which cost what trained ones would. A case that does not run here is named.
+The work is that of configs/speed.yaml. The models have published shapes and random weights,
+which cost what trained ones would. Cases that fail on this machine are named below the table.
 """
 
 import json
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from rich.box import MARKDOWN
-from rich.table import Table
 
 from score_ray.bench.random_models import random_model
-from score_ray.bench.recipe_cost import RecipeCost, observe, text_of
+from score_ray.bench.recipe_cost import RecipeCost, measure
+from score_ray.bench.text_tables import table, text_of
 from score_ray.config.config import Config, ConfigError, load
 from score_ray.experiments.suites.machine import gpu_ids
 from score_ray.planning import gpus
 from score_ray.planning.gpus import Gpu
 from score_ray.reporting.reporter import Reporter
+from score_ray.reporting.run_folder import RunFolder
 from score_ray.training.inputs import check_inputs
 from score_ray.training.roles import all_roles
 
-AHEAD = ("rollout.overlap=1", "learner.max_importance=2.0")
-# What a library of single answers is asked to do too.
+SAMPLED_AHEAD = ("rollout.overlap=1", "learner.max_importance=2.0")
+# Libraries that train on single answers can do the same work with one attempt.
 ONE_ATTEMPT = ("rollout.attempts=1", "stages.0.reward=[1.0]", "stages.0.kl=[0.01]",
                "stages.0.bonus=0.0")  # fmt: skip
-# The 7B's states would fill three GPUs; its weights are sent whole all the same.
-MORE = {
+# The optimizer states of all 7B weights would fill three GPUs, so only adapters are trained.
+# They are sent merged, which moves as many bytes as training all weights would.
+SHAPE_OVERRIDES = {
     "7B": (
         "learner.lora.rank=64", "learner.lora.broadcast=merged",
         "learner.tokens_per_micro_batch=4096",
     )
 }  # fmt: skip
-TRL = Path(__file__).with_name("trl_baseline.py")
+TRL_SCRIPT = Path(__file__).with_name("trl_baseline.py")
 COLUMNS = (
-    "model", "weights by", "engines + ranks", "weights, s", "broadcast, s", "drawn / s",
+    "model", "weights by", "engines + ranks", "weights, s", "broadcast, s", "sampled / s",
     "trained / s", "MFU", "of product", "GiB, engine", "GiB, rank", "s", "episodes / s",
 )  # fmt: skip
 
-WIDTH = 240  # of a table that is copied into a document
-
-Tell = Callable[[str], None]
+TABLE_WIDTH = 240  # characters; the table is copied into a document
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A way to divide the GPUs, and the overrides that make it."""
+    """A way to divide the GPUs: its name, and the overrides of the config that make it."""
 
     name: str
-    settings: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
     by_trl: bool = False
 
 
 def cases(num_gpus: int, trl: bool = False) -> list[Case]:
-    """What can be compared on a machine with so many GPUs, and what `trl` is compared with."""
-    found = _arrangements(num_gpus)
+    """Return the cases for a machine with so many GPUs.
+
+    With `trl`, the last two are one attempt by this package and one attempt by TRL.
+    """
+    ours = _layouts(num_gpus)
     if not trl:
-        return found
-    alone = _arrangements(min(num_gpus, 1))[0]  # TRL's one process has one GPU
-    ours = Case(f"{alone.name}, one attempt", (*alone.settings, *ONE_ATTEMPT))
-    return [*found, ours, Case("TRL, one attempt", ONE_ATTEMPT, by_trl=True)]
+        return ours
+    one_gpu = _layouts(min(num_gpus, 1))[0]  # TRL runs in one process on one GPU
+    one_attempt = Case(f"{one_gpu.name}, one attempt", (*one_gpu.overrides, *ONE_ATTEMPT))
+    return [*ours, one_attempt, Case("TRL, one attempt", ONE_ATTEMPT, by_trl=True)]
 
 
-def _arrangements(num_gpus: int) -> list[Case]:
+def _layouts(num_gpus: int) -> list[Case]:
     if num_gpus == 0:
-        return [Case("object_store"), Case("object_store, ahead", AHEAD)]
+        return [Case("object_store"), Case("object_store, ahead", SAMPLED_AHEAD)]
     shared = ("rollout.share_gpus=true", *_split(num_gpus, num_gpus))
-    both = [Case("ipc, shared", shared), _by_store("object_store, shared", shared)]
+    sharing = [Case("ipc, shared", shared), _by_object_store("object_store, shared", shared)]
     if num_gpus == 1:
-        return both
+        return sharing
     apart = _split(num_gpus - num_gpus // 2, num_gpus // 2)
-    own = [Case("nccl", apart), Case("nccl, ahead", (*apart, *AHEAD))]
-    return [*own, _by_store("object_store", apart), *both]
+    by_nccl = [Case("nccl", apart), Case("nccl, ahead", (*apart, *SAMPLED_AHEAD))]
+    return [*by_nccl, _by_object_store("object_store", apart), *sharing]
 
 
-def _by_store(name: str, settings: tuple[str, ...]) -> Case:
-    return Case(name, (*settings, "weights.backend=object_store"))
+def _by_object_store(name: str, overrides: tuple[str, ...]) -> Case:
+    return Case(name, (*overrides, "weights.backend=object_store"))
 
 
 def _split(actors: int, ranks: int) -> tuple[str, ...]:
@@ -92,68 +95,96 @@ def _split(actors: int, ranks: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The work, where its models are kept, and how long it is measured."""
+    """The work to measure, the folder for its models, and the number of iterations."""
 
     recipe: Path
     overrides: Sequence[str]
     folder: Path
     iterations: int
 
-    def run(self, shapes: Sequence[str], trl: str, tell: Tell) -> str:
-        """Measure every shape in every case; the table, and what could not be measured.
+    def run(self, shapes: Sequence[str], trl: str, show_progress: Callable[[str], None]) -> str:
+        """Measure every shape in every case; return a table, and the cases that failed.
 
-        `trl` is a Python that has TRL, and does the same with one attempt; "" for none.
+        `trl` is the path of a Python that has TRL, or "" to leave TRL out.
         """
-        rows, faults = [], []
+        rows, failures = [], []
         models = {shape: random_model(shape, self.folder / "models") for shape in shapes}
         for shape, case in product(shapes, cases(len(gpu_ids()), bool(trl))):
-            tell(f"{shape}: {case.name}")
-            settings = [f"model.path={models[shape]}", *MORE.get(shape, ()), *case.settings]
-            config = load(self.recipe, [*settings, *self.overrides])
+            show_progress(f"{shape}: {case.name}")
+            model = (f"model.path={models[shape]}", *SHAPE_OVERRIDES.get(shape, ()))
+            config = load(self.recipe, [*model, *case.overrides, *self.overrides])
             try:
-                measured = self._theirs(config, trl) if case.by_trl else self._ours(config)
-                rows.append([shape, case.name, *measured])
-                tell(" | ".join(rows[-1]))
-            except Exception as error:  # whatever it is, the other cases are worth having
-                faults.append(f"{shape}: {case.name}: {error}\n")
-        return text_of(_table(rows), width=WIDTH) + "".join(faults)
+                cells = self._measure_trl(config, trl) if case.by_trl else self._measure(config)
+            except Exception as error:  # whatever failed, the other cases are worth having
+                failures.append(f"{shape}: {case.name}: {error}\n")
+                continue
+            rows.append([shape, case.name, *cells])
+            show_progress(" | ".join(rows[-1]))
+        return text_of(table("", COLUMNS, rows, MARKDOWN), width=TABLE_WIDTH) + "".join(failures)
 
-    def _ours(self, config: Config) -> list[str]:
+    def _measure(self, config: Config) -> list[str]:
         inputs = check_inputs(config, self.folder)
-        reporter = Reporter(self.folder, self.iterations + 1, 0, quiet=True)
+        reporter = Reporter(RunFolder(self.folder), self.iterations + 1, 0, quiet=True)
         with all_roles(inputs, reporter) as roles:
-            return row_of(config, observe(roles, inputs, self.iterations), gpus.local())
+            return row_of(config, measure(roles, inputs, self.iterations), gpus.local())
 
-    def _theirs(self, config: Config, trl: str) -> list[str]:
-        found = run_trl(config, trl, self.iterations, self.folder / "trl")
-        speed = _episodes(config) / found["seconds"]
-        return [found["by"], *[""] * 8, f"{found['seconds']:.2f}", f"{speed:.1f}"]
+    def _measure_trl(self, config: Config, trl: str) -> list[str]:
+        result = run_trl(config, trl, self.iterations, self.folder / "trl")
+        rate = _episodes(config) / result["seconds"]
+        return [result["by"], *[""] * 8, f"{result['seconds']:.2f}", f"{rate:.1f}"]
 
 
-def row_of(config: Config, seen: RecipeCost, gpu: Gpu | None) -> list[str]:
-    """The cells of a case after its name; MFU is of what the GPU's data sheet says."""
-    means, ranks = seen.means, config.learner.num_ranks
-    seconds = means["time/iteration"]
-    # Sampled ahead, the time of the rollout is what the learner waited for it.
-    drawn = 0 if config.rollout.overlap else means["tokens/sampled"] / means["time/rollout"]
+def row_of(config: Config, cost: RecipeCost, gpu: Gpu | None) -> list[str]:
+    """Return a case's cells of COLUMNS after its name.
+
+    MFU compares with the FLOP/s of the GPU's data sheet; it is empty without a GPU.
+    """
+    means, ranks = cost.means, config.learner.num_ranks
     return [
         f"{config.rollout.num_actors} + {ranks}",
         f"{means['time/weights']:.3f}",
         f"{means['time/broadcast']:.3f}",
-        f"{drawn:,.0f}" if drawn else "",
+        _sampled_rate(config, means),
         f"{means['tokens/trained'] / means['time/update']:,.0f}",
-        f"{seen.flops / ranks / gpu.flops:.1%}" if gpu else "",
-        f"{seen.flops / seen.product:.1%}",
-        _most(seen, "rollout actor"),
-        _most(seen, "learner rank"),
-        f"{seconds:.2f}",
-        f"{_episodes(config) / seconds:.1f}",
+        f"{cost.update_flops / ranks / gpu.flops:.1%}" if gpu else "",
+        f"{cost.update_flops / cost.matmul_flops:.1%}",
+        _peak(cost, "rollout actor"),
+        _peak(cost, "learner rank"),
+        f"{means['time/iteration']:.2f}",
+        f"{_episodes(config) / means['time/iteration']:.1f}",
     ]
 
 
+def _sampled_rate(config: Config, means: Mapping[str, float]) -> str:
+    # With sampling ahead, the rollout's time is only the part that the learner waited for.
+    if config.rollout.overlap or not means["tokens/sampled"]:
+        return ""
+    return f"{means['tokens/sampled'] / means['time/rollout']:,.0f}"
+
+
 def run_trl(config: Config, python: str, iterations: int, folder: Path) -> dict[str, Any]:
-    """What bench_trl.py measures in a process of another Python; ConfigError if it fails."""
-    work = {
+    """Run trl_baseline.py in a process of another Python; return its result.
+
+    Raises ConfigError if the process cannot start or fails.
+    """
+    work = _trl_work(config) | {"iterations": iterations, "folder": str(folder)}
+    # -I: the script's folder is not searched for modules, where names of the standard library
+    # may be taken.
+    command = [python, "-I", str(TRL_SCRIPT), json.dumps(work)]
+    one_gpu = os.environ | {"CUDA_VISIBLE_DEVICES": ",".join(gpu_ids()[:1])}
+    try:
+        done = subprocess.run(command, env=one_gpu, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout.splitlines()[-1])
+    except OSError as error:
+        raise ConfigError(f"--trl {python}: {error.strerror}") from error
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr.strip().splitlines() or ["it failed without a message"])[-1]
+        raise ConfigError(f"--trl {python}: {last}") from error
+
+
+def _trl_work(config: Config) -> dict[str, Any]:
+    """Return the part of the config that trl_baseline.py reads."""
+    return {
         "model": config.model.path,
         "dtype": config.model.dtype,
         "prompt": config.prompts.first,
@@ -166,34 +197,14 @@ def run_trl(config: Config, python: str, iterations: int, folder: Path) -> dict[
         "lora": config.learner.lora.rank,
         "kl": config.stages[0].kl[0],
         "rate": config.learner.learning_rate,
-        "iterations": iterations,
-        "folder": str(folder),
     }
-    # Isolated: beside the script there are modules whose names the standard library has too.
-    command = [python, "-I", str(TRL), json.dumps(work)]
-    one_gpu = os.environ | {"CUDA_VISIBLE_DEVICES": ",".join(gpu_ids()[:1])}
-    try:
-        done = subprocess.run(command, env=one_gpu, capture_output=True, text=True, check=True)
-        return json.loads(done.stdout.splitlines()[-1])
-    except OSError as error:
-        raise ConfigError(f"--trl {python}: {error.strerror}") from error
-    except subprocess.CalledProcessError as error:
-        reason = (error.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise ConfigError(f"--trl {python}: {reason}") from error
 
 
 def _episodes(config: Config) -> int:
     return config.rollout.problems * config.rollout.samples
 
 
-def _most(seen: RecipeCost, role: str) -> str:
-    """The highest peak of a role's processes: on the GPU, or without one on the node."""
-    peaks = [peak for name, peak in seen.memory.items() if name.startswith(role)]
+def _peak(cost: RecipeCost, role: str) -> str:
+    """Return the highest peak in GiB of a role's processes: of the GPU, or without one of RAM."""
+    peaks = [peak for name, peak in cost.memory.items() if name.startswith(role)]
     return f"{max(peak.gpu or peak.host for peak in peaks):.1f}"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(*COLUMNS, box=MARKDOWN)
-    for row in rows:
-        table.add_row(*row)
-    return table

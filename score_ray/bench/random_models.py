@@ -1,12 +1,11 @@
 """Models of published shapes with random weights: they cost what trained ones would."""
 
-import os
-import shutil
 from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from score_ray.reporting.atomic_files import renamed_when_whole
 from score_ray.tasks.arithmetic_model import character_tokenizer
 from score_ray.types import ConfigError
 
@@ -34,10 +33,8 @@ def random_model(shape: str, folder: Path) -> Path:
         raise ConfigError(f"--shape {shape}: known are {', '.join(SHAPES)}")
     place = folder / shape
     if not place.is_dir():
-        unfinished = folder / f"{shape}.tmp"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        _make(shape, unfinished)
-        os.replace(unfinished, place)
+        with renamed_when_whole(place) as unfinished:
+            _make(shape, unfinished)
     return place
 
 

@@ -1,6 +1,5 @@
 """scaling.png: episodes per second against GPUs, and what an iteration spends its time on."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from score_ray.bench.scaling_model import SimulatedIteration
+from score_ray.reporting.atomic_files import renamed_when_whole
 
 # Okabe and Ito's palette; hatches tell the phases apart in a grey print.
 PHASES = {
@@ -34,9 +34,8 @@ def plot_scaling(curves: Mapping[str, Sequence[SimulatedIteration]], out: Path) 
     figure.legend(
         handles[::-1], labels[::-1], loc="outside right center", frameon=False, fontsize=9
     )
-    fresh = out.with_name(out.name + ".tmp")
-    figure.savefig(fresh, format="png")
-    os.replace(fresh, out)
+    with renamed_when_whole(out) as unfinished:
+        figure.savefig(unfinished, format="png")
 
 
 def _draw_rates(axes: Axes, curves: Mapping[str, Sequence[SimulatedIteration]]) -> None:

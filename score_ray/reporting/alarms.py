@@ -12,7 +12,7 @@ from itertools import chain, count, takewhile
 from statistics import fmean
 
 from score_ray.config.schema import Stage
-from score_ray.reporting.run_folder import Record
+from score_ray.reporting.json_lines import Record
 
 WINDOW = 10  # iterations of a stage that are averaged: few episodes each make single ones noisy
 SUDDEN = 3  # iterations in which a KL runs away: a whole window would tell too late

@@ -1,6 +1,5 @@
-"""accuracy.png: how both attempts fared over the updates; and the look of every figure."""
+"""accuracy.png, a run's accuracy over its updates; and the look of every figure."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,17 +12,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from score_ray.reporting.run_folder import Record
-
-# Okabe and Ito's palette: told apart with every common colour blindness.
-COLOURS = {"t1": "#0072B2", "t2": "#D55E00"}
-INK, PAPER = ("#1b1b1b", "#e4e4e4"), ("#ffffff", "#161616")  # light, dark: as report.html's
+from score_ray.reporting.atomic_files import renamed_when_whole
+from score_ray.reporting.json_lines import Record
+from score_ray.reporting.palette import ATTEMPTS, DASHED, INK, PAPER
 
 
 @contextmanager
 def look(dark: bool = False) -> Iterator[None]:
-    """Draw on light or dark paper while the block runs."""
-    ink, paper = INK[dark], PAPER[dark]
+    """Draw on light or on dark paper in this block."""
+    scheme = "dark" if dark else "light"
+    ink, paper = INK[scheme], PAPER[scheme]
     inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
     settings: Any = {
         **dict.fromkeys(inked, ink),
@@ -38,34 +36,33 @@ def look(dark: bool = False) -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, its size in inches."""
+    """Return an empty figure; its size is in inches."""
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)  # no pyplot: it would keep every figure
     return figure
 
 
 def save_figure(figure: Figure, out: Path) -> None:
-    """Write a PNG in one step."""
-    fresh = out.with_name(out.name + ".tmp")
-    figure.savefig(fresh, format="png")
-    os.replace(fresh, out)
+    """Write a figure as a PNG, in one step."""
+    with renamed_when_whole(out) as unfinished:
+        figure.savefig(unfinished, format="png")
 
 
 def open_axes(axes: Axes) -> None:
-    """A faint grid, and no frame where there is no scale."""
+    """Add a faint grid, and remove the frame where there is no scale."""
     axes.grid(alpha=0.2)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def plot_accuracy(metrics: Sequence[Record], evals: Sequence[Record], out: Path) -> None:
-    """Plot accuracy at each attempt over the updates made, as a PNG."""
+    """Write a PNG of the accuracy at each attempt over the updates made."""
     with look():
         save_figure(accuracy_figure(metrics, evals), out)
 
 
 def accuracy_figure(metrics: Sequence[Record], evals: Sequence[Record]) -> Figure:
-    """A run's accuracy at each attempt; of its evaluations those on the split of the first.
+    """Return a figure of accuracy at each attempt, with the evaluations on the first one's split.
 
     The episodes of iteration i come from weights after i updates, so training and
     evaluation share the axis.
@@ -73,7 +70,7 @@ def accuracy_figure(metrics: Sequence[Record], evals: Sequence[Record]) -> Figur
     figure = new_figure(9, 5)
     axes = figure.add_subplot()
     shown = [r for r in evals if r["split"] == evals[0]["split"]]
-    for attempt, colour in COLOURS.items():
+    for attempt, colour in ATTEMPTS.items():
         draw_training(axes, metrics, attempt, colour)
         draw_evaluations(axes, shown, attempt, colour)
     draw_stages(axes, metrics)
@@ -89,15 +86,15 @@ def accuracy_figure(metrics: Sequence[Record], evals: Sequence[Record]) -> Figur
 
 
 def draw_training(axes: Axes, metrics: Sequence[Record], attempt: str, colour: str) -> None:
-    """An attempt's training accuracy: thin as measured, thick smoothed."""
+    """Draw an attempt's training accuracy: as measured in a thin line, smoothed in a thick one."""
     name = f"train/acc_{attempt}"
     points = [(r["iteration"], r[name]) for r in metrics if name in r]
     if not points:
         return
     xs, ys = zip(*points, strict=True)
     axes.plot(xs, ys, color=colour, linewidth=0.7, alpha=0.4)
-    # Dashes tell the attempts apart where colour cannot, as in a grey print.
-    style = "-" if attempt == "t1" else (0, (5, 1))
+    # A grey print shows no colour: there dashes tell the attempts apart.
+    style = "-" if attempt == "t1" else DASHED
     axes.plot(
         xs,
         smooth(ys, len(ys) // 12),
@@ -109,11 +106,12 @@ def draw_training(axes: Axes, metrics: Sequence[Record], attempt: str, colour: s
 
 
 def draw_evaluations(axes: Axes, evals: Sequence[Record], attempt: str, colour: str) -> None:
-    """An attempt's evaluations as markers, and the base model's as a dotted line."""
+    """Draw an attempt's evaluations as markers, and the base model's as a dotted line."""
     if not evals:
         return
     name, split = f"acc_{attempt}", evals[0]["split"]
-    # Equal values are told apart: a small diamond on a circle, and dots between dots.
+    # Equal values of both attempts must stay visible: a small diamond lies on a circle, and
+    # dots lie between dots.
     marker, size, offset = ("o", 10, 0) if attempt == "t1" else ("D", 6, 2)
     axes.plot(
         [r["iteration"] for r in evals],
@@ -133,7 +131,7 @@ def draw_evaluations(axes: Axes, evals: Sequence[Record], attempt: str, colour: 
 
 
 def draw_stages(axes: Axes, metrics: Sequence[Record]) -> None:
-    """A stage's name above its first iteration, and a line where the stage changes."""
+    """Write a stage's name above its first iteration, and draw a line where the stage changes."""
     before = None
     for record in metrics:
         stage, at = record.get("stage"), record["iteration"]
@@ -146,5 +144,5 @@ def draw_stages(axes: Axes, metrics: Sequence[Record]) -> None:
 
 
 def smooth(values: Sequence[float], reach: int) -> list[float]:
-    """The mean over `reach` neighbours on each side, or as many as there are at the ends."""
+    """Return means over `reach` neighbours on each side, or over as many as the ends have."""
     return [fmean(values[max(0, i - reach) : i + reach + 1]) for i in range(len(values))]

@@ -4,7 +4,6 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import fmean
 
 from rich.console import Console
@@ -13,19 +12,9 @@ from rich.table import Table
 
 from score_ray.config.schema import Stage
 from score_ray.reporting.alarms import Alarms
-from score_ray.reporting.run_folder import (
-    Record,
-    accuracies_text,
-    answer_record,
-    append_lines,
-    append_text,
-    as_lines,
-    generations_text,
-    read_jsonl,
-    replace_file,
-    rewind,
-    transcript,
-)
+from score_ray.reporting.json_lines import Record
+from score_ray.reporting.run_folder import RunFolder
+from score_ray.reporting.transcripts import accuracies_text
 from score_ray.types import GradedEpisode
 
 RESULT_COLUMNS = ("weights", "t1", "t2", "delta", "i->c", "c->i")
@@ -36,7 +25,7 @@ class Reporter:
 
     def __init__(
         self,
-        folder: Path,
+        folder: RunFolder,
         total_iterations: int,
         resume_at: int,
         quiet: bool = False,
@@ -47,7 +36,7 @@ class Reporter:
         With its `stages` it also watches for the known ways in which training fails.
         Raises ValueError if a .jsonl file is damaged anywhere but in its last line.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.path.mkdir(parents=True, exist_ok=True)
         self._folder, self._total, self._done = folder, total_iterations, resume_at
         self._stages = stages
         self._open()
@@ -62,7 +51,7 @@ class Reporter:
 
     def iteration(self, record: dict[str, float | int | str]) -> None:
         """Append an iteration's metrics to metrics.jsonl, and show them."""
-        append_lines(self._folder / "metrics.jsonl", [record])
+        self._folder.append_metrics(record)
         for alarm in self._alarms.watch(record):
             self.event("alarm", alarm.kind, alarm.message)
         line, done = progress_line(record, self._total), int(record["iteration"]) + 1
@@ -77,29 +66,22 @@ class Reporter:
     def evaluation(self, record: Record, label: str) -> None:
         """Append an evaluation to evals.jsonl (with its label) and accuracies.txt; show it."""
         labelled = {**record, "label": label}
-        append_lines(self._folder / "evals.jsonl", [labelled])
-        line = accuracies_text([labelled])
-        append_text(self._folder / "accuracies.txt", line)
-        self._say(line.rstrip("\n"))
+        self._folder.append_evaluation(labelled)
+        self._say(accuracies_text([labelled]).rstrip("\n"))
 
     def generations(self, graded: Sequence[GradedEpisode], iteration: int, limit: int) -> None:
         """Append the first `limit` episodes to generations.jsonl and generations.txt."""
-        records = [transcript(g, iteration) for g in graded[:limit]]
-        append_lines(self._folder / "generations.jsonl", records)
-        append_text(self._folder / "generations.txt", generations_text(records))
+        self._folder.append_generations(graded[:limit], iteration)
 
     def answers(self, graded: Sequence[GradedEpisode], done: int) -> None:
         """Write how the problems of an evaluation after `done` updates were answered."""
-        folder = self._folder / "answers"
-        folder.mkdir(exist_ok=True)
-        lines = as_lines(answer_record(g) for g in graded)
-        replace_file(folder / f"after_{done:06d}.jsonl", lines.encode(errors="replace"))
+        self._folder.write_answers(graded, done)
 
     def event(self, kind: str, who: str, what: str, **numbers: float) -> None:
         """Append what happened to a process of the run to events.jsonl; show it."""
         time = datetime.now(UTC).isoformat(timespec="seconds")
         record = {"time": time, "iteration": self._done, "kind": kind, "who": who, "what": what}
-        append_lines(self._folder / "events.jsonl", [{**record, **numbers}])
+        self._folder.append_event({**record, **numbers})
         after = f" after {duration(numbers['seconds'])}" if "seconds" in numbers else ""
         self._say(f"{who}: {what}{after}")
 
@@ -124,9 +106,9 @@ class Reporter:
             self._bar.stop()
 
     def _open(self) -> None:
-        rewind(self._folder, self._done)
+        self._folder.rewind(self._done)
         self._alarms = Alarms(self._stages)
-        self._alarms.replay(read_jsonl(self._folder / "metrics.jsonl"))
+        self._alarms.replay(self._folder.metrics())
 
     def _say(self, line: str) -> None:
         # A log line is never wrapped, and brackets in it are no markup.

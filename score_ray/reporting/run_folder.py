@@ -1,144 +1,246 @@
-"""The run folder's records: JSON lines, and the text files derived from them.
+"""The run folder: every file that a run reads or writes, under its name here and nowhere else.
 
 The .jsonl files are the truth: generations.txt, accuracies.txt, accuracy.png and report.html
 can be made from them again at any time.
 """
 
-import json
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from score_ray.types import GradedEpisode
+from filelock import FileLock, Timeout
 
-Record = dict[str, Any]
+from score_ray.config.config import Config, differences, dump, load
+from score_ray.reporting.atomic_files import replace_file
+from score_ray.reporting.json_lines import (
+    Record,
+    append_lines,
+    append_text,
+    as_lines,
+    read_jsonl,
+)
+from score_ray.reporting.transcripts import (
+    accuracies_text,
+    answer_record,
+    generations_text,
+    transcript,
+)
+from score_ray.types import ConfigError, GradedEpisode
+
+TEST, HELD_OUT = "test", "held_out"  # the splits that a run is evaluated on
+METRICS = "metrics.jsonl"  # a record per iteration
+EVALS, ACCURACIES_TEXT = "evals.jsonl", "accuracies.txt"  # evaluations
+GENERATIONS, GENERATIONS_TEXT = "generations.jsonl", "generations.txt"  # training episodes
+EVENTS = "events.jsonl"  # lost processes and alarms
+ANSWERS = "answers"  # a file for each evaluation on the test split
+FIRST_ATTEMPTS = "first_attempts.jsonl"  # of the base model, where training gives some
+EXTRA_SAMPLES = "study"  # a file for each kind and model
 
 
-def read_jsonl(path: Path) -> list[Record]:
-    """The records of a file, without a last line that a kill left half-written; [] if absent.
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder of one run."""
 
-    Raises ValueError, naming file and line, for damage anywhere else.
-    """
-    if not path.exists():
-        return []
-    # Split as bytes: a torn line may end inside a character.
-    *whole, last = path.read_bytes().split(b"\n")
-    records = []
-    for number, line in enumerate(whole, 1):
-        try:
-            records.append(json.loads(line))
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: not a JSON record") from error
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    # Places in the folder.
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved config of the run."""
+        return self.path / "config.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The folder of the trained model, which a finished run leaves."""
+        return self.path / "model"
+
+    @property
+    def report(self) -> Path:
+        """The page that shows the run."""
+        return self.path / "report.html"
+
+    @property
+    def accuracy_plot(self) -> Path:
+        """The picture of accuracy over the updates."""
+        return self.path / "accuracy.png"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of the paper's figures, drawn from this run."""
+        return self.path / "figures"
+
+    @property
+    def evaluation(self) -> "RunFolder":
+        """The folder of a later evaluation of the trained model."""
+        return RunFolder(self.path / "eval")
+
+    # The config and the model.
+
+    def config(self, overrides: Sequence[str] = ()) -> Config:
+        """Return the run's config with some keys overridden.
+
+        Raises ConfigError if there is none, or if it does not fit.
+        """
+        return load(self.config_file, overrides)
+
+    def write_config(self, config: Config) -> None:
+        """Claim the folder for a config."""
+        self.config_file.write_text(dump(config))
+
+    def refuse_other_config(self, config: Config, advice: str) -> None:
+        """Raise ConfigError if the folder holds a run of another config.
+
+        The message names the keys that differ, and ends the first line with the advice.
+        """
+        changed = differences(config, self.config()) if self.config_file.is_file() else []
+        if changed:
+            raise ConfigError(
+                f"{self} holds a run of another config; {advice}. What differs:\n  "
+                + "\n  ".join(changed)
+            )
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the run has left a trained model."""
+        return self.model.is_dir()
+
+    def trained_model(self) -> Path:
+        """Return the folder of the trained model; raise ConfigError if there is none."""
+        if not self.config_file.is_file():
+            raise ConfigError(f"{self}: not a run folder: it has no {self.config_file.name}")
+        if not self.has_model:
+            raise ConfigError(f"{self}: has no model yet; a finished run leaves one")
+        return self.model
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the folder for a block; ConfigError if another process runs in it."""
+        return locked(self.path, "another process is running in this run folder")
+
+    # Reading.
+
+    def metrics(self) -> list[Record]:
+        """Return a record per iteration."""
+        return read_jsonl(self.path / METRICS)
+
+    def iterations_done(self) -> int:
+        """Return the number of records in metrics.jsonl, without parsing them."""
+        path = self.path / METRICS
+        return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+    def evals(self, split: str | None = None) -> list[Record]:
+        """Return a record per evaluation, on one split or on all."""
+        return [r for r in read_jsonl(self.path / EVALS) if split in (None, r["split"])]
+
+    def generations(self) -> list[Record]:
+        """Return the transcripts of training episodes."""
+        return read_jsonl(self.path / GENERATIONS)
+
+    def events(self) -> list[Record]:
+        """Return what happened to the run's processes, and its alarms."""
+        return read_jsonl(self.path / EVENTS)
+
+    def answers(self) -> dict[int, list[Record]]:
+        """Return the answers of each evaluation on the test split, by the updates before it."""
+        paths = sorted((self.path / ANSWERS).glob("after_*.jsonl"))
+        return {int(path.stem.removeprefix("after_")): read_jsonl(path) for path in paths}
+
+    def first_attempts(self) -> dict[int, str]:
+        """Return the base model's first attempts by problem index.
+
+        Raises FileNotFoundError if the file is gone.
+        """
+        path = self.path / FIRST_ATTEMPTS
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: the base model's first attempts are missing")
+        return {record["problem"]: record["text"] for record in read_jsonl(path)}
+
+    def extra_samples(self, kind: str, model: str) -> Path:
+        """Return the path of the extra samples of a kind that "model" or "base" gave."""
+        return self.path / EXTRA_SAMPLES / f"{kind}_{model}.jsonl"
+
+    def all_extra_samples(self) -> list[Path]:
+        """Return the paths of all extra samples that have been drawn."""
+        return sorted((self.path / EXTRA_SAMPLES).glob("*.jsonl"))
+
+    # Writing.
+
+    def append_metrics(self, record: Record) -> None:
+        """Append an iteration's metrics."""
+        append_lines(self.path / METRICS, [record])
+
+    def append_evaluation(self, record: Record) -> None:
+        """Append an evaluation, as a record and as a line of text."""
+        append_lines(self.path / EVALS, [record])
+        append_text(self.path / ACCURACIES_TEXT, accuracies_text([record]))
+
+    def append_generations(self, graded: Iterable[GradedEpisode], iteration: int) -> None:
+        """Append transcripts of an iteration's episodes, as records and as text."""
+        records = [transcript(g, iteration) for g in graded]
+        append_lines(self.path / GENERATIONS, records)
+        append_text(self.path / GENERATIONS_TEXT, generations_text(records))
+
+    def append_event(self, record: Record) -> None:
+        """Append what happened to a process of the run, or an alarm."""
+        append_lines(self.path / EVENTS, [record])
+
+    def write_answers(self, graded: Iterable[GradedEpisode], done: int) -> None:
+        """Write the answers of an evaluation after `done` updates."""
+        folder = self.path / ANSWERS
+        folder.mkdir(exist_ok=True)
+        lines = as_lines(answer_record(g) for g in graded)
+        replace_file(folder / f"after_{done:06d}.jsonl", lines.encode(errors="replace"))
+
+    def write_first_attempts(self, texts: Mapping[int, str]) -> None:
+        """Write the base model's first attempts, given by problem index."""
+        records = ({"problem": index, "text": texts[index]} for index in sorted(texts))
+        replace_file(self.path / FIRST_ATTEMPTS, as_lines(records).encode())
+
+    def rewind(self, resume_at: int) -> None:
+        """Bring the records back to where `resume_at` updates have been made; events stay.
+
+        An evaluation with iteration k is taken after k updates, before the checkpoint of k, so
+        a run that resumes at k has it already; only a run from 0 takes its first one (again).
+        """
+        _keep(self.path / METRICS, lambda r: r["iteration"] < resume_at)
+        generations = _keep(self.path / GENERATIONS, lambda r: r["iteration"] < resume_at)
+        evals = _keep(self.path / EVALS, lambda r: r["iteration"] <= resume_at and resume_at > 0)
+        if (self.path / EVENTS).exists():
+            # A line that a kill tore goes: the next event must not continue it.
+            _keep(self.path / EVENTS, lambda r: True)
+        for path, text in (
+            (self.path / GENERATIONS_TEXT, generations_text(generations)),
+            (self.path / ACCURACIES_TEXT, accuracies_text(evals)),
+        ):
+            replace_file(path, text.encode(errors="replace"))
+
+
+@contextmanager
+def locked(folder: Path, refusal: str) -> Iterator[None]:
+    """Hold a folder for a block; ConfigError with the refusal if another process holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
     try:
-        return [*records, json.loads(last)]
-    except ValueError:
-        return records
+        lock.acquire()
+    except Timeout:
+        raise ConfigError(f"{folder}: {refusal}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def rewind(folder: Path, resume_at: int) -> None:
-    """Bring a run folder back to where `resume_at` updates have been made; events stay.
-
-    An evaluation with iteration k is taken after k updates, before the checkpoint of k, so a
-    run that resumes at k has it already; only a run from 0 takes its first one (again).
-    """
-    keep: dict[str, Callable[[Record], bool]] = {
-        "metrics": lambda r: r["iteration"] < resume_at,
-        "generations": lambda r: r["iteration"] < resume_at,
-        "evals": lambda r: r["iteration"] <= resume_at and resume_at > 0,
-    }
-    kept = {}
-    for name, wanted in keep.items():
-        path = folder / f"{name}.jsonl"
-        kept[name] = [record for record in read_jsonl(path) if wanted(record)]
-        replace_file(path, as_lines(kept[name]).encode())
-    if (events := folder / "events.jsonl").exists():
-        # Without a line that a kill tore: the next event must not go on in it.
-        replace_file(events, as_lines(read_jsonl(events)).encode())
-    text = generations_text(kept["generations"])
-    replace_file(folder / "generations.txt", text.encode(errors="replace"))
-    text = accuracies_text(kept["evals"])
-    replace_file(folder / "accuracies.txt", text.encode(errors="replace"))
-
-
-def as_lines(records: Iterable[Record]) -> str:
-    """Records as JSON lines; a NumPy number is written as a float."""
-    return "".join(json.dumps(record, default=float) + "\n" for record in records)
-
-
-def append_lines(path: Path, records: Iterable[Record]) -> None:
-    """Append records to a .jsonl file; they are with the operating system on return."""
-    append_text(path, as_lines(records))
-
-
-def append_text(path: Path, text: str) -> None:
-    """Append text to a file."""
-    with path.open("a", encoding="utf-8", errors="replace", newline="\n") as file:
-        file.write(text)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file in one step: a reader, or a kill, meets the old one or the new one."""
-    fresh = path.with_name(path.name + ".tmp")
-    fresh.write_bytes(content)
-    os.replace(fresh, path)
-
-
-def transcript(graded: GradedEpisode, iteration: int) -> Record:
-    """A line of generations.jsonl."""
-    episode = graded.episode
-    feedback = {str(i): a.feedback for i, a in enumerate(episode.attempts, 1) if a.feedback}
-    return {
-        "iteration": iteration,
-        "problem": episode.problem.index,
-        "sample": episode.sample,
-        "question": episode.problem.question,
-        "answer": episode.problem.answer,
-        "attempts": [attempt.text for attempt in episode.attempts],
-        "verdicts": [verdict.value for verdict in graded.verdicts],
-        "finish": [attempt.finish.value for attempt in episode.attempts],
-        **({"feedback": feedback} if feedback else {}),
-    }
-
-
-def answer_record(graded: GradedEpisode) -> Record:
-    """A line of answers/after_NNNNNN.jsonl: how an evaluated problem was answered."""
-    episode = graded.episode
-    return {
-        "problem": episode.problem.index,
-        "level": episode.problem.level,
-        "sample": episode.sample,
-        "question": episode.problem.question,
-        "attempts": [attempt.text for attempt in episode.attempts],
-        "verdicts": [verdict.value for verdict in graded.verdicts],
-    }
-
-
-def generations_text(records: Sequence[Record]) -> str:
-    """generations.txt of these records; that of a longer list starts with it."""
-    parts = []
-    for r in records:
-        head = f"iteration {r['iteration']}  problem {r['problem']}  sample {r['sample']}"
-        parts.append(f"===== {head} =====\nQuestion: {r['question']}\nGold answer: {r['answer']}\n")
-        rows = zip(r["attempts"], r["verdicts"], r["finish"], strict=True)
-        for number, (text, verdict, finish) in enumerate(rows, 1):
-            if feedback := r.get("feedback", {}).get(str(number)):
-                parts.append(f"----- feedback -----\n{feedback}\n")
-            parts.append(f"----- attempt {number}: {verdict} (finish: {finish}) -----\n{text}\n")
-        parts.append("\n")
-    return "".join(parts)
-
-
-def accuracies_text(evals: Sequence[Record]) -> str:
-    """accuracies.txt of these evaluations, a line each; that of a longer list starts with it."""
-    return "".join(
-        f"{label_of(r)}  {r['task']}/{r['split']} n {r['n']} after {r['iteration']} updates:  "
-        f"t1 {r['acc_t1']:.4f}  t2 {r['acc_t2']:.4f}  delta {r['delta']:+.4f}  "
-        f"i->c {r['i_to_c']:.4f}  c->i {r['c_to_i']:.4f}\n"
-        for r in evals
-    )
-
-
-def label_of(record: Record) -> str:
-    """What an evaluation's weights are called."""
-    return str(record.get("label", f"iteration {record['iteration']}"))
+def _keep(path: Path, wanted: Callable[[Record], bool]) -> list[Record]:
+    """Rewrite a .jsonl file with the records that are wanted, and return them."""
+    records = [record for record in read_jsonl(path) if wanted(record)]
+    replace_file(path, as_lines(records).encode())
+    return records

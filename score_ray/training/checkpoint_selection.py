@@ -9,7 +9,8 @@ from statistics import fmean
 from typing import Literal
 
 from score_ray.config.schema import Stage
-from score_ray.reporting.run_folder import Record
+from score_ray.reporting.json_lines import Record
+from score_ray.reporting.run_folder import HELD_OUT
 
 By = Literal["last", "train_reward", "held_out"]
 
@@ -67,7 +68,7 @@ def held_out_accuracies(
     """
     scores = {}
     for record in evals:
-        if record["split"] == "held_out" and record["iteration"] in checkpoints:
+        if record["split"] == HELD_OUT and record["iteration"] in checkpoints:
             names = [f"acc_t{i}" for i in range(1, attempts + 1)]
             scores[record["iteration"]] = [record[name] for name in names if name in record][-1]
     return scores

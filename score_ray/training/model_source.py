@@ -10,11 +10,12 @@ import hashlib
 import importlib.util
 import inspect
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
+
+from score_ray.reporting.atomic_files import renamed_when_whole
 
 CACHE = Path(os.environ.get("SCORE_RAY_CACHE", "cache"))  # of built-in models
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -52,10 +53,8 @@ def _cached(
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
             announce(f"making the model {name} (once; kept in {folder})")
-            unfinished = folder.with_suffix(".tmp")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            make(unfinished)
-            os.replace(unfinished, folder)
+            with renamed_when_whole(folder) as unfinished:
+                make(unfinished)
     return folder
 
 

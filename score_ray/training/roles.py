@@ -10,6 +10,7 @@ from score_ray.config.schema import RecoveryConfig
 from score_ray.planning import fit, gpus
 from score_ray.planning.model_shape import read_shape
 from score_ray.reporting.reporter import Reporter
+from score_ray.reporting.run_folder import TEST
 from score_ray.runtime.colocation import Turns
 from score_ray.runtime.learner_group import LearnerGroup
 from score_ray.runtime.placement import Check, Place, places
@@ -30,7 +31,7 @@ from score_ray.weights.probe import probe_rows
 def all_roles(inputs: Inputs, reporter: Reporter) -> Iterator[Roles]:
     """Start everyone the loop talks to, and end them with it."""
     train, held_out = inputs.training_problems()
-    test, memory = inputs.task.problems("test"), partial(_check_memory, inputs)
+    test, memory = inputs.task.problems(TEST), partial(_check_memory, inputs)
     with _places(inputs, *_training_asks(inputs), check=memory) as (for_actors, for_ranks):
         on_gpu = any(place.on_gpu for place in for_ranks)
         backend = _backend(inputs, on_gpu)
@@ -126,17 +127,15 @@ def _pool(
     inputs: Inputs, model: str, where: Sequence[Place], tell: Tell, backend: str
 ) -> RolloutPool:
     own: RecoveryConfig = inputs.config.recovery
-    options = replace(inputs.engine_options(), model=model, backend=backend)
-    make = options, inputs.make_prompter
+    setup = replace(inputs.engine_setup(), model_folder=model, backend=backend)
+    make = setup, inputs.make_prompter
     return RolloutPool(where, make, Calls(own.start, own.grace), Retries(own.retries), tell)
 
 
 def _group(inputs: Inputs, where: Sequence[Place], tell: Tell) -> LearnerGroup:
     own: RecoveryConfig = inputs.config.recovery
     calls = Calls(own.start, own.grace, LearnerLost)
-    budget = inputs.config.learner.tokens_per_micro_batch
-    options = inputs.learner_options()
-    return LearnerGroup(where, options, budget, calls, Retries(own.retries), tell)
+    return LearnerGroup(where, inputs.learner_setup(), calls, Retries(own.retries), tell)
 
 
 def _channel(

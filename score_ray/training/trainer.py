@@ -18,14 +18,13 @@ from score_ray.algorithm.objective import RewardCoefficients
 from score_ray.algorithm.training_batch import BATCHES, GradedBatch
 from score_ray.config.config import Config
 from score_ray.reporting.reporter import Reporter
-from score_ray.reporting.run_folder import read_jsonl
+from score_ray.reporting.run_folder import HELD_OUT, TEST, RunFolder
 from score_ray.training import checkpoint
 from score_ray.training.checkpoint_selection import best
 from score_ray.training.collector import Collector
 from score_ray.training.first_attempts import (
     draw_first_attempts,
     offline_part,
-    read_first_attempts,
     with_given,
 )
 from score_ray.training.iteration import Clock, draw, sampled_sums, training_plan
@@ -88,7 +87,7 @@ class Roles:
 
 
 def train(
-    roles: Roles, config: Config, folder: Path, found: tuple[Path, dict[str, Any]] | None
+    roles: Roles, config: Config, folder: RunFolder, found: tuple[Path, dict[str, Any]] | None
 ) -> None:
     """Run all iterations that come after the checkpoint `found`, or after the base model.
 
@@ -100,7 +99,7 @@ def train(
         try:
             if lost:
                 roles.grader.forget()
-                found = checkpoint.newest(folder / "checkpoints", roles.reporter.checkpoint_fault)
+                found = checkpoint.newest(folder.checkpoints, roles.reporter.checkpoint_fault)
                 roles.learner.restart(lost)
                 roles.reporter.rewind(found[1]["iteration"] if found else 0)
             if found:
@@ -111,14 +110,14 @@ def train(
             lost = error
 
 
-def run(roles: Roles, config: Config, folder: Path, state: Mapping[str, Any]) -> None:
+def run(roles: Roles, config: Config, folder: RunFolder, state: Mapping[str, Any]) -> None:
     """From a checkpoint's state to the trained model in the run folder."""
     start, kl, saved = state["iteration"], tuple(state.get("kl", ())), [*state.get("saved", ())]
     ends = config.stage_ends()
     roles.channel.broadcast(start)
     if start == 0:
         evaluate_test(roles, config, 0, "base")
-    given = first_attempts(roles, config, folder / "first_attempts.jsonl", start)
+    given = first_attempts(roles, config, folder, start)
     with collector(roles, config, given) as collect:
         for iteration in range(start, config.iterations):
             stage, done = config.stage_at(iteration), iteration + 1
@@ -134,7 +133,7 @@ def run(roles: Roles, config: Config, folder: Path, state: Mapping[str, Any]) ->
                 state = {"iteration": done, "kl": kl, "saved": saved}
                 keep_checkpoint(roles, config, folder, state)
     restore_selected(roles, config, folder, saved)
-    roles.learner.export(folder / "model")
+    roles.learner.export(folder.model)
 
 
 def collector(roles: Roles, config: Config, given: Mapping[int, str] | None = None) -> Collector:
@@ -201,7 +200,7 @@ def evaluate_test(roles: Roles, config: Config, done: int, label: str) -> None:
     problems = roles.test[: config.evaluation.problems]
     graded = evaluate(roles.pool, roles.grader, problems, config)
     roles.reporter.answers(graded, done)
-    roles.reporter.evaluation(eval_record(graded, done, config.task.name, "test"), label)
+    roles.reporter.evaluation(eval_record(graded, done, config.task.name, TEST), label)
 
 
 def evaluate(
@@ -220,19 +219,19 @@ def evaluate(
     return grader.collect()
 
 
-def keep_checkpoint(roles: Roles, config: Config, folder: Path, state: dict[str, Any]) -> None:
+def keep_checkpoint(roles: Roles, config: Config, folder: RunFolder, state: dict[str, Any]) -> None:
     """Save where the run is; the best checkpoint so far stays beside the newest ones."""
     done = state["iteration"]
     if roles.held_out:
         graded = evaluate(roles.pool, roles.grader, roles.held_out, config)
-        record = eval_record(graded, done, config.task.name, "held_out")
+        record = eval_record(graded, done, config.task.name, HELD_OUT)
         roles.reporter.evaluation(record, f"held out, iteration {done}")
     spare = selected(config, folder, state["saved"])
     keep, write = config.checkpoint.keep, roles.learner.save
-    checkpoint.save(folder / "checkpoints", done, write, state, keep, spare)
+    checkpoint.save(folder.checkpoints, done, write, state, keep, spare)
 
 
-def restore_selected(roles: Roles, config: Config, folder: Path, saved: Sequence[int]) -> None:
+def restore_selected(roles: Roles, config: Config, folder: RunFolder, saved: Sequence[int]) -> None:
     """Go back to the checkpoint that the config selects, and evaluate it.
 
     Raises RunError if it cannot be read.
@@ -240,7 +239,7 @@ def restore_selected(roles: Roles, config: Config, folder: Path, saved: Sequence
     chosen = selected(config, folder, saved)
     if chosen is not None and chosen < config.iterations:
         try:
-            source = checkpoint.find(folder / "checkpoints", chosen)
+            source = checkpoint.find(folder.checkpoints, chosen)
         except FileNotFoundError as error:
             hint = "checkpoint.select=last ends the run with its last weights"
             raise RunError(f"the best checkpoint is lost: {error}; {hint}") from error
@@ -249,15 +248,15 @@ def restore_selected(roles: Roles, config: Config, folder: Path, saved: Sequence
         evaluate_test(roles, config, chosen, f"selected, iteration {chosen}")
 
 
-def selected(config: Config, folder: Path, saved: Sequence[int]) -> int | None:
+def selected(config: Config, folder: RunFolder, saved: Sequence[int]) -> int | None:
     """The best of all checkpoints that were ever saved; None for the last weights."""
     if config.checkpoint.select == "last":
         return None
-    metrics, evals = read_jsonl(folder / "metrics.jsonl"), read_jsonl(folder / "evals.jsonl")
+    metrics, evals = folder.metrics(), folder.evals()
     return best(config.checkpoint.select, metrics, evals, saved, config.stages)
 
 
-def first_attempts(roles: Roles, config: Config, path: Path, start: int) -> dict[int, str]:
+def first_attempts(roles: Roles, config: Config, folder: RunFolder, start: int) -> dict[int, str]:
     """The base model's first attempts by problem index, drawn before the first update."""
     share, count = config.rollout.offline_share, config.rollout.problems
     if not share:
@@ -268,5 +267,6 @@ def first_attempts(roles: Roles, config: Config, path: Path, start: int) -> dict
             for iteration in range(config.iterations)
             for problem in offline_part(draw(roles.train, count, config.seed, iteration), share)
         )
-        draw_first_attempts(roles.pool, planned, training_plan(config, config.iterations), path)
-    return read_first_attempts(path)
+        plan = training_plan(config, config.iterations)
+        folder.write_first_attempts(draw_first_attempts(roles.pool, planned, plan))
+    return folder.first_attempts()

@@ -3,15 +3,16 @@ import io
 import pytest
 from rich.console import Console
 
+from score_ray.reporting.json_lines import read_jsonl
 from score_ray.reporting.reporter import Reporter, duration, losses, progress_line, results_table
-from score_ray.reporting.run_folder import read_jsonl
+from score_ray.reporting.run_folder import RunFolder
 from tests.support.sample_run_folder import eval_line, make_run, metrics_record, numbers
 
 
 def test_progress_lines_are_plain_without_a_terminal(tmp_path, capsys):
     expected = "[ 12/200] stage_1  t1 .312  t2 .400  delta +.087  kl .002/.013  2.0 s"
     assert progress_line(metrics_record(11), 200) == expected
-    reporter = Reporter(tmp_path, 200, 11)
+    reporter = Reporter(RunFolder(tmp_path), 200, 11)
     reporter.iteration(metrics_record(11))
     reporter.note("[red]actor 1 restarted " + "x" * 200)
     reporter.evaluation(eval_line(12), "stage_1")
@@ -25,7 +26,7 @@ def test_progress_lines_are_plain_without_a_terminal(tmp_path, capsys):
 def test_a_terminal_gets_a_bar(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "160")
-    reporter = Reporter(tmp_path, 200, 11)
+    reporter = Reporter(RunFolder(tmp_path), 200, 11)
     reporter.iteration(metrics_record(11))
     reporter.note("above the bar")
     reporter.close()
@@ -41,7 +42,7 @@ def test_quiet_is_silent(tmp_path, capsys):
 
 
 def test_an_event_is_a_line_of_events_and_of_the_console(tmp_path, capsys):
-    reporter = Reporter(tmp_path, 200, 11)
+    reporter = Reporter(RunFolder(tmp_path), 200, 11)
     reporter.event("rollout_actor", "rollout actor 0", "the process died while sampling")
     reporter.iteration(metrics_record(11))
     reporter.event("rollout_actor", "rollout actor 0", "serves again", seconds=12.4)
@@ -56,7 +57,7 @@ def test_an_event_is_a_line_of_events_and_of_the_console(tmp_path, capsys):
 
 def test_going_back_takes_the_records_along_and_leaves_the_events(tmp_path):
     make_run(tmp_path, 0, 4)
-    reporter = Reporter(tmp_path, 8, 4, quiet=True)
+    reporter = Reporter(RunFolder(tmp_path), 8, 4, quiet=True)
     reporter.event("learner_rank", "learner rank 0", "the process died")
     reporter.rewind(2)
     assert numbers(tmp_path, "metrics") == [0, 1]

@@ -2,9 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from score_ray.reporting.html import write_report
+from score_ray.reporting.json_lines import read_jsonl
+from score_ray.reporting.report_page import write_report
 from score_ray.reporting.reporter import Reporter
-from score_ray.reporting.run_folder import accuracies_text, generations_text, read_jsonl
+from score_ray.reporting.run_folder import RunFolder
+from score_ray.reporting.transcripts import accuracies_text, generations_text
 from tests.support.sample_run_folder import eval_line, make_run, metrics_record, numbers
 
 
@@ -44,7 +46,7 @@ def test_a_run_writes_a_line_each(tmp_path):
 )
 def test_resume_drops_what_comes_later(tmp_path, resume_at, metrics, evals):
     make_run(tmp_path, 0, 4)
-    Reporter(tmp_path, 4, resume_at, quiet=True).close()
+    Reporter(RunFolder(tmp_path), 4, resume_at, quiet=True).close()
     assert numbers(tmp_path, "metrics") == metrics
     assert numbers(tmp_path, "generations") == [i for i in metrics for _ in range(2)]
     assert numbers(tmp_path, "evals") == evals
@@ -67,11 +69,11 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path, resume_at):
 def test_events_outlive_a_resume_without_the_line_that_a_kill_tore(tmp_path):
     make_run(tmp_path, 0, 2)
     assert not (tmp_path / "events.jsonl").exists()
-    reporter = Reporter(tmp_path, 4, 2, quiet=True)
+    reporter = Reporter(RunFolder(tmp_path), 4, 2, quiet=True)
     reporter.event("rollout_actor", "rollout actor 1", "the process died")
     with (tmp_path / "events.jsonl").open("a") as file:
         file.write('{"time": "2026-')
-    reporter = Reporter(tmp_path, 4, 0, quiet=True)
+    reporter = Reporter(RunFolder(tmp_path), 4, 0, quiet=True)
     reporter.event("rollout_actor", "rollout actor 1", "serves again", seconds=2.5)
     reporter.event("rollout_actor", "rollout actor 1", "the process died")
     assert numbers(tmp_path, "events") == [2, 0, 0]
@@ -94,6 +96,6 @@ def test_any_text_survives(tmp_path):
     text = "a\u2028b\r\nc \ud800 é [bold]"
     make_run(tmp_path, 0, 1, text)
     assert read_jsonl(tmp_path / "generations.jsonl")[0]["attempts"][0] == text
-    Reporter(tmp_path, 4, 1, quiet=True).close()
+    Reporter(RunFolder(tmp_path), 4, 1, quiet=True).close()
     assert numbers(tmp_path, "generations") == [0, 0]
-    write_report(tmp_path)
+    write_report(RunFolder(tmp_path))

@@ -10,7 +10,7 @@ import torch
 
 from score_ray.config.config import load
 from score_ray.reporting.reporter import Reporter
-from score_ray.reporting.run_folder import read_jsonl
+from score_ray.reporting.run_folder import RunFolder
 from score_ray.rollout.episodes import sample
 from score_ray.rollout.prompter import Prompter
 from score_ray.tasks.arithmetic_model import character_tokenizer
@@ -124,14 +124,14 @@ def run(folder, found=None, coin=None, stages=(6, 6), more=(), held_out=()):
          *(f"stages.{i}.iterations={n}" for i, n in enumerate(stages)), *more],
     )  # fmt: skip
     start = found[1]["iteration"] if found else 0
-    reporter = Reporter(folder, config.iterations, start, quiet=True)
+    reporter = Reporter(RunFolder(folder), config.iterations, start, quiet=True)
     roles = Roles(PROBLEMS, held_out, PROBLEMS, coin, Inline(), coin, coin, reporter)
-    train(roles, config, folder, found)
+    train(roles, config, RunFolder(folder), found)
     return coin
 
 
 def metrics(folder):
     return [
         {k: v for k, v in r.items() if not k.startswith("time/")}
-        for r in read_jsonl(folder / "metrics.jsonl")
+        for r in RunFolder(folder).metrics()
     ]

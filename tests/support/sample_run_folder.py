@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from score_ray.reporting.json_lines import read_jsonl
 from score_ray.reporting.reporter import Reporter
-from score_ray.reporting.run_folder import read_jsonl
+from score_ray.reporting.run_folder import RunFolder
 from score_ray.types import Attempt, Episode, Finish, GradedEpisode, Problem, Verdict
 
 
@@ -50,7 +51,7 @@ def episode(text: str, sample: int = 0) -> GradedEpisode:
 
 def make_run(folder: Path, start: int, stop: int, text: str = "4") -> None:
     """What the loop writes for iterations start to stop, with an evaluation at every 2."""
-    reporter = Reporter(folder, 4, start, quiet=True)
+    reporter = Reporter(RunFolder(folder), 4, start, quiet=True)
     if start == 0:
         reporter.evaluation(eval_line(0), "base")
     for i in range(start, stop):

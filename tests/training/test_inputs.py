@@ -162,7 +162,7 @@ def test_data_that_are_not_there(tmp_path, model):
         (tmp_path / "none", "none: no such data file or folder"),
         (tmp_path / "empty", "no data files in this folder"),
         (tmp_path / "set", r'Unknown split "test".*named after @'),
-        ("nobody/nothing", "nobody/nothing: no such file or folder, and not to be had"),
+        ("nobody/nothing", "nobody/nothing: no such file or folder, and no data set"),
     ]:
         with pytest.raises(ConfigError, match=message) as caught:
             check(tmp_path, model, *overrides, f"task.test={source}")

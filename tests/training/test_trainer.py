@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from score_ray.reporting.run_folder import read_jsonl
-from score_ray.training.first_attempts import read_first_attempts
+from score_ray.reporting.json_lines import read_jsonl
+from score_ray.reporting.run_folder import RunFolder
 from score_ray.training.iteration import RolloutError, draw, in_order
 from score_ray.types import (
     Attempt,
@@ -175,7 +175,7 @@ def test_metrics_have_the_names_that_others_read(tmp_path):
 def test_the_base_models_first_attempts_are_drawn_once_and_given_to_their_share(tmp_path):
     coin = run(tmp_path, stages=(2, 2), more=["rollout.offline_share=0.4"])
     assert coin.log[:4] == ["broadcast 0", "sample", "sample", "sample"]
-    texts = read_first_attempts(tmp_path / "first_attempts.jsonl")
+    texts = RunFolder(tmp_path).first_attempts()
     planned = {p.index for i in range(4) for p in draw(PROBLEMS, 5, 0, i)[:2]}
     assert texts.keys() == planned
     assert set(texts.values()) <= {"4", "5"}
