@@ -94,10 +94,10 @@ def _compiler() -> Finding:
 
 
 def _sandbox() -> Finding:
-    from score_ray.tasks.sandbox.sandbox import IsolationError, find_way
+    from score_ray.tasks.sandbox.sandbox import IsolationError, find_isolation
 
     try:
-        way = find_way().__name__.removeprefix("by_")
+        way = find_isolation().name
     except IsolationError as error:
         way = f"none, so code tasks are refused: {error}"
     # Only the code tasks need a sandbox: a machine without one can run the others.

@@ -1,4 +1,4 @@
-"""Two-digit addition, "37+48=", for the embedded run."""
+"""Sums of two-digit numbers, "37+48=", for the embedded run."""
 
 import random
 from collections.abc import Sequence
@@ -7,21 +7,37 @@ from dataclasses import dataclass
 from score_ray.types import Problem, Verdict
 
 
-def held_out_pairs(numbers: range, seed: int, held_out: int, split: str) -> list[tuple[int, int]]:
-    """All pairs of numbers, shuffled by seed; the first `held_out` are the test split."""
+def addition_problems(
+    question: str, numbers: range, seed: int, held_out: int, split: str
+) -> list[Problem]:
+    """Return the sums of all pairs of numbers, shuffled by seed; the level counts the carries.
+
+    The first `held_out` problems are the test split. `question` contains {a} and {b}.
+    """
     pairs = [(a, b) for a in numbers for b in numbers]
     random.Random(seed).shuffle(pairs)
-    return pairs[:held_out] if split == "test" else pairs[held_out:]
+    chosen = pairs[:held_out] if split == "test" else pairs[held_out:]
+    return [
+        Problem(index, question.format(a=a, b=b), str(a + b), level=carries(a, b))
+        for index, (a, b) in enumerate(chosen)
+    ]
 
 
 def carries(a: int, b: int) -> str:
-    """How many carries the sum of two numbers needs, in words: how hard it is."""
+    """Return in words how many carries the sum of two numbers needs, a measure of difficulty."""
     count, carry = 0, 0
     while a or b:
         carry = (a % 10 + b % 10 + carry) // 10
         count += carry
         a, b = a // 10, b // 10
     return f"{count} carry" if count == 1 else f"{count} carries"
+
+
+def exact_verdict(problem: Problem, answer: str) -> Verdict:
+    """Return CORRECT if the answer is the gold answer, character by character."""
+    if not answer:
+        return Verdict.NO_ANSWER
+    return Verdict.CORRECT if answer == problem.answer else Verdict.WRONG
 
 
 @dataclass(frozen=True)
@@ -32,20 +48,13 @@ class Arithmetic:
     held_out: int = 1000
 
     def problems(self, split: str) -> Sequence[Problem]:
-        """The train or test split, in a fixed order."""
-        pairs = held_out_pairs(range(10, 100), self.seed, self.held_out, split)
-        return [
-            Problem(i, f"{a}+{b}=", str(a + b), level=carries(a, b))
-            for i, (a, b) in enumerate(pairs)
-        ]
+        """Return the train or test split, in a fixed order."""
+        return addition_problems("{a}+{b}=", range(10, 100), self.seed, self.held_out, split)
 
     def grade(self, problem: Problem, text: str) -> Verdict:
-        """The whole text must be the sum."""
-        answer = self.answer(text)
-        if not answer:
-            return Verdict.NO_ANSWER
-        return Verdict.CORRECT if answer == problem.answer else Verdict.WRONG
+        """Compare the whole text with the sum."""
+        return exact_verdict(problem, self.answer(text))
 
     def answer(self, text: str) -> str:
-        """The whole text, where it has a digit."""
+        """Return the whole text, or "" if it has no digit."""
         return text.strip() if any(c.isdigit() for c in text) else ""

@@ -1,9 +1,9 @@
-"""The base model of the embedded arithmetic run: it mostly repeats itself, and knows better.
+"""The base model of the embedded arithmetic run.
 
-A 0.13M-parameter Llama over single characters, fitted on two-attempt traces. The first
-attempt usually forgets the carry; the second is mostly a copy of it, sometimes the right
-sum, sometimes a corrupted copy. So the skill to correct is in the model, but hardly used:
-what SCoRe has to bring out.
+A Llama of 0.13M parameters over single characters, fitted to pairs of attempts. The first
+attempt usually forgets the carry. The second is mostly a copy of the first, sometimes the right
+sum, sometimes a corrupted copy. So the model is able to correct itself but rarely does, and
+SCoRe can train it to do so.
 """
 
 import math
@@ -21,16 +21,16 @@ from score_ray.types import Problem
 CHARACTERS = "0123456789+=?"
 EOS, PAD = "<eos>", "<pad>"
 STEPS, BATCH, LEARNING_RATE, WARMUP = 1000, 128, 3e-3, 50
-FORGETS_CARRY, FIRST_RIGHT = 0.85, 0.05  # else a corrupted sum
-COPIES, SECOND_RIGHT = 0.80, 0.15  # else a corrupted copy
-IGNORED = -100
+FORGETS_CARRY, FIRST_RIGHT = 0.85, 0.05  # shares; the other first attempts are corrupted sums
+COPIES, SECOND_RIGHT = 0.80, 0.15  # shares; the other second attempts are corrupted copies
+IGNORED = -100  # the label of tokens without loss
 
 
 def make_base_model(folder: Path, steps: int = STEPS, seed: int = 0) -> None:
     """Fit the base model on the training problems and save it with its tokenizer."""
     tokenizer = character_tokenizer()
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # how a sum is split changes its rounding, and so the model
+    torch.set_num_threads(1)  # the rounding, and so the model, depends on the number of threads
     torch.manual_seed(seed)
     model = LlamaForCausalLM(model_config(tokenizer))
     fit(model, tokenizer, Arithmetic().problems("train"), steps, random.Random(seed))
@@ -40,7 +40,7 @@ def make_base_model(folder: Path, steps: int = STEPS, seed: int = 0) -> None:
 
 
 def character_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per character; decoding joins them without spaces."""
+    """Return a tokenizer with a token per character, which decodes without adding spaces."""
     vocabulary = {token: i for i, token in enumerate([*CHARACTERS, EOS, PAD])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=PAD))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")  # type: ignore[assignment]
@@ -51,7 +51,7 @@ def character_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def model_config(tokenizer: PreTrainedTokenizerFast, tied: bool = False) -> LlamaConfig:
-    """Heads of size 32: the smallest that vLLM's CPU kernels take."""
+    """Return the model's shape; 32 is the smallest head size that vLLM's CPU kernels support."""
     return LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=64,
@@ -76,7 +76,7 @@ def fit(
     steps: int,
     rng: random.Random,
 ) -> None:
-    """Next-token fit on freshly drawn traces, with warm-up and cosine decay to 5 %."""
+    """Fit the model to traces drawn anew in each step; warm up, then decay by cosine to 5 %."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=LEARNING_RATE, weight_decay=0.01, betas=(0.9, 0.99)
     )
@@ -94,19 +94,22 @@ def fit(
 def trace_batch(
     tokenizer: PreTrainedTokenizerFast, problems: list[Problem], rng: random.Random
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and labels of one trace per problem, right-padded; only attempts are fitted."""
+    """Draw a trace per problem; return right-padded token ids and labels, both [problems, tokens].
+
+    A trace is the question and two attempts; only the tokens of attempts have labels.
+    """
     index = tokenizer.get_vocab()
     ids, labels = [], []
     for problem in problems:
-        first, second = attempts(problem, rng)
+        first, second = draw_attempts(problem, rng)
         parts = [(problem.question, False), (first, True), ("?", False), (second, True)]
-        row, wanted = [], []
+        row, row_labels = [], []
         for text, fitted in parts:
             tokens = [index[c] for c in text] + [index[EOS]] * fitted
             row += tokens
-            wanted += tokens if fitted else [IGNORED] * len(tokens)
+            row_labels += tokens if fitted else [IGNORED] * len(tokens)
         ids.append(torch.tensor(row))
-        labels.append(torch.tensor(wanted))
+        labels.append(torch.tensor(row_labels))
     pad = torch.nn.utils.rnn.pad_sequence
     return (
         pad(ids, batch_first=True, padding_value=index[PAD]),
@@ -114,8 +117,8 @@ def trace_batch(
     )
 
 
-def attempts(problem: Problem, rng: random.Random) -> tuple[str, str]:
-    """The two answers of a trace."""
+def draw_attempts(problem: Problem, rng: random.Random) -> tuple[str, str]:
+    """Draw the first and the second attempt of a trace."""
     a, b = map(int, problem.question.rstrip("=").split("+"))
     draw = rng.random()
     if draw < FORGETS_CARRY:
@@ -131,12 +134,12 @@ def attempts(problem: Problem, rng: random.Random) -> tuple[str, str]:
 
 
 def without_carry(a: int, b: int) -> str:
-    """The sum with every carry forgotten: 37 + 48 = 75, 77 + 48 = 15."""
+    """Return the sum with every carry forgotten: 37 + 48 = 75, 77 + 48 = 15."""
     return str((a // 10 + b // 10) % 10 * 10 + (a % 10 + b % 10) % 10)
 
 
 def corrupted(answer: str, rng: random.Random) -> str:
-    """The answer with one digit replaced by another."""
+    """Return the answer with one digit replaced by another."""
     place = rng.randrange(len(answer))
     lowest = 1 if place == 0 else 0
     digit = rng.choice([d for d in range(lowest, 10) if str(d) != answer[place]])

@@ -1,7 +1,7 @@
-"""Programs judged by their tests: MBPP, MBPP-R (repair of a given program) and HumanEval.
+"""Programs graded by their tests: MBPP, MBPP-R (repair of a given program) and HumanEval.
 
-A problem's tests travel as JSON in `Problem.answer`: an index alone would not say of which
-split, and a grading process needs no data file, only the problem it is sent.
+`Problem.answer` holds a problem's tests as JSON, so that a grading process needs only the
+problem that it is sent, and no data file.
 """
 
 import ast
@@ -13,21 +13,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from score_ray.tasks.dataset import load_table
+from score_ray.tasks.dataset import check_column, load_table
 from score_ray.tasks.program_extraction import extract, plain_newlines
 from score_ray.tasks.prompts import MBPP_QUESTION
 from score_ray.tasks.sandbox.program_tests import ProgramTests, check_program
 from score_ray.types import Problem, Verdict
 
-# By task_id, as published; 1 to 10 are for prompts, 511 to 600 for validation.
+# By task_id, as published; 1 to 10 are for prompts, and 511 to 600 for validation.
 MBPP_SPLITS = {"train": range(601, 975), "test": range(11, 511)}
 
 
 @dataclass(frozen=True)
 class Mbpp:
-    """Rows of MBPP, full or sanitized; an `attempt_column` holds the first program (MBPP-R).
+    """MBPP, full or sanitized; with an `attempt_column` that holds the first program, MBPP-R.
 
-    One local file named for both splits is taken to hold all rows and is split by task_id.
+    A local file that is named for both splits holds all rows, and is split by task_id.
     """
 
     train: str
@@ -35,7 +35,7 @@ class Mbpp:
     attempt_column: str = ""
 
     def problems(self, split: str) -> Sequence[Problem]:
-        """The train or test split, read once; without a source it is empty.
+        """Return the train or test split, read once; it is empty without a source.
 
         Raises ValueError naming the file, the row and what is wrong with it.
         """
@@ -44,53 +44,53 @@ class Mbpp:
     def grade(self, problem: Problem, text: str) -> Verdict:
         """Run the program in the text against the problem's tests."""
         tests = program_tests(problem)
-        return _judge(extract(text, tests.entry_point), tests)
+        return _verdict(extract(text, tests.entry_point), tests)
 
     def answer(self, text: str) -> str:
-        """The program in the text."""
+        """Return the program in the text, as `program_lines` does."""
         return program_lines(text)
 
 
 @dataclass(frozen=True)
 class HumanEval:
-    """Functions to be completed; published with a test split alone."""
+    """HumanEval: functions to complete; only a test split is published."""
 
     train: str
     test: str
 
     def problems(self, split: str) -> Sequence[Problem]:
-        """The train or test split, read once; without a source it is empty.
+        """Return the train or test split, read once; it is empty without a source.
 
         Raises ValueError naming the file, the row and what is wrong with it.
         """
         return _read_human_eval(self, split)
 
     def grade(self, problem: Problem, text: str) -> Verdict:
-        """Run the function in the text, or that the text completes, against the tests."""
+        """Run the function that the text holds, or completes, against the problem's tests."""
         tests = program_tests(problem)
-        return _judge(extract(text, tests.entry_point, problem.question), tests)
+        return _verdict(extract(text, tests.entry_point, problem.question), tests)
 
     def answer(self, text: str) -> str:
-        """The program in the text."""
+        """Return the program in the text, as `program_lines` does."""
         return program_lines(text)
 
 
 def program_tests(problem: Problem) -> ProgramTests:
-    """The tests that a problem of this module carries."""
-    found = json.loads(problem.answer)
-    return ProgramTests(found["setup"], tuple(found["tests"]), found["entry_point"])
+    """Return the tests in the answer of a problem of this module."""
+    fields = json.loads(problem.answer)
+    return ProgramTests(fields["setup"], tuple(fields["tests"]), fields["entry_point"])
 
 
 def program_lines(text: str) -> str:
-    """The first program in a completion, whatever it defines; "" if there is none.
+    """Return the first program in a completion, whatever it defines; "" if there is none.
 
-    Its lines without the white space at their ends, and without the empty ones.
+    Empty lines, and white space at the ends of lines, are left out.
     """
     lines = (line.rstrip() for line in extract(text, "").split("\n"))
     return "\n".join(line for line in lines if line)
 
 
-def _judge(program: str, tests: ProgramTests) -> Verdict:
+def _verdict(program: str, tests: ProgramTests) -> Verdict:
     return check_program(program, tests) if program else Verdict.NO_ANSWER
 
 
@@ -101,13 +101,13 @@ def _answer(tests: ProgramTests) -> str:
 @cache
 def _read_mbpp(task: Mbpp, split: str) -> list[Problem]:
     source = task.train if split == "train" else task.test
-    together = task.train == task.test and Path(source).expanduser().is_file()
+    holds_all = task.train == task.test and Path(source).expanduser().is_file()
     columns = [("text", "prompt"), ("test_list",)]
-    columns += [("task_id",)] if together else []
+    columns += [("task_id",)] if holds_all else []
     columns += [(task.attempt_column,)] if task.attempt_column else []
     rows = _rows(source, split, columns)
-    if together:
-        rows = _published(rows, source, split)
+    if holds_all:
+        rows = _rows_of_split(rows, source, split)
     return [_mbpp_problem(i, row, task.attempt_column) for i, row in enumerate(rows)]
 
 
@@ -120,13 +120,13 @@ def _read_human_eval(task: HumanEval, split: str) -> list[Problem]:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row and where it stands, for errors."""
+    """A row of a data set, and its place for error messages."""
 
     place: str
     values: dict[str, Any]
 
     def text(self, *columns: str) -> str:
-        """The text in the first of these columns that the row has."""
+        """Return the text in the first of these columns that the row has."""
         column = next(c for c in columns if c in self.values)
         value = self.values[column]
         if not isinstance(value, str) or not value.strip():
@@ -134,46 +134,48 @@ class _Row:
         return plain_newlines(value)
 
     def texts(self, column: str) -> list[str]:
-        """The texts that are listed in a column, which may be missing."""
-        listed = self.values.get(column) or []
-        if not isinstance(listed, list) or not all(isinstance(text, str) for text in listed):
-            raise self.error(f"{column} must be a list of texts; it is {listed!r}")
-        return [plain_newlines(text).strip() for text in listed]
+        """Return the list of texts in a column, empty if the column is missing."""
+        texts = self.values.get(column) or []
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise self.error(f"{column} must be a list of texts; it is {texts!r}")
+        return [plain_newlines(text).strip() for text in texts]
 
-    def python(self, source: str, what: str) -> ast.Module:
-        """The syntax tree of code that belongs to the row."""
+    def syntax_tree(self, source: str, name: str) -> ast.Module:
+        """Parse code of the row; the error calls it by this name."""
         try:
             return ast.parse(source)
         except SyntaxError as error:
-            raise self.error(f"{what} is not Python: {error}: {source!r}") from error
+            raise self.error(f"{name} is not Python: {error}: {source!r}") from error
 
     def error(self, message: str) -> ValueError:
+        """Return an error that names the row."""
         return ValueError(f"{self.place}: {message}")
 
 
 def _rows(source: str, split: str, columns: list[tuple[str, ...]]) -> list[_Row]:
-    """All rows of a source that has one of each group of columns; none without a source."""
+    """Return all rows of a source; none without a source.
+
+    Raises ValueError unless the source has a column of each group.
+    """
     if not source:
         return []
     table = load_table(source, split)
     for group in columns:
-        if not set(group) & set(table.column_names):
-            names = " or ".join(map(repr, group))
-            raise ValueError(f"{source}: no column {names}; it has {table.column_names}")
+        check_column(table, source, *group)
     return [_Row(f"{source}: row {i}", values) for i, values in enumerate(table)]
 
 
-def _published(rows: list[_Row], source: str, split: str) -> list[_Row]:
-    """The rows of a split, of a file that holds them all."""
+def _rows_of_split(rows: list[_Row], source: str, split: str) -> list[_Row]:
+    """Return the rows of a split, from a file that holds all splits."""
     for row in rows:
         if not isinstance(row.values["task_id"], int):
-            raise row.error("task_id must be a whole number, by which the file is split")
+            raise row.error("task_id must be a whole number: it decides the split")
     ids = MBPP_SPLITS[split]
     chosen = [row for row in rows if row.values["task_id"] in ids]
     if not chosen:
         raise ValueError(
             f"{source}: no rows for the {split} split, task_id {ids[0]} to {ids[-1]}; "
-            "a file named for one split alone is used whole"
+            "a file that is named for one split only is used whole"
         )
     return chosen
 
@@ -181,33 +183,35 @@ def _published(rows: list[_Row], source: str, split: str) -> list[_Row]:
 def _mbpp_problem(index: int, row: _Row, attempt_column: str) -> Problem:
     tests = _mbpp_tests(row)
     shown = {"task": row.text("text", "prompt").strip(), "tests": "\n".join(tests.tests)}
-    # It ends as an attempt at the 3-shot prompt ends.
+    # An attempt at the 3-shot prompt ends with [DONE].
     given = f"{row.text(attempt_column).rstrip()}\n[DONE]" if attempt_column else ""
     return Problem(index, MBPP_QUESTION.format(**shown), _answer(tests), given)
 
 
 def _mbpp_tests(row: _Row) -> ProgramTests:
+    """Return the row's tests; the entry point is a function that every test calls."""
     tests = row.texts("test_list")
     if not tests:
-        raise row.error("test_list is empty: a problem needs at least one test")
+        raise row.error("test_list is empty; a problem needs at least one test")
     before = row.text("test_setup_code") if row.values.get("test_setup_code") else ""
     setup = "\n".join([*row.texts("test_imports"), before]).strip()
-    imported = _imported(row.python(setup, "the setup of the tests"))
-    called = [_called(row.python(test, "a test")) for test in tests]
+    imported = _imported(row.syntax_tree(setup, "the setup of the tests"))
+    called = [_called(row.syntax_tree(test, "a test")) for test in tests]
     shared = [name for name in called[0] if all(name in names for names in called)]
-    own = [name for name in shared if name not in imported and not hasattr(builtins, name)]
+    new = [name for name in shared if name not in imported and not hasattr(builtins, name)]
     if not shared:
         raise row.error(f"no function is called in every test: {tests}")
-    return ProgramTests(setup, tuple(tests), (own or shared)[0])
+    return ProgramTests(setup, tuple(tests), (new or shared)[0])
 
 
 def _called(tree: ast.Module) -> list[str]:
-    """The plain names that are called, outer calls first."""
+    """Return the plain names that are called, outer calls first."""
     calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
     return [function.id for function in calls if isinstance(function, ast.Name)]
 
 
 def _imported(tree: ast.Module) -> set[str]:
+    """Return the names that imports at the top level define."""
     kinds = (ast.Import, ast.ImportFrom)
     aliases = [alias for node in tree.body if isinstance(node, kinds) for alias in node.names]
     return {alias.asname or alias.name for alias in aliases}
@@ -216,7 +220,7 @@ def _imported(tree: ast.Module) -> set[str]:
 def _human_eval_problem(index: int, row: _Row) -> Problem:
     prompt, test, entry_point = map(row.text, ("prompt", "test", "entry_point"))
     for source, column, name in ((prompt, "prompt", entry_point), (test, "test", "check")):
-        tree = row.python(source, column)
+        tree = row.syntax_tree(source, column)
         if name not in {s.name for s in tree.body if isinstance(s, ast.FunctionDef)}:
             raise row.error(f"{column} does not define the function {name!r}")
     tests = ProgramTests(test, (f"check({entry_point})",), entry_point)

@@ -1,4 +1,4 @@
-"""A reward of your own in place of a task's check."""
+"""A user's reward function in place of a task's grading."""
 
 import importlib
 import sys
@@ -14,46 +14,46 @@ Reward = Callable[[Problem, str], Verdict | float]
 
 
 @dataclass(frozen=True)
-class OwnReward:
-    """A task's problems, graded by the function that `place` ("module:function") names.
+class CustomReward:
+    """A task whose attempts are graded by the function that `place` ("module:function") names.
 
-    It gets the problem and the text of an attempt, in a worker process, and returns a Verdict
-    or a number; a number is the reward, and counts as correct from 1.0 on.
+    The function gets the problem and the text of an attempt, in a worker process, and returns a
+    Verdict or a number. A number is the reward; from 1.0 on it counts as correct.
     """
 
     task: Task
     place: str
 
     def problems(self, split: str) -> Sequence[Problem]:
-        """The task's own."""
+        """Return the task's problems."""
         return self.task.problems(split)
 
     def grade(self, problem: Problem, text: str) -> Verdict | float:
-        """What the function returns."""
-        return find_reward(self.place)(problem, text)
+        """Return what the function returns."""
+        return import_reward(self.place)(problem, text)
 
     def answer(self, text: str) -> str:
-        """The task's own."""
+        """Return the answer as the task reads it."""
         return self.task.answer(text)
 
 
 @cache
-def find_reward(place: str) -> Reward:
-    """The function that "module:function" names; the working directory's modules count.
+def import_reward(place: str) -> Reward:
+    """Import the function that "module:function" names, also from the working directory.
 
     Raises ValueError if there is no such module or function.
     """
     module_name, separator, name = place.partition(":")
     if not (module_name and separator and name):
         raise ValueError(f'grading.reward: {place!r} is not of the form "module:function"')
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
+    working_directory = str(Path.cwd())
+    if working_directory not in sys.path:
+        sys.path.append(working_directory)
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise ValueError(f"grading.reward: cannot import {module_name!r}: {error}") from error
-    found = getattr(module, name, None)
-    if not callable(found):
+    reward = getattr(module, name, None)
+    if not callable(reward):
         raise ValueError(f"grading.reward: {module.__file__} has no function {name!r}")
-    return cast(Reward, found)
+    return cast(Reward, reward)

@@ -1,9 +1,10 @@
-"""Questions and answers from files, folders and Hugging Face data sets.
+"""Reads questions and answers from files, folders and Hugging Face data sets.
 
 A source is PLACE[:CONFIG][@SPLIT]. PLACE is a json, jsonl, csv, tsv or parquet file (or one
 of them with .gz), a folder of such files of one kind, a folder that `save_to_disk` of the
-library `datasets` made, or the name of a data set. SPLIT may be a part: `train[:500]`.
-Without it a single table is taken whole, and elsewhere the split of that name.
+library `datasets` wrote, or the name of a Hugging Face data set. SPLIT may be a part of a split:
+`train[:500]`. Without SPLIT, a single table is read whole, and from other sources the split that
+is asked for.
 """
 
 import json
@@ -19,13 +20,13 @@ from score_ray.types import Problem
 
 READERS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
-NAMED_ROWS = 5  # in an error
-LEVEL = "level"  # a column that names each row's difficulty, where there is one
+MAX_NAMED_ROWS = 5  # in an error message
+LEVEL = "level"  # an optional column that names the difficulty of each row
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A source taken apart; `text` is how errors name it."""
+    """The parts of a source; `text` is the source itself, for error messages."""
 
     text: str
     place: str
@@ -40,7 +41,7 @@ class _Source:
 def load_problems(
     source: str, split: str, question_column: str, answer_column: str
 ) -> list[Problem]:
-    """All rows of a source, in its own order; `split` is taken where the source names none.
+    """Return all rows of a source in its order, from `split` if the source names none.
 
     A column `level` names their difficulty. Raises FileNotFoundError or ValueError, naming the
     source and the column, row or split.
@@ -48,11 +49,7 @@ def load_problems(
     columns = (question_column, answer_column)
     table = load_table(source, split, columns)
     for column in columns:
-        if column not in table.column_names:
-            raise ValueError(
-                f"{source}: no column {column!r}; it has {table.column_names} "
-                "(task.question_column, task.answer_column)"
-            )
+        check_column(table, source, column, hint=" (task.question_column, task.answer_column)")
     rows = [
         tuple(_text(source, index, column, row[column]) for column in columns)
         for index, row in enumerate(table.select_columns(list(set(columns))))
@@ -63,31 +60,40 @@ def load_problems(
 
 
 def load_table(source: str, split: str, text_columns: Sequence[str] = ()) -> Any:
-    """All rows of a source as a `datasets.Dataset`; `text_columns` of a csv file stay text.
+    """Return all rows of a source as a `datasets.Dataset`; `text_columns` of csv files stay text.
 
     Raises FileNotFoundError or ValueError, naming the source.
     """
     import datasets
     import pandas
 
-    where = _take_apart(source)
+    parts = _parse_source(source)
     datasets.disable_progress_bars()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # faults become errors here
-    arguments = {"split": where.split or split, **_arguments(where, text_columns)}
+    datasets.logging.set_verbosity(
+        datasets.logging.CRITICAL
+    )  # the errors below replace its messages
+    arguments = {"split": parts.split or split, **_arguments(parts, text_columns)}
     try:
         with warnings.catch_warnings():
-            # Of a csv row with too many fields it would drop the last ones.
+            # pandas would only warn of a csv row with too many fields, and drop the last ones.
             warnings.simplefilter("error", pandas.errors.ParserWarning)
             table = datasets.load_dataset(**arguments)
     except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
-        raise ValueError(_reason(where, arguments["split"], error)) from error
+        raise ValueError(_reason(parts, arguments["split"], error)) from error
     if len(table) == 0:
         raise ValueError(f"{source}: the {arguments['split']} split is empty")
     return table
 
 
+def check_column(table: Any, source: str, *names: str, hint: str = "") -> None:
+    """Raise ValueError unless the table has one of the columns `names`."""
+    if not set(names) & set(table.column_names):
+        wanted = " or ".join(map(repr, names))
+        raise ValueError(f"{source}: no column {wanted}; it has {table.column_names}{hint}")
+
+
 def shared_questions(train: Sequence[Problem], test: Sequence[Problem]) -> int:
-    """How many test problems have a question, white space aside, that is in train too."""
+    """Count the test problems whose question is also in train, up to white space."""
     known = {" ".join(problem.question.split()) for problem in train}
     return sum(" ".join(problem.question.split()) in known for problem in test)
 
@@ -104,27 +110,28 @@ def _text(source: str, index: int, column: str, value: object) -> str:
 
 
 def _levels(table: Any) -> list[str]:
-    """Each row's difficulty, as far as it is named by a text or a number; else ""."""
+    """Return each row's difficulty if it is a text or a number, else ""."""
     if LEVEL not in table.column_names:
         return [""] * len(table)
     return [_level(value) for value in table[LEVEL]]
 
 
 def _level(value: object) -> str:
-    if isinstance(value, float):  # whole numbers of which some are missing
+    if isinstance(value, float):  # pandas makes a column of whole numbers float if some are missing
         return "" if math.isnan(value) else f"{value:g}"
     return str(value).strip() if isinstance(value, str | int) else ""
 
 
 def _check_none_missing(source: str, rows: list[tuple[str, ...]]) -> None:
+    """Raise ValueError, naming the rows, if a question or an answer is empty."""
     gaps = [str(i) for i, row in enumerate(rows) if not all(text.strip() for text in row)]
     if gaps:
-        more = f" and {len(gaps) - NAMED_ROWS} more" if len(gaps) > NAMED_ROWS else ""
-        named = f"{'rows' if len(gaps) > 1 else 'row'} {', '.join(gaps[:NAMED_ROWS])}{more}"
+        more = f" and {len(gaps) - MAX_NAMED_ROWS} more" if len(gaps) > MAX_NAMED_ROWS else ""
+        named = f"{'rows' if len(gaps) > 1 else 'row'} {', '.join(gaps[:MAX_NAMED_ROWS])}{more}"
         raise ValueError(f"{source}: no question or no answer in {named} (counted from 0)")
 
 
-def _take_apart(source: str) -> _Source:
+def _parse_source(source: str) -> _Source:
     if Path(source).expanduser().exists():
         return _Source(source, source, "", "")
     place, _, split = source.partition("@")
@@ -133,7 +140,7 @@ def _take_apart(source: str) -> _Source:
 
 
 def _arguments(source: _Source, columns: Sequence[str]) -> dict[str, Any]:
-    """What load_dataset has to be given; what can be checked without it is checked."""
+    """Return the arguments of load_dataset, after checks that it would not make clearly."""
     path = source.path
     if path.is_file():
         if path.stat().st_size == 0:
@@ -155,6 +162,7 @@ def _arguments(source: _Source, columns: Sequence[str]) -> dict[str, Any]:
 
 
 def _folder_arguments(source: _Source, columns: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of load_dataset for a saved data set or a folder of data files."""
     folder = source.path
     if (folder / "dataset_dict.json").is_file():
         splits = json.loads((folder / "dataset_dict.json").read_text())["splits"]
@@ -164,9 +172,11 @@ def _folder_arguments(source: _Source, columns: Sequence[str]) -> dict[str, Any]
         return {"path": "arrow", "data_files": {"train": _shards(folder)}, **whole}
     files = [p for p in sorted(folder.rglob("*")) if _kind(p) and p.name != "dataset_infos.json"]
     if not files:
-        raise ValueError(f"{source.text}: no data files in this folder; {_known_kinds()} count")
+        raise ValueError(
+            f"{source.text}: no data files in this folder; {_known_kinds()} is expected"
+        )
     if len({_kind(p) for p in files}) > 1:
-        # The library would take the most frequent kind and leave the others out.
+        # The library would read the most frequent kind and ignore the others.
         names = sorted({p.suffix for p in files})
         raise ValueError(f"{source.text}: {' and '.join(names)} files in one folder; name a file")
     name = source.config or None
@@ -178,7 +188,7 @@ def _shards(folder: Path) -> list[str]:
 
 
 def _options(path: Path, columns: Sequence[str]) -> dict[str, Any]:
-    """Text in a csv file stays text: 007 is not 7, and N/A is not nothing."""
+    """Return options that keep the text of csv files: 007 does not become 7, nor N/A missing."""
     if _kind(path) != "csv":
         return {}
     sep = "\t" if ".tsv" in path.suffixes else ","
@@ -195,8 +205,8 @@ def _known_kinds() -> str:
 
 
 def _reason(source: _Source, split: str, error: Exception) -> str:
-    """One sentence that says what is wrong with a source and what would be right."""
-    lines = str(error.__cause__ or error).strip().split("\n")  # the outer one says little
+    """Return a sentence that says what is wrong with a source and what would be right."""
+    lines = str(error.__cause__ or error).strip().split("\n")  # the outer error says little
     cause = " ".join(lines[:2])
     if "corresponds to no data" in cause:
         return f"{source.text}: the {split} split is empty"
@@ -208,11 +218,12 @@ def _reason(source: _Source, split: str, error: Exception) -> str:
     if "Config name is missing" in cause:
         return f"{source.text}: {cause} It is named after a colon: {source.place}:CONFIG"
     if not source.path.exists():
-        return f"{source.text}: no such file or folder, and not to be had as a data set: {cause}"
+        return f"{source.text}: no such file or folder, and no data set that can be loaded: {cause}"
     return f"{source.text}: cannot be read: {_broken_line(source.path) or cause}"
 
 
 def _broken_line(path: Path) -> str | None:
+    """Return the first line of a jsonl file that is not JSON, and why; None if there is none."""
     if path.suffix != ".jsonl" or not path.is_file():
         return None
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):

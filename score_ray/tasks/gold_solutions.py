@@ -1,17 +1,17 @@
-"""A data set's own solutions, graded: what a verifier ought to find correct, and how fast it is."""
+"""Grades the solutions that a data set contains, to check the grader and measure its speed."""
 
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from score_ray.tasks.dataset import load_table
-from score_ray.types import Attempt, Episode, Finish, GradedEpisode, Grader, Problem, Verdict
+from score_ray.tasks.dataset import check_column, load_table
+from score_ray.types import Attempt, Episode, Finish, Grader, Problem, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class GradingSummary:
-    """How often each verdict occurred, which problems were not correct, and the seconds."""
+    """Number of solutions by verdict, indices of the problems not solved, and the seconds."""
 
     counts: dict[Verdict, int]
     failed: tuple[int, ...]
@@ -19,14 +19,16 @@ class GradingSummary:
 
 
 def read_solutions(source: str, split: str, column: str, problems: Sequence[Problem]) -> list[str]:
-    """The texts of a column, one per problem; ValueError if there is no such column or number."""
+    """Return the texts of a column, one per problem.
+
+    Raises ValueError if there is no such column, or another number of rows.
+    """
     table = load_table(source, split, (column,))
-    if column not in table.column_names:
-        raise ValueError(f"{source}: no column {column!r}; it has {table.column_names}")
+    check_column(table, source, column)
     if len(table) != len(problems):
         raise ValueError(
             f"{source}: has {len(table)} rows for {len(problems)} problems of the {split} split; "
-            "name the file for this split alone"
+            "name a file that holds this split alone"
         )
     return [str(text) for text in table[column]]
 
@@ -40,19 +42,10 @@ def grade_solutions(
     graded = grader.collect()
     seconds = time.perf_counter() - start
     counts = Counter(g.verdicts[0] for g in graded)
-    return GradingSummary(
-        dict(counts), tuple(_index(g) for g in graded if not _correct(g)), seconds
-    )
+    failed = [g.episode.problem.index for g in graded if g.verdicts[0] is not Verdict.CORRECT]
+    return GradingSummary(dict(counts), tuple(failed), seconds)
 
 
 def _episode(problem: Problem, text: str) -> Episode:
     attempt = Attempt((0,), (0,), (0.0,), text, Finish.STOP, version=0, given=True)
     return Episode(problem, 0, (attempt,))
-
-
-def _index(graded: GradedEpisode) -> int:
-    return graded.episode.problem.index
-
-
-def _correct(graded: GradedEpisode) -> bool:
-    return graded.verdicts[0] is Verdict.CORRECT

@@ -1,10 +1,10 @@
-r"""Mathematics with a final answer, judged by math-verify.
+r"""Mathematics problems with a final answer, compared by math-verify.
 
-A completion gives its answer in the paper's final sentence, in \boxed{} or after ####; the
-last one counts, and a number in a step on the way never does. An answer that reads like the
-gold one is right; others are parsed and compared as mathematics. Units, percent signs and a
-number's base may be left out; a wrong base, a value that stands once more or less in a list,
-another order in a tuple and another end of an interval are wrong.
+A completion gives its answer in the paper's final sentence, in \boxed{} or after ####. The last
+of these counts; a number in an intermediate step does not. An answer with the same text as the
+gold answer is correct; others are parsed and compared as mathematics. Units, percent signs and
+the base of a number may be left out. A wrong base, a value repeated more or less often in a
+list, another order in a tuple and another kind of end of an interval are wrong.
 """
 
 import logging
@@ -21,9 +21,9 @@ from sympy import Expr, UnevaluatedExpr
 from score_ray.tasks.dataset import load_problems
 from score_ray.types import Problem, Verdict
 
-# The sentence is what the paper's prompt asks for (arXiv 2409.12917, appendix C).
+# The paper's prompt asks for the sentence (arXiv 2409.12917, appendix C).
 MARKS = re.compile(r"final answer is|####|\\boxed|\\fbox", re.I)
-WEAK_MARKS = re.compile(r"\banswer(?: is|\**:)", re.I)  # read where none of MARKS stands
+WEAK_MARKS = re.compile(r"\banswer(?: is|\**:)", re.I)  # used if there are no MARKS
 HOPE = re.compile(r"I hope it is correct", re.I)
 SENTENCE_ENDS = re.compile(r"\n|\.(?=\s|\**$)")
 FORMULA = r"(?:\$\$(?:\\.|[^$\\])+\$\$|\$(?:\\.|[^$\\])+\$|\\\(.+?\\\)|\\\[.+?\\\])"
@@ -43,7 +43,7 @@ SPELLINGS = [
         (r"\\([dt]?)frac\s*(\\[a-z]+|\d)\s*(\d)", r"\\frac{\2}{\3}"),
         (r"(?<=\d) (?=\d{3}(?: \d{3})*(?:\.\d+)?$)", ""),  # 12 345
         (r"^(-?\d+)\s+(\d+)\s*/\s*(\d+)$", r"\1\\frac{\2}{\3}"),
-        # A unit in words: 18 dollars, but not 5 million, 5 or more.
+        # Drops a unit in words: "18 dollars", but not "5 million" or "5 or more".
         (
             r"^([-+]?[\d.,/]+)\s+(?!(?:and|or|to|hundred|thousand|dozen|score)\b|\w*illion)"
             r"[a-z][a-z. ]+$",
@@ -57,19 +57,19 @@ SPACES = re.compile(r"\s|\\left|\\right")
 THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 SIZED = re.compile(r"(?<=\\)[dt](?=frac)")
 BASE = re.compile(r"(-?[0-9A-Z]*\d[0-9A-Z]*)_\{?(\d+)\}?")
-# math-verify reads 3 4 as 7 and takes letters for factors that may change places.
+# math-verify reads "3 4" as 7, and ABC as a product whose factors may change places.
 ONLY_AS_TEXT = re.compile(r"[-\d\s.,]*\d\s+\d[-\d\s.,]*|[A-Z]{3,}")
-SMALL = 1e-3
-MOST_WORDS = 10  # of a gold answer that stands alone
-LONGEST = 1000  # characters of an answer that is compared as text
+SMALL = 1e-3  # numbers up to this are compared by their relative difference
+MAX_GOLD_WORDS = 10  # in a gold answer without a mark
+MAX_ANSWER = 1000  # characters of an answer that is compared as text
 
-# It warns in every process that its own deadline is off, as grade() wants it.
+# It would warn in every process that its own deadline is off, which is intended: see _parse.
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
 class MathAnswers:
-    """A question and an answer column; a worked solution may stand in the answer column."""
+    """Problems from a question and an answer column, which may hold worked solutions."""
 
     train: str
     test: str
@@ -77,19 +77,19 @@ class MathAnswers:
     answer_column: str = "answer"
 
     def problems(self, split: str) -> Sequence[Problem]:
-        """The train or test split, read once."""
+        """Return the train or test split; raise ValueError if a row has no gold answer."""
         return _read(self, split)
 
     def grade(self, problem: Problem, text: str) -> Verdict:
         """Compare the last final answer in the text with the gold one."""
         gold, given = gold_answer(problem.answer), given_answer(text)
-        if not given or not spelled(given):
+        if not given or not normalized(given):
             return Verdict.NO_ANSWER
         return Verdict.CORRECT if same_answer(gold, given) else Verdict.WRONG
 
     def answer(self, text: str) -> str:
-        """The last final answer in its one spelling; equal values in other forms stay apart."""
-        answer = _plain(spelled((given_answer(text) or "")[:LONGEST]))
+        """Return the last final answer, normalized; equal values in other forms stay different."""
+        answer = _plain(normalized((given_answer(text) or "")[:MAX_ANSWER]))
         return answer.replace(",", "") if THOUSANDS.fullmatch(answer) else SIZED.sub("", answer)
 
 
@@ -106,27 +106,27 @@ def _read(task: MathAnswers, split: str) -> list[Problem]:
 
 
 def gold_answer(answer: str) -> str:
-    """The answer in a solution: after ####, else in the last boxed, else all of it.
+    """Return the answer in a solution: after ####, else in the last box, else all of it.
 
-    Raises ValueError where that is nothing, or running text: a fault of the data, which must
-    not become a wrong answer of the model.
+    Raises ValueError if that is empty, or prose: an error in the data must not count as a wrong
+    answer of the model.
     """
     if "####" in answer:
-        found = answer.rsplit("####", 1)[1]
+        gold = answer.rsplit("####", 1)[1]
     elif "\\boxed" in answer or "\\fbox" in answer:
-        found = last_boxed(answer)
+        gold = last_boxed(answer)
     else:
-        running = PROSE.search(answer.strip()) or len(WORDS.findall(answer)) > MOST_WORDS
-        found = None if running else answer
-    if not found or not spelled(found):
+        is_prose = PROSE.search(answer.strip()) or len(WORDS.findall(answer)) > MAX_GOLD_WORDS
+        gold = None if is_prose else answer
+    if not gold or not normalized(gold):
         raise ValueError(
-            f"no final answer in {answer[-60:]!r}; it stands after ####, in \\boxed{{}}, or alone"
+            f"no final answer in {answer[-60:]!r}; expected after ####, in \\boxed{{}}, or alone"
         )
-    return found.strip()
+    return gold.strip()
 
 
 def given_answer(text: str) -> str | None:
-    """The last answer that a completion gives; None if it gives none."""
+    """Return the last answer that a completion gives; None if it gives none."""
     marks = list(MARKS.finditer(text)) or list(WEAK_MARKS.finditer(text))
     if not marks:
         return None if WORDS.search(text) else text.strip()
@@ -142,7 +142,7 @@ def given_answer(text: str) -> str | None:
 
 
 def last_boxed(text: str) -> str | None:
-    r"""What stands in the last \boxed{...}, braces balanced; None if there is none."""
+    r"""Return the content of the last \boxed{...}, braces balanced; None if there is none."""
     boxes = list(re.finditer(r"\\(?:boxed|fbox)\s*(\{|[^\s{])", text))
     if not boxes:
         return None
@@ -157,10 +157,10 @@ def last_boxed(text: str) -> str | None:
 
 
 def same_answer(gold: str, given: str) -> bool:
-    """Whether two answers are the same, as text or as mathematics; `gold` sets the form."""
-    gold, base = _without_base(spelled(gold))
-    given, other = _without_base(spelled(given))
-    if base and other and base != other:
+    """Return whether the given answer equals the gold one, as text or as mathematics."""
+    gold, base = _without_base(normalized(gold))
+    given, given_base = _without_base(normalized(given))
+    if base and given_base and base != given_base:
         return False
     if _plain(gold) == _plain(given):
         return True
@@ -169,8 +169,8 @@ def same_answer(gold: str, given: str) -> bool:
     return _same_value(_parse(gold), _parse(given))
 
 
-def spelled(answer: str) -> str:
-    """The answer in the one spelling of what LaTeX can spell in several ways."""
+def normalized(answer: str) -> str:
+    """Return the answer with one spelling for what LaTeX can spell in several ways."""
     answer = answer.strip()
     for pattern, replacement in SPELLINGS:
         answer = pattern.sub(replacement, answer).strip()
@@ -178,18 +178,20 @@ def spelled(answer: str) -> str:
 
 
 def _plain(answer: str) -> str:
+    """Return the answer without text wrappers and spaces."""
     return SPACES.sub("", WRAPPERS.sub(r"\1", answer)).rstrip(".,;:")
 
 
 def _without_base(answer: str) -> tuple[str, str]:
-    found = BASE.fullmatch(WRAPPERS.sub(r"\1", answer))
-    return (found[1], found[2]) if found else (answer, "")
+    """Return a number and its base, which may be ""; any other answer unchanged."""
+    match = BASE.fullmatch(WRAPPERS.sub(r"\1", answer))
+    return (match[1], match[2]) if match else (answer, "")
 
 
 @lru_cache(maxsize=512)
 def _parse(answer: str) -> list[Any]:
-    # Only as one formula: its other readings take the last number of what they cannot read.
-    # Its own deadline is an alarm; process_grader.py's worker processes hold one.
+    # Only as one formula: otherwise it returns the last number in what it cannot parse. Its own
+    # deadline would need a signal; the workers of process_grader.py have a deadline instead.
     no_alarm: Any = {"parsing_timeout": None}
     return parse(f"${answer}$", [LatexExtractionConfig(boxed_match_priority=-1)], **no_alarm)
 
@@ -201,16 +203,18 @@ def _same_value(gold: list[Any], given: list[Any]) -> bool:
 
 
 def _num_values(answer: Any) -> int:
-    """Of a list, repeated ones too, which as a set it does not have; 0 for other things."""
+    """Count the values of a list with repetitions, which the set drops; 1 for one, 0 if unknown."""
     if isinstance(answer, FiniteSet):
         return len(answer._unsorted_args)
     return int(isinstance(answer, Expr))
 
 
 def _is_close(gold: Any, given: Any) -> bool:
-    """math-verify rounds to six decimals, where all small numbers are the same."""
+    """Compare small numbers, which math-verify makes equal by rounding to six decimals."""
     for value in (gold, given):
-        if not getattr(value, "is_number", False) or value.has(UnevaluatedExpr):  # a percentage
+        if not getattr(value, "is_number", False) or value.has(
+            UnevaluatedExpr
+        ):  # the latter is a percentage
             return True
     gold, given = gold.evalf(), given.evalf()
     return bool(abs(gold) > SMALL or abs(given - gold) <= 1e-5 * abs(gold) + 1e-60)

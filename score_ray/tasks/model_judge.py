@@ -1,8 +1,9 @@
-"""The frozen reference as judge: it reads question, gold answer and attempt, and says yes or no.
+"""Grades attempts with the frozen reference as judge.
 
-What judges is the base model, never the policy: a policy that grades itself learns to please
-itself. It is asked which of two words is likelier next, so nothing is generated, and the
-learner's ranks score all attempts of an iteration in their usual micro-batches.
+The judge reads question, gold answer and attempt. It is the base model and never the policy,
+because a policy that grades itself would learn to please itself. Nothing is generated: the
+judge's verdict is the likelier of two next words, and the learner's ranks score all attempts of
+an iteration in their usual micro-batches.
 """
 
 import re
@@ -19,10 +20,11 @@ Score = Callable[[Sequence[Row], int], np.ndarray]  # the learner's reference_su
 
 
 @dataclass(frozen=True)
-class Question:
-    """What the judge is asked; `text` contains {question}, {answer} and {attempt}.
+class JudgeQuestion:
+    """The question to the judge; `text` contains {question}, {answer} and {attempt}.
 
-    Raises ValueError for a text without one of them, or for two words that are the same.
+    `yes` and `no` are the two words. Raises ValueError if one of the three is missing in the
+    text, or the two words have the same tokens.
     """
 
     tokenizer: Any
@@ -35,19 +37,21 @@ class Question:
         if missing:
             raise ValueError(f"prompts.judge: must contain {' and '.join(missing)}")
         if self._encode(self.yes) == self._encode(self.no):
-            raise ValueError("prompts.judge_yes and judge_no: are the same tokens")
+            raise ValueError(
+                f"prompts.judge_yes and judge_no: {self.yes!r} and {self.no!r} are the same tokens"
+            )
 
     def rows(self, problem: Problem, attempt: str) -> tuple[Row, Row]:
-        """The question followed by "yes", and by "no"; the word alone has a turn id."""
-        # One pass over the text: a question or an attempt may hold braces itself.
+        """Return the question followed by "yes", and by "no"; only the word has a turn id."""
+        # One pass over the text, because a question or an attempt may contain braces.
         values = {"question": problem.question, "answer": problem.answer, "attempt": attempt}
-        text = re.sub(r"\{(question|answer|attempt)\}", lambda found: values[found[1]], self.text)
+        text = re.sub(r"\{(question|answer|attempt)\}", lambda match: values[match[1]], self.text)
         if self.tokenizer.chat_template:
             text = self.tokenizer.apply_chat_template(
                 [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
             )
-        asked = self._encode(text)
-        return self._row(asked, self.yes), self._row(asked, self.no)
+        prompt = self._encode(text)
+        return self._row(prompt, self.yes), self._row(prompt, self.no)
 
     def check_length(self, problems: Iterable[Problem], max_tokens: int, positions: int) -> None:
         """Raise ValueError naming the first problem whose question is too long for the model."""
@@ -59,32 +63,32 @@ class Question:
                     f"tokens it has {length} tokens; the model has {positions} positions"
                 )
 
-    def _row(self, asked: tuple[int, ...], word: str) -> Row:
-        said = self._encode(word)
-        turns = (0,) * len(asked) + (1,) * len(said)
-        return Row(asked + said, turns, (0.0,) * len(turns))
+    def _row(self, prompt: tuple[int, ...], word: str) -> Row:
+        reply = self._encode(word)
+        turns = (0,) * len(prompt) + (1,) * len(reply)
+        return Row(prompt + reply, turns, (0.0,) * len(turns))
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 
 
 class ReferenceJudge:
-    """A grader: an attempt is correct where the reference finds "yes" likelier than "no"."""
+    """A grader for which an attempt is correct if "yes" is likelier than "no" to the reference."""
 
-    def __init__(self, score: Score, question: Question) -> None:
+    def __init__(self, score: Score, question: JudgeQuestion) -> None:
         self._score, self._question = score, question
         self._episodes: list[Episode] = []
 
     def submit(self, episodes: Iterable[Episode]) -> None:
-        """Keep these episodes for `collect`."""
+        """Store these episodes for `collect`."""
         self._episodes += episodes
 
     def collect(self) -> list[GradedEpisode]:
-        """Judge everything submitted; in order of problem index and sample."""
+        """Grade what was submitted; return it in order of problem index and sample."""
         episodes = sorted(self._episodes, key=lambda e: (e.problem.index, e.sample))
         self._episodes = []
-        asked = [(e.problem, attempt.text) for e in episodes for attempt in e.attempts]
-        rows = [row for problem, text in asked for row in self._question.rows(problem, text)]
+        attempts = [(e.problem, attempt.text) for e in episodes for attempt in e.attempts]
+        rows = [row for problem, text in attempts for row in self._question.rows(problem, text)]
         sums = self._score(rows, 1).reshape(-1, 2)  # [attempts, yes and no]
         says_yes = iter(sums[:, 0] > sums[:, 1])
         return [
@@ -93,10 +97,10 @@ class ReferenceJudge:
         ]
 
     def forget(self) -> None:
-        """Give up what was submitted and not collected."""
+        """Discard what was submitted and not collected."""
         self._episodes = []
 
 
 def _verdict(attempt: Attempt, says_yes: bool) -> Verdict:
-    answered = Verdict.CORRECT if says_yes else Verdict.WRONG
-    return (answered if attempt.text else Verdict.NO_ANSWER).after(attempt.finish)
+    judged = Verdict.CORRECT if says_yes else Verdict.WRONG
+    return (judged if attempt.text else Verdict.NO_ANSWER).after(attempt.finish)

@@ -1,9 +1,9 @@
-"""Grading in worker processes, each attempt with a hard deadline.
+"""Grades attempts in worker processes, with a hard deadline for each attempt.
 
-A grader that hangs or dies costs its own attempt a TIMEOUT or GRADER_ERROR and its worker a
-restart; everything else goes on. Attempts travel in chunks, so that a cheap grader is not
-all message passing, and a worker answers attempt by attempt, so that a deadline is each
-attempt's own.
+An attempt on which its worker hangs or dies becomes a TIMEOUT or GRADER_ERROR, and the worker is
+restarted; the other attempts are not affected. Attempts are sent in chunks, so that message
+passing does not dominate cheap grading. A worker replies attempt by attempt, so that the
+deadline applies to each.
 """
 
 import ctypes
@@ -20,16 +20,16 @@ from multiprocessing.connection import Connection
 from score_ray.types import Episode, GradedEpisode, Problem, RunError, Task, Verdict
 
 CHUNK = 64
-START_SECONDS = 120.0  # a worker imports its task's modules first
+START_SECONDS = 120.0  # for a worker to import its task's modules
 PR_SET_PDEATHSIG = 1
 
-Grade = tuple[Verdict, float]  # with its reward
+Grade = tuple[Verdict, float]  # and reward
 Item = tuple[tuple[int, int], Problem, str]  # (episode number, attempt), problem, text
 _log = logging.getLogger(__name__)
 
 
 class ProcessGrader:
-    """Grades in the background; `collect` returns what `submit` was given."""
+    """A grader with worker processes; `collect` returns what `submit` was given, graded."""
 
     def __init__(self, task: Task, num_workers: int, deadline: float) -> None:
         self._task, self._deadline = task, deadline
@@ -37,7 +37,7 @@ class ProcessGrader:
         self._episodes: list[Episode] = []
         self._grades: dict[tuple[int, int], Grade] = {}
         self._all_graded = threading.Condition()
-        self._fault: BaseException | None = None
+        self._error: BaseException | None = None
         self._closed = False
         self._workers: dict[int, _Worker] = {}
         self._feeders = [
@@ -61,35 +61,25 @@ class ProcessGrader:
             self._chunks.put(items[start : start + CHUNK])
 
     def collect(self) -> list[GradedEpisode]:
-        """Wait for everything submitted; in order of problem index and sample.
+        """Wait for everything submitted; return it in order of problem index and sample.
 
-        Raises what kept a grading worker from being started.
+        Raises the error that kept a grading worker from starting.
         """
         total = sum(len(episode.attempts) for episode in self._episodes)
         with self._all_graded:
-            self._all_graded.wait_for(lambda: self._fault or len(self._grades) == total)
-        if self._fault:
-            raise self._fault
-        graded = [
-            GradedEpisode(
-                episode,
-                tuple(
-                    self._grades[number, i][0].after(attempt.finish)
-                    for i, attempt in enumerate(episode.attempts)
-                ),
-                tuple(self._grades[number, i][1] for i in range(len(episode.attempts))),
-            )
-            for number, episode in enumerate(self._episodes)
-        ]
+            self._all_graded.wait_for(lambda: self._error or len(self._grades) == total)
+        if self._error:
+            raise self._error
+        graded = [self._graded_episode(number) for number in range(len(self._episodes))]
         self._episodes, self._grades = [], {}
         return sorted(graded, key=lambda g: (g.episode.problem.index, g.episode.sample))
 
     def forget(self) -> None:
-        """Give up what was submitted and not collected, once it is graded."""
+        """Discard what was submitted and not collected, after it is graded."""
         self.collect()
 
     def close(self) -> None:
-        """End the workers at once, whatever they are doing; what is not graded stays so."""
+        """Kill the workers at once; what is not yet graded is lost."""
         self._closed = True
         for _ in self._feeders:
             self._chunks.put(None)
@@ -98,18 +88,29 @@ class ProcessGrader:
         for feeder in self._feeders:
             feeder.join()
 
+    def _graded_episode(self, number: int) -> GradedEpisode:
+        episode = self._episodes[number]
+        grades = [self._grades[number, i] for i in range(len(episode.attempts))]
+        verdicts = [
+            verdict.after(attempt.finish)
+            for (verdict, _), attempt in zip(grades, episode.attempts, strict=True)
+        ]
+        return GradedEpisode(episode, tuple(verdicts), tuple(reward for _, reward in grades))
+
     def _run(self, number: int) -> None:
+        """Feed one worker until the grader is closed; hand any error to `collect`."""
         try:
             self._feed(number)
-        except BaseException as error:  # travels to whoever waits in `collect`
+        except BaseException as error:
             with self._all_graded:
-                self._fault = error
+                self._error = error
                 self._all_graded.notify_all()
         finally:
             if number in self._workers:
                 self._workers.pop(number).stop()
 
     def _feed(self, number: int) -> None:
+        """Send chunks to one worker and store its grades; replace the worker if it is lost."""
         self._renew(number)
         while not self._closed and (chunk := self._chunks.get()) is not None:
             while chunk and not self._closed:
@@ -124,14 +125,14 @@ class ProcessGrader:
                 chunk = chunk[len(grades) :]
 
     def _renew(self, number: int) -> None:
-        """A fresh worker in place of this feeder's last; a second try if it does not start."""
+        """Replace this feeder's worker; try a second time if the new one does not start."""
         for _ in range(2):
             if number in self._workers:
                 self._workers.pop(number).stop()
             if self._closed:
                 return
             self._workers[number] = _Worker(self._task)
-            if self._closed:  # `close` may have looked for workers before this one was there
+            if self._closed:  # `close` may have killed the workers before this one was listed
                 self._workers[number].kill()
             if self._workers[number].starts() or self._closed:
                 return
@@ -151,14 +152,14 @@ class _Worker:
         self.alive, self._expired = True, False
 
     def starts(self) -> bool:
-        """Wait for the worker's first word; False if it dies or hangs before."""
+        """Wait for the worker's first message; return False if it dies or hangs before."""
         try:
             return self._pipe.poll(START_SECONDS) and self._pipe.recv()
         except (EOFError, OSError):
             return False
 
     def grade(self, chunk: list[Item], deadline: float) -> list[Grade]:
-        """Grades of the chunk's first attempts, up to one that hung or crashed included."""
+        """Return the grades of the chunk's attempts, up to and with one that hangs or dies."""
         grades: list[Grade] = []
         try:
             self._send(chunk, deadline)
@@ -176,17 +177,17 @@ class _Worker:
         return grades
 
     def kill(self) -> None:
-        """End the process, whatever it is doing; whoever waits for it notices."""
+        """Kill the process; a thread that waits for its reply gets an EOFError."""
         self._process.kill()
 
     def stop(self) -> None:
-        """End the process, and let go of it."""
+        """Kill the process and free its resources."""
         self.kill()
         self._process.join()
         self._pipe.close()
 
     def _send(self, chunk: list[Item], deadline: float) -> None:
-        # A worker that does not read blocks the sender once the pipe is full.
+        # A worker that does not read would block the sender when the pipe is full.
         unread = threading.Timer(deadline, self._expire)
         unread.start()
         try:
@@ -200,8 +201,8 @@ class _Worker:
 
 
 def _serve(pipe: Connection, task: Task) -> None:
-    """A worker's life: grade what comes until the other end of the pipe is gone."""
-    # A grader that hangs does not see that: end with the thread that feeds this process.
+    """Run a worker: grade what comes until the other end of the pipe is closed."""
+    # A hanging grader would not notice that: die with the thread that feeds this process.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
         pipe.send(True)
@@ -220,10 +221,10 @@ def _grade(task: Task, problem: Problem, text: str) -> Grade:
         return Verdict.GRADER_ERROR, 0.0
 
 
-def _as_grade(found: Verdict | float) -> Grade:
-    if isinstance(found, Verdict):
-        return found, found.reward
-    reward = float(found)
+def _as_grade(result: Verdict | float) -> Grade:
+    if isinstance(result, Verdict):
+        return result, result.reward
+    reward = float(result)
     if not math.isfinite(reward):
-        raise ValueError(f"a reward is a finite number or a Verdict, not {found!r}")
+        raise ValueError(f"a reward must be a finite number or a Verdict, not {result!r}")
     return Verdict.CORRECT if reward >= 1.0 else Verdict.WRONG, reward

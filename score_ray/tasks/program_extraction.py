@@ -1,18 +1,18 @@
-"""The Python program in a model's completion.
+"""Finds the Python program in a model's completion.
 
-What the markers [BEGIN] and [DONE] enclose is read where they stand. In it, the first of
-these that defines the entry point is the program:
+If the markers [BEGIN] and [DONE] are there, only the text between them is read. The program is
+the first of these that defines the entry point:
 
     1. the last complete fenced block, then the ones before it, then one that was cut,
     2. the first run of bare lines that is Python,
-    3. with a `header` (the opening of a function): a completion that goes on with its body.
-       One that starts with an indented line is tried as such before it is read as 1 or 2.
+    3. with a `header` (the opening of a function): the header, continued by the completion.
+       A completion that starts with an indented line is tried as such before 1 and 2.
 
-A run of lines ends where it stops to be Python, so that prose or a cut line after a function
-does no harm. After the entry point's definition only definitions, imports and assignments
-that call nothing are kept: the rest shows the program at work (print, assert, input, main).
-If nothing defines the entry point, the first run that does anything is the program, and
-fails its tests.
+A run of lines ends where it stops being Python, so that prose or a cut line after a function
+does no harm. After the definition of the entry point only definitions, imports and assignments
+without calls are kept; the rest merely uses the program (print, assert, input, main). If
+nothing defines the entry point, the program is the first run that does anything; it will fail
+its tests.
 """
 
 import ast
@@ -26,9 +26,9 @@ FENCE = re.compile(r"```[ \t]*(\w*)[^\n`]*\n(.*?)(```|\Z)", re.S)
 PYTHON = ("", "python", "python3", "py")
 START = re.compile(r"(?:import|from|def|async|class)\b|@|[A-Za-z_]\w*\s*=")
 BODY_INDENT = "    "
-# A text of nothing but broken lines would take their number squared: far more than code
-# with prose around it needs.
-MOST_STARTS, MOST_CUTS = 100, 30
+# Without limits, the time for a text of broken lines would grow with the square of their number.
+# Code with prose around it needs far fewer attempts than these.
+MAX_STARTS, MAX_CUTS = 100, 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +40,24 @@ class _Run:
 
 
 def extract(text: str, entry_point: str, header: str = "") -> str:
-    """The program in a completion; empty if it holds no code.
+    """Return the program in a completion; "" if it contains no code.
 
-    `header` is the code that the completion was asked to go on from, if any: the imports and
-    functions before the entry point belong to the program in any case.
+    `header` is the code that the completion was asked to continue, if any. Its imports and
+    functions before the entry point always belong to the program.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of invalid escapes in a model's strings
+        warnings.simplefilter("ignore")  # invalid escapes in a model's strings would warn
         marked = _between_markers(plain_newlines(text))
         pieces, header = _pieces(marked), plain_newlines(header)
         for piece in pieces:
-            program = _read(piece, entry_point, header)
+            program = _program_in(piece, entry_point, header)
             if program:
                 return program
-        return next(_code(pieces), "")
+        return next(_runs_with_effect(pieces), "")
 
 
 def plain_newlines(text: str) -> str:
-    """The text with "\\n" as its only line break, as Python counts lines, and without NUL."""
+    """Return the text with "\\n" as its only line break, and without NUL characters."""
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
 
 
@@ -67,32 +67,34 @@ def _between_markers(text: str) -> str:
 
 
 def _pieces(text: str) -> list[str]:
-    """Fenced blocks in the order they are tried, and the text as it is."""
+    """Return the fenced blocks in the order in which they are tried, then the whole text."""
     blocks = [m for m in FENCE.finditer(text) if m[1].lower() in PYTHON]
     complete = [m[2] for m in reversed(blocks) if m[3]]
     return [*complete, *(m[2] for m in blocks if not m[3]), text]
 
 
-def _read(piece: str, entry_point: str, header: str) -> str:
-    """The program in a piece that defines the entry point; empty if it does not."""
+def _program_in(piece: str, entry_point: str, header: str) -> str:
+    """Return the program in a piece; "" if the piece does not define the entry point."""
     continues = bool(header) and piece.lstrip("\n")[:1].isspace()
     if continues and (program := _continue(header, [piece], entry_point)):
         return program
     for run in _runs(piece):
         places = [i for i, s in enumerate(run.tree.body) if entry_point in _names(s)]
         if places:
-            return _before(header, entry_point) + _without_use(run, places[-1], entry_point)
-    return _continue(header, _indented(piece), entry_point) if header else ""
+            return _header_before_entry(header, entry_point) + _without_use(
+                run, places[-1], entry_point
+            )
+    return _continue(header, _indentations(piece), entry_point) if header else ""
 
 
 def _runs(piece: str) -> Iterator[_Run]:
-    """The runs of lines that are Python, each as long as it can be."""
+    """Yield the runs of lines that are Python, each as long as possible."""
     lines = textwrap.dedent(piece).strip("\n").split("\n")
     if START.match(lines[0].lstrip()):
         lines[0] = lines[0].lstrip()  # a tokenizer's leading space
     starts = [0, *(i for i, line in enumerate(lines) if i and START.match(line))]
     done = 0
-    for start in starts[:MOST_STARTS]:
+    for start in starts[:MAX_STARTS]:
         if start >= done:
             run = _parse(lines[start:])
             if run:
@@ -101,9 +103,9 @@ def _runs(piece: str) -> Iterator[_Run]:
 
 
 def _parse(lines: list[str]) -> _Run | None:
-    """The longest beginning of the lines that is Python; None if there is none."""
+    """Return the longest beginning of the lines that is Python; None if there is none."""
     end = len(lines)
-    for _ in range(MOST_CUTS):
+    for _ in range(MAX_CUTS):
         try:
             return _Run(lines[:end], ast.parse("\n".join(lines[:end])))
         except SyntaxError as error:
@@ -116,7 +118,7 @@ def _parse(lines: list[str]) -> _Run | None:
 
 
 def _names(statement: ast.stmt) -> set[str]:
-    """What a statement defines; an import defines nothing that could be tested."""
+    """Return the names that a statement defines; imports do not count."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return {statement.name}
     if isinstance(statement, ast.Assign):
@@ -125,10 +127,10 @@ def _names(statement: ast.stmt) -> set[str]:
 
 
 def _without_use(run: _Run, place: int, entry_point: str) -> str:
-    """The run's lines, of what follows the statement at `place` those that only define."""
+    """Return the run's lines; of those after the statement at `place`, only definitions."""
     kept: set[int] = set()
     for i, statement in enumerate(run.tree.body):
-        before = i < place and not _is_words(statement)
+        before = i < place and not _is_prose(statement)
         after = i > place and _only_defines(statement) and entry_point not in _names(statement)
         if before or i == place or after:
             kept |= set(range(_first_line(statement), (statement.end_lineno or 0) + 1))
@@ -136,12 +138,13 @@ def _without_use(run: _Run, place: int, entry_point: str) -> str:
 
 
 def _first_line(statement: ast.stmt) -> int:
+    """Return the number of a statement's first line, its decorators included."""
     decorators = getattr(statement, "decorator_list", [])
     return min([statement.lineno, *(d.lineno for d in decorators)])
 
 
-def _is_words(statement: ast.stmt) -> bool:
-    """Prose that happens to be an expression, like "Done": it has no effect."""
+def _is_prose(statement: ast.stmt) -> bool:
+    """Return whether a statement is prose that happens to be an expression, like "Done"."""
     return isinstance(statement, ast.Expr) and not _calls(statement)
 
 
@@ -157,8 +160,8 @@ def _calls(statement: ast.stmt) -> bool:
     return any(isinstance(node, effects) for node in ast.walk(statement))
 
 
-def _before(header: str, entry_point: str) -> str:
-    """The header's lines before the entry point: its imports and helper functions."""
+def _header_before_entry(header: str, entry_point: str) -> str:
+    """Return the header's lines before the entry point: its imports and helper functions."""
     run = _parse(header.split("\n")) or _Run([], ast.Module([], []))
     for statement in run.tree.body:
         if entry_point in _names(statement):
@@ -166,13 +169,13 @@ def _before(header: str, entry_point: str) -> str:
     return ""
 
 
-def _indented(piece: str) -> list[str]:
-    """A body whose first line, or every line, may have lost its indentation."""
+def _indentations(piece: str) -> list[str]:
+    """Return the body as it is, with its first line indented, and with all lines indented."""
     return [piece, BODY_INDENT + piece.lstrip(), textwrap.indent(piece, BODY_INDENT)]
 
 
 def _continue(header: str, bodies: list[str], entry_point: str) -> str:
-    """The header with the body that makes the longest function; empty if none makes one."""
+    """Return the header with the body that makes the longest function; "" if none makes one."""
     head = header.rstrip("\n").split("\n")
     longest, program = 0, ""
     for body in bodies:
@@ -185,17 +188,17 @@ def _continue(header: str, bodies: list[str], entry_point: str) -> str:
 
 
 def _has_body(statement: ast.stmt, entry_point: str, head: int) -> bool:
-    """Whether it is the head's function, and does something in the lines after the head."""
+    """Return whether it is the function of the head, with a body in the lines after the head."""
     if not isinstance(statement, ast.FunctionDef) or entry_point not in _names(statement):
         return False
     added = [s for s in statement.body if s.lineno > head]
-    whole = any(entry_point in _names(s) for s in added)  # a definition, not a body
-    return statement.lineno <= head and not whole and not all(_is_words(s) for s in added)
+    redefined = any(entry_point in _names(s) for s in added)  # so it is not a body
+    return statement.lineno <= head and not redefined and not all(_is_prose(s) for s in added)
 
 
-def _code(pieces: list[str]) -> Iterator[str]:
-    """The runs that do anything at all."""
+def _runs_with_effect(pieces: list[str]) -> Iterator[str]:
+    """Yield the runs that are not just prose."""
     for piece in pieces:
         for run in _runs(piece):
-            if not all(_is_words(statement) for statement in run.tree.body):
+            if not all(_is_prose(statement) for statement in run.tree.body):
                 yield "\n".join(run.lines) + "\n"

@@ -1,6 +1,8 @@
-"""The words around a question: the paper's prompts, and a recipe's own."""
+"""The texts around a question: the presets, and how a config replaces parts of them."""
 
 from dataclasses import dataclass
+
+from score_ray.config.schema import PromptConfig
 
 # arXiv 2409.12917, appendix C, word for word.
 PAPER_MATH_FIRST = (
@@ -23,7 +25,7 @@ PAPER_CODE_CORRECTION = (
 )
 
 # The 3-shot prompt of Austin et al. (arXiv 2108.07732) with MBPP's problems 2, 3 and 4, as in
-# appendix C. A task writes MBPP_QUESTION, so that {question} holds the tests as well.
+# appendix C. The MBPP task formats its questions with MBPP_QUESTION, so they contain the tests.
 MBPP_QUESTION = "{task} Your code should pass these tests:\n\n{tests}"
 _MBPP_FIRST = "You are an expert Python programmer, and here is your task: {question}\n[BEGIN]\n"
 _MBPP_SHOTS = (
@@ -69,7 +71,8 @@ def heap_queue_largest(nums,n):
 )
 
 
-def _mbpp_first() -> str:
+def _few_shot_mbpp() -> str:
+    """Return the first prompt of MBPP: three solved problems, then {question}."""
     parts = []
     for task, tests, program in _MBPP_SHOTS:
         question = MBPP_QUESTION.format(task=task, tests=tests)
@@ -79,7 +82,7 @@ def _mbpp_first() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """The texts of a recipe; `first` contains {question}, `feedback` may be empty."""
+    """The texts of a run; `first` contains {question}, `system` and `feedback` may be empty."""
 
     first: str
     correction: str
@@ -87,7 +90,7 @@ class Prompts:
     feedback: str = ""
 
 
-# In plain text the instruction stands on lines of its own below the attempt.
+# In plain text the instruction is on a line of its own below the attempt.
 _MATH_CORRECTION, _CODE_CORRECTION = (
     f"\n\n{correction}\n" for correction in (PAPER_MATH_CORRECTION, PAPER_CODE_CORRECTION)
 )
@@ -103,22 +106,23 @@ _REFINE_CORRECTION = (
     '"Final Answer: The final answer is $answer$. I hope it is correct."\n'
 )
 
+# The names that `prompts.preset` allows in config/schema.py; a test compares the two.
 PRESETS = {
     "paper_math": Prompts("{question}", _MATH_CORRECTION, PAPER_MATH_FIRST),
     "self_refine_math": Prompts(
         "{question}", _REFINE_CORRECTION, PAPER_MATH_FIRST, _REFINE_FEEDBACK
     ),
-    "paper_mbpp": Prompts(_mbpp_first(), _CODE_CORRECTION),
+    "paper_mbpp": Prompts(_few_shot_mbpp(), _CODE_CORRECTION),
     "paper_humaneval": Prompts("{question}", _CODE_CORRECTION),
 }
 
 
-def choose(preset: str, own: Prompts) -> Prompts:
-    """The preset's texts where one is named, with the recipe's own in place of them if given."""
-    base = PRESETS[preset] if preset else own
+def choose_prompts(config: PromptConfig) -> Prompts:
+    """Return the texts of a config's `prompts` section; the preset, if named, fills empty ones."""
+    preset = PRESETS[config.preset] if config.preset else Prompts("", "")
     return Prompts(
-        own.first or base.first,
-        own.correction or base.correction,
-        own.system or base.system,
-        own.feedback or base.feedback,
+        config.first or preset.first,
+        config.correction or preset.correction,
+        config.system or preset.system,
+        config.feedback or preset.feedback,
     )

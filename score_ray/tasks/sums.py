@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from score_ray.tasks.arithmetic import carries, held_out_pairs
+from score_ray.tasks.arithmetic import addition_problems, exact_verdict
 from score_ray.types import Problem, Verdict
 
 
@@ -17,22 +17,15 @@ class Sums:
     largest: int = 99
 
     def problems(self, split: str) -> Sequence[Problem]:
-        """The train or test split, in a fixed order."""
+        """Return the train or test split, in a fixed order."""
         numbers = range(1, self.largest + 1)
-        pairs = held_out_pairs(numbers, self.seed, self.held_out, split)
-        return [
-            Problem(i, f"What is {a} + {b}?", str(a + b), level=carries(a, b))
-            for i, (a, b) in enumerate(pairs)
-        ]
+        return addition_problems("What is {a} + {b}?", numbers, self.seed, self.held_out, split)
 
     def grade(self, problem: Problem, text: str) -> Verdict:
-        """The last whole number in the text is the answer."""
-        answer = self.answer(text)
-        if not answer:
-            return Verdict.NO_ANSWER
-        return Verdict.CORRECT if answer == problem.answer else Verdict.WRONG
+        """Compare the last whole number in the text with the sum."""
+        return exact_verdict(problem, self.answer(text))
 
     def answer(self, text: str) -> str:
-        """The last whole number, without leading zeros."""
+        """Return the last whole number without leading zeros, or ""."""
         numbers = re.findall(r"[0-9]+", text)
         return (numbers[-1].lstrip("0") or "0") if numbers else ""

@@ -11,12 +11,13 @@ from score_ray.config.schema import ModelConfig
 from score_ray.learner.attention import caps_scores, check_attention, flash_is_installed
 from score_ray.learner.lora_targets import target_kinds
 from score_ray.learner.setup import LearnerSetup
+from score_ray.reporting.run_folder import TEST
 from score_ray.rollout.prompter import Prompter, load_prompter
 from score_ray.rollout.setup import EngineSetup
-from score_ray.tasks.custom_reward import OwnReward, find_reward
+from score_ray.tasks.custom_reward import CustomReward, import_reward
 from score_ray.tasks.dataset import shared_questions
-from score_ray.tasks.model_judge import Question
-from score_ray.tasks.prompts import Prompts, choose
+from score_ray.tasks.model_judge import JudgeQuestion
+from score_ray.tasks.prompts import choose_prompts
 from score_ray.tasks.registry import make_task
 from score_ray.training.model_source import resolve
 from score_ray.types import Problem, Task
@@ -64,13 +65,13 @@ class Inputs:
         end = len(problems) - self.config.evaluation.held_out
         return problems[:end], problems[end:]
 
-    def judge_question(self) -> Question:
+    def judge_question(self) -> JudgeQuestion:
         """What the frozen reference is asked where it judges."""
         from transformers import AutoTokenizer
 
         words = self.config.prompts
         tokenizer = AutoTokenizer.from_pretrained(self.model)
-        return Question(tokenizer, words.judge, words.judge_yes, words.judge_no)
+        return JudgeQuestion(tokenizer, words.judge, words.judge_yes, words.judge_no)
 
 
 def check_inputs(config: Config, cache: Path, training: bool = True) -> Inputs:
@@ -81,10 +82,10 @@ def check_inputs(config: Config, cache: Path, training: bool = True) -> Inputs:
     with input_errors():
         task = make_task(config.task)
         if config.grading.reward:
-            find_reward(config.grading.reward)
-            task = OwnReward(task, config.grading.reward)
+            import_reward(config.grading.reward)
+            task = CustomReward(task, config.grading.reward)
         train = task.problems("train") if training else []
-        test = task.problems("test")[: config.evaluation.problems]
+        test = task.problems(TEST)[: config.evaluation.problems]
         needed = config.rollout.problems + config.evaluation.held_out
         _check_sizes(train, test, needed if training else 0)
         model = resolve(config.model.path, cache)
@@ -92,8 +93,7 @@ def check_inputs(config: Config, cache: Path, training: bool = True) -> Inputs:
         _check_computed(model, config.model)
         if config.learner.lora.rank:
             target_kinds(model, config.learner.lora.targets)
-        own = config.prompts
-        words = choose(own.preset, Prompts(own.first, own.correction, own.system, own.feedback))
+        words = choose_prompts(config.prompts)
         inputs = Inputs(config, model, task, functools.partial(load_prompter, model, words))
         _check_room(inputs, train, test)
     return inputs

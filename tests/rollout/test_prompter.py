@@ -1,8 +1,5 @@
-from typing import get_args
-
 import pytest
 
-from score_ray.config.schema import PromptConfig
 from score_ray.rollout.prompter import Prompter
 from score_ray.tasks.arithmetic_model import character_tokenizer
 from score_ray.tasks.prompts import (
@@ -12,7 +9,6 @@ from score_ray.tasks.prompts import (
     PAPER_MATH_FIRST,
     PRESETS,
     Prompts,
-    choose,
 )
 from score_ray.types import Attempt, Finish, Problem
 
@@ -49,15 +45,6 @@ def text_of(ids) -> str:
 def attempt_of(prompt, text, finish):
     ids = tuple(Characters(None).encode(text, False))
     return Attempt(prompt, ids, (0.0,) * len(ids), text, finish, 0)
-
-
-def test_the_papers_prompts_word_for_word():
-    assert PAPER_MATH_FIRST == (
-        'You are a math expert. When you respond, respond only with the Solution of the final Problem, thinking step by step. At the end of the Solution, when you give your final answer, write it in the form "Final Answer: The final answer is $answer$. I hope it is correct."'
-    )
-    assert PAPER_MATH_CORRECTION == (
-        'There might be an error in the solution above because of lack of understanding of the question. Please correct the error, if any, and rewrite the solution. Only output the final solution! At the end of the Solution, when you give your final answer, write it in the form "Final Answer: The final answer is $answer$. I hope it is correct."'
-    )
 
 
 @pytest.mark.parametrize(("end", "finish"), [("<|im_end|>", Finish.STOP), ("", Finish.LENGTH)])
@@ -108,13 +95,6 @@ def test_first_must_contain_the_question():
         Prompter(character_tokenizer(), Prompts("37", "?"))
 
 
-def test_a_recipes_own_texts_go_before_the_presets():
-    chosen = choose("paper_math", Prompts("", "Try again."))
-    assert chosen.correction == "Try again."
-    assert chosen.first == "{question}"
-    assert chosen.system == PAPER_MATH_FIRST
-
-
 MBPP_PROMPT = """\
 You are an expert Python programmer, and here is your task: Write a function to find the similar elements from the given two tuple lists. Your code should pass these tests:
 
@@ -159,15 +139,6 @@ You are an expert Python programmer, and here is your task: Add {one}. Your code
 assert f(1) == 2
 [BEGIN]
 """
-CODE_CORRECTION = "# There might be an error in the code above because of lack of understanding of the question. Please correct the error, if any, and rewrite the solution. Only output the final correct Python program!"
-
-
-def test_the_code_instruction_word_for_word():
-    assert PAPER_CODE_CORRECTION == CODE_CORRECTION
-
-
-def test_the_presets_are_exactly_the_names_a_config_may_give():
-    assert {"", *PRESETS} == set(get_args(PromptConfig.model_fields["preset"].annotation))
 
 
 def test_a_base_model_gets_the_three_shots_and_the_instruction_on_a_line_of_its_own():
@@ -176,7 +147,7 @@ def test_a_base_model_gets_the_three_shots_and_the_instruction_on_a_line_of_its_
     first = prompter.first_ids(question)
     assert text_of(first) == MBPP_PROMPT
     after = prompter.next_prompt(attempt_of(first, "def f(x): 1\n[DONE]", Finish.LENGTH))
-    assert text_of(after) == f"{MBPP_PROMPT}def f(x): 1\n[DONE]\n\n{CODE_CORRECTION}\n"
+    assert text_of(after) == f"{MBPP_PROMPT}def f(x): 1\n[DONE]\n\n{PAPER_CODE_CORRECTION}\n"
 
 
 def test_a_chat_gets_the_three_shots_and_the_bare_instruction_in_turns():
@@ -186,7 +157,7 @@ def test_a_chat_gets_the_three_shots_and_the_bare_instruction_in_turns():
     assert text_of(first) == (f"<|im_start|>user\n{MBPP_PROMPT}<|im_end|>\n<|im_start|>assistant\n")
     after = prompter.next_prompt(attempt_of(first, "code<|im_end|>", Finish.STOP))
     assert text_of(after) == text_of(first) + (
-        f"code<|im_end|>\n<|im_start|>user\n{CODE_CORRECTION}<|im_end|>\n<|im_start|>assistant\n"
+        f"code<|im_end|>\n<|im_start|>user\n{PAPER_CODE_CORRECTION}<|im_end|>\n<|im_start|>assistant\n"
     )
 
 
@@ -204,12 +175,7 @@ def test_humaneval_is_asked_with_the_function_alone():
     first = prompter.first_ids(header)
     assert text_of(first) == header
     after = prompter.next_prompt(attempt_of(first, "    return x", Finish.LENGTH))
-    assert text_of(after) == f"{header}    return x\n\n{CODE_CORRECTION}\n"
-
-
-def test_any_part_of_the_code_prompts_can_be_replaced():
-    chosen = choose("paper_mbpp", Prompts("Task: {question}", "", "You program."))
-    assert chosen == Prompts("Task: {question}", PRESETS["paper_mbpp"].correction, "You program.")
+    assert text_of(after) == f"{header}    return x\n\n{PAPER_CODE_CORRECTION}\n"
 
 
 def test_feedback_is_a_turn_of_its_own_between_an_attempt_and_its_correction():
@@ -230,10 +196,3 @@ def test_an_attempt_takes_its_own_tokens_its_turn_s_and_those_of_feedback():
     assert (plain.asks_feedback, plain.longest_turn(4)) == (False, 5)
     asking = Prompter(character_tokenizer(), Prompts("{question}", "?", feedback="+="))
     assert (asking.asks_feedback, asking.longest_turn(4)) == (True, 11)
-
-
-def test_self_refine_asks_for_a_review_and_then_for_a_solution_in_the_papers_form():
-    words = PRESETS["self_refine_math"]
-    assert "Review the solution above" in words.feedback
-    assert PAPER_MATH_CORRECTION.partition("At the end")[2] in words.correction
-    assert not PRESETS["paper_math"].feedback

@@ -1,6 +1,6 @@
-"""A reward that a random model gets now and then, for runs whose weights should move."""
+"""A reward that an untrained model sometimes gets, for runs in which the weights must change."""
 
 
 def reward(problem, text: str) -> float:
-    """The share of even digits among an attempt's characters."""
+    """Return the share of even digits among the characters of an attempt."""
     return sum(character in "02468" for character in text) / max(len(text), 1)

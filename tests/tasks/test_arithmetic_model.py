@@ -1,9 +1,9 @@
 import random
 
 from score_ray.tasks.arithmetic_model import (
-    attempts,
     character_tokenizer,
     corrupted,
+    draw_attempts,
     trace_batch,
     without_carry,
 )
@@ -27,7 +27,7 @@ def test_corrupted_changes_exactly_one_digit_and_never_leads_with_zero():
 def test_second_attempts_are_mostly_copies_and_sometimes_right():
     rng = random.Random(0)
     problem = Problem(0, "37+48=", "85")
-    drawn = [attempts(problem, rng) for _ in range(4000)]
+    drawn = [draw_attempts(problem, rng) for _ in range(4000)]
     wrong_first = [second for first, second in drawn if first == "75"]
     assert 0.80 < len(wrong_first) / 4000 < 0.90
     assert 0.12 < sum(s == "85" for s in wrong_first) / len(wrong_first) < 0.18

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from score_ray.tasks.custom_reward import OwnReward, find_reward
+from score_ray.tasks.custom_reward import CustomReward, import_reward
 from score_ray.tasks.sums import Sums
 from score_ray.types import Problem
 
@@ -13,7 +13,7 @@ def test_a_function_of_the_working_directory_grades_in_place_of_the_task(tmp_pat
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    task = OwnReward(Sums(held_out=5, largest=9), "short_words:reward")
+    task = CustomReward(Sums(held_out=5, largest=9), "short_words:reward")
     assert len(task.problems("test")) == 5
     assert task.grade(Problem(0, "q", "four"), "two!!!") == 1.5
 
@@ -29,8 +29,8 @@ def test_a_function_of_the_working_directory_grades_in_place_of_the_task(tmp_pat
 )
 def test_a_place_without_a_function_is_named(place, message):
     with pytest.raises(ValueError, match=message):
-        find_reward(place)
+        import_reward(place)
 
 
 def test_the_answer_is_read_as_the_task_reads_it():
-    assert OwnReward(Sums(), "score_ray.types:Problem").answer("17 + 25 = 042") == "42"
+    assert CustomReward(Sums(), "score_ray.types:Problem").answer("17 + 25 = 042") == "42"

@@ -176,7 +176,9 @@ def test_a_folder_without_data_and_one_of_two_kinds_are_named(tmp_path):
 
 def test_a_data_set_that_cannot_be_reached_is_one_quick_error():
     started = time.monotonic()
-    with pytest.raises(ValueError, match="nobody/nothing:main: no such file or folder, and not"):
+    with pytest.raises(
+        ValueError, match="nobody/nothing:main: no such file or folder, and no data set"
+    ):
         load("nobody/nothing:main")
     assert time.monotonic() - started < 5
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from score_ray.tasks.arithmetic_model import character_tokenizer
-from score_ray.tasks.model_judge import Question, ReferenceJudge
+from score_ray.tasks.model_judge import JudgeQuestion, ReferenceJudge
 from score_ray.types import Attempt, Episode, Finish, Problem, Verdict
 
 TEXT = "{question}{answer}?{attempt}?"
@@ -25,7 +25,7 @@ def likes_sevens(rows, num_attempts):
 
 
 def test_the_judge_reads_question_answer_and_attempt_and_only_the_word_has_a_turn():
-    yes, no = Question(TOKENS, TEXT, "1", "0").rows(Problem(0, "3+4=", "7"), "8")
+    yes, no = JudgeQuestion(TOKENS, TEXT, "1", "0").rows(Problem(0, "3+4=", "7"), "8")
     asked = (3, 10, 4, 11, 7, 12, 8, 12)
     assert yes.token_ids == (*asked, 1)
     assert no.token_ids == (*asked, 0)
@@ -33,14 +33,14 @@ def test_the_judge_reads_question_answer_and_attempt_and_only_the_word_has_a_tur
 
 
 def test_braces_in_an_attempt_are_not_filled_in():
-    tokens = Question(TOKENS, TEXT, "1", "0")
+    tokens = JudgeQuestion(TOKENS, TEXT, "1", "0")
     (yes, _), (same, _) = (tokens.rows(Problem(0, q, "7"), "{answer}") for q in ("3+4=", "3+4="))
     assert yes == same
     assert yes.token_ids.count(7) == 1
 
 
 def test_verdicts_follow_the_likelier_word_in_order_of_problems():
-    judge = ReferenceJudge(likes_sevens, Question(TOKENS, TEXT, "1", "0"))
+    judge = ReferenceJudge(likes_sevens, JudgeQuestion(TOKENS, TEXT, "1", "0"))
     judge.submit([episode(2, "7", "8")])
     judge.submit([episode(1, "8", "7"), episode(0, "", "9", finish=Finish.LENGTH)])
     found = judge.collect()
@@ -56,8 +56,8 @@ def test_verdicts_follow_the_likelier_word_in_order_of_problems():
 
 def test_a_question_that_cannot_be_asked_is_named():
     with pytest.raises(ValueError, match=r"must contain \{answer\} and \{attempt\}"):
-        Question(TOKENS, "{question}", "1", "0")
+        JudgeQuestion(TOKENS, "{question}", "1", "0")
     with pytest.raises(ValueError, match="the same tokens"):
-        Question(TOKENS, TEXT, "1", "1")
+        JudgeQuestion(TOKENS, TEXT, "1", "1")
     with pytest.raises(ValueError, match="problem 4 .* it has 12 tokens; the model has 11"):
-        Question(TOKENS, TEXT, "1", "0").check_length([Problem(4, "3+4=", "7")], 4, 11)
+        JudgeQuestion(TOKENS, TEXT, "1", "0").check_length([Problem(4, "3+4=", "7")], 4, 11)

@@ -2,7 +2,7 @@ import ast
 
 import pytest
 
-from score_ray.tasks.program_extraction import MOST_CUTS, MOST_STARTS, extract
+from score_ray.tasks.program_extraction import MAX_CUTS, MAX_STARTS, extract
 
 F = "def f(x):\n    return x + 1\n"
 WRONG_F = "def f(x):\n    return x\n"
@@ -153,7 +153,7 @@ def test_a_text_of_broken_lines_is_not_parsed_without_end(lines, monkeypatch):
     parse, calls = ast.parse, []
     monkeypatch.setattr(ast, "parse", lambda *a, **k: calls.append(a) or parse(*a, **k))
     assert "def f" not in extract(lines * 150, "f")
-    assert len(calls) <= MOST_STARTS * MOST_CUTS * 2
+    assert len(calls) <= MAX_STARTS * MAX_CUTS * 2
 
 
 def test_code_too_deep_to_be_read_is_no_program():

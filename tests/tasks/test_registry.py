@@ -50,6 +50,6 @@ def test_the_code_tasks_can_be_made(overrides, count):
     ],
 )
 def test_answers_are_read_without_data_and_without_a_sandbox(overrides, text, answer, monkeypatch):
-    monkeypatch.setattr(registry, "find_way", None)
+    monkeypatch.setattr(registry, "find_isolation", None)
     config = load(Path("configs/arithmetic.yaml"), [f"task.{o}" for o in overrides])
     assert registry.answer_of(config.task)(text) == answer

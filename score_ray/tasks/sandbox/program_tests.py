@@ -1,9 +1,8 @@
-"""Judges programs by running tests on them, so that no program can forge its verdict.
+"""Grades programs by running tests on them, in such a way that no program can forge its verdict.
 
 The program and its tests run in two sandboxes (sandbox.py), joined by one channel that carries
-plain data (rpc.py). The verdict is the tests' process's own, said on a pipe that the
-program does not have; expected values exist only in that process. So the program can do no
-more than answer calls, and be right.
+plain data (rpc.py). The process of the tests writes the verdict to a pipe that the program does
+not have, and expected values exist only in that process. So the program can only answer calls.
 """
 
 import ast
@@ -12,28 +11,33 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from select import select
 from symtable import SymbolTable, symtable
+from typing import IO
 
 from score_ray.tasks.sandbox.sandbox import KILLED, Limits, await_start, sandboxed
 from score_ray.types import Verdict
 
-RPC = Path(__file__).with_name("rpc.py").read_text()
-LAST_WORDS = 1.0  # seconds in which a process that has hung up should end
+Process = subprocess.Popen[bytes]
+
+RPC_SOURCE = Path(__file__).with_name("rpc.py").read_text()
+EXIT_SECONDS = 1.0  # for a process to end after it closed its channel
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramTests:
-    """Statements that fail where a program is wrong, run in order after `setup`.
+    """Statements that raise an exception if a program is wrong, run in order after `setup`.
 
-    `setup` and `tests` are trusted, and run where the program is not: they see of it what they
-    name and do not define. `entry_point` is the program's even where setup has a stub of it or
-    it is the name of a builtin. ValueError if there is no test, or one is not Python.
+    `setup` and `tests` are trusted, and run in another process than the program. Names that they
+    use and do not define are the program's. `entry_point` is the program's even if setup has a
+    stub of it or it is the name of a builtin.
+
+    Raises ValueError if there is no test, or one is not Python.
     """
 
     setup: str
@@ -51,76 +55,80 @@ class ProgramTests:
 
 
 def check_program(program: str, tests: ProgramTests, limits: Limits = Limits()) -> Verdict:  # noqa: B008
-    """CORRECT if every test passes in time, else WRONG, TIMEOUT or NO_ANSWER (nothing there).
+    """Return CORRECT if every test passes in time, else WRONG, TIMEOUT or NO_ANSWER (no code).
 
-    GRADER_ERROR where the tests themselves failed: they import what is missing here, or give
-    the program something that is not plain data. IsolationError where nothing could be run.
+    Returns GRADER_ERROR if the tests themselves fail: they import a module that is missing here,
+    or pass the program something that is not plain data. Raises IsolationError if programs
+    cannot be isolated here, so that none was run.
     """
     if not program.strip():
         return Verdict.NO_ANSWER
-    with ExitStack() as stack:
-        ours, theirs = (stack.enter_context(s) for s in socket.socketpair())
-        hear, say = (stack.enter_context(open(fd, "rb", 0)) for fd in os.pipe())
-        fds = (ours.fileno(), say.fileno())
-        candidate = stack.enter_context(
-            sandboxed(_served(program, theirs.fileno()), limits, (theirs.fileno(),))
-        )
-        judge = stack.enter_context(sandboxed(_judging(tests, fds), limits, fds))
-        for passed_on in (ours, theirs, say):
-            passed_on.close()
+    with _both_sandboxes(program, tests, limits) as (verdict_pipe, candidate, judge):
         await_start(candidate)
         await_start(judge)
-        end = time.monotonic() + limits.seconds
-        if not select([hear], [], [], max(0.0, end - time.monotonic()))[0]:
+        if not select([verdict_pipe], [], [], limits.seconds)[0]:
             return Verdict.TIMEOUT
-        return _verdict(hear.read(64), candidate, judge)
+        return _verdict(verdict_pipe.read(64), candidate, judge)
 
 
-def _verdict(
-    said: bytes, candidate: subprocess.Popen[bytes], judge: subprocess.Popen[bytes]
-) -> Verdict:
-    """The verdict of what the tests' process said: nothing, if it ended before its time."""
-    if said == b"gone":
+@contextmanager
+def _both_sandboxes(
+    program: str, tests: ProgramTests, limits: Limits
+) -> Iterator[tuple[IO[bytes], Process, Process]]:
+    """Run the program and its tests while the block runs; the pipe is where the verdict comes."""
+    with ExitStack() as stack:
+        judge_end, program_end = (stack.enter_context(s) for s in socket.socketpair())
+        reader, writer = (stack.enter_context(open(fd, "rb", 0)) for fd in os.pipe())
+        fds = (judge_end.fileno(), writer.fileno())
+        source = f"{RPC_SOURCE}\nserve({program!a}, {program_end.fileno()})\n"
+        candidate = stack.enter_context(sandboxed(source, limits, (program_end.fileno(),)))
+        judge = stack.enter_context(sandboxed(_judge_source(tests, fds), limits, fds))
+        for inherited in (judge_end, program_end, writer):
+            inherited.close()
+        yield reader, candidate, judge
+
+
+def _judge_source(tests: ProgramTests, fds: tuple[int, int]) -> str:
+    names, modules = _names_of(tests)
+    setup = "".join(f"import {module}\n" for module in modules) + tests.setup
+    arguments = f"{setup!a}, {tests.tests!a}, {names}, {tests.entry_point!r}, {fds}"
+    return f"{RPC_SOURCE}\njudge({arguments})\n"
+
+
+def _verdict(written: bytes, candidate: Process, judge: Process) -> Verdict:
+    """Return the verdict for what the tests' process wrote: nothing, if it was killed."""
+    if written == b"gone":  # the program's process closed the channel, or sent nonsense
         return Verdict.TIMEOUT if _ran_out_of_time(candidate) else Verdict.WRONG
-    if not said:
+    if not written:
         return Verdict.TIMEOUT if _ran_out_of_time(judge) else Verdict.GRADER_ERROR
-    return Verdict(said.decode())
+    return Verdict(written.decode())
 
 
-def _ran_out_of_time(process: subprocess.Popen[bytes]) -> bool:
+def _ran_out_of_time(process: Process) -> bool:
     try:
-        return process.wait(LAST_WORDS) == KILLED
+        return process.wait(EXIT_SECONDS) == KILLED
     except subprocess.TimeoutExpired:
         return False
 
 
-def _served(program: str, channel: int) -> str:
-    return f"{RPC}\nserve({program!a}, {channel})\n"
-
-
-def _judging(tests: ProgramTests, fds: tuple[int, int]) -> str:
-    names, modules = _names_of(tests)
-    setup = "".join(f"import {module}\n" for module in modules) + tests.setup
-    return f"{RPC}\njudge({setup!a}, {tests.tests!a}, {names}, {tests.entry_point!r}, {fds})\n"
-
-
 @lru_cache(maxsize=4096)
 def _names_of(tests: ProgramTests) -> tuple[list[str], list[str]]:
-    """The names that the tests have of the program, and the modules they use without importing.
+    """Return the names that the tests take from the program, and the modules they forgot to import.
 
-    Builtins are trusted: no program passes by redefining `abs` or `all`. Only where the tests
-    name nothing else (`assert sum(10, 15) == 6`) can they be the program's.
+    Builtins are not taken from the program: it cannot pass by redefining `abs` or `all`. If the
+    tests name nothing else (`assert sum(10, 15) == 6`), the builtins that they name are.
     """
     text = "\n".join([tests.setup, *tests.tests])
     top = symtable(text, "tests", "exec")
     defined = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
     used = _globals_used(top) - defined
     unknown = {name for name in used if not hasattr(builtins, name)} | {tests.entry_point} - {""}
-    modules = _only_looked_into(text) & unknown & sys.stdlib_module_names - {tests.entry_point}
+    modules = _used_as_modules(text) & unknown & sys.stdlib_module_names - {tests.entry_point}
     return sorted((unknown or used) - modules), sorted(modules)
 
 
 def _globals_used(table: SymbolTable) -> set[str]:
+    """Return the global names that a block and the blocks in it refer to."""
     used = {
         symbol.get_name()
         for symbol in table.get_symbols()
@@ -129,8 +137,8 @@ def _globals_used(table: SymbolTable) -> set[str]:
     return used.union(*map(_globals_used, table.get_children()))
 
 
-def _only_looked_into(text: str) -> set[str]:
-    """Names that occur in `name.attribute` alone, as a module's does."""
+def _used_as_modules(text: str) -> set[str]:
+    """Return the names that occur only in `name.attribute`, as a module's name does."""
     nodes = list(ast.walk(ast.parse(text)))
     owners = {id(node.value): node.value for node in nodes if isinstance(node, ast.Attribute)}
     names = [node for node in nodes if isinstance(node, ast.Name)]

@@ -1,10 +1,9 @@
-"""A program in one sandbox, its tests in another, and between them nothing but plain data.
+"""Remote procedure calls from a program's tests to the program, as plain data.
 
-program_tests.py runs this file in both: `serve` where the program is, `judge` where the tests
-are. The tests reach the program through `Handle`s. What comes back is JSON, of which only plain
-Python values are made: no method of the program ever runs beside the tests, and no expected
-value ever reaches the program. `judge` holds all that comes through the channel for hostile;
-`serve` is at the program's mercy and trusted with nothing.
+program_tests.py runs `serve` with the program in one sandbox, and `judge` with the tests in
+another. Replies are JSON, from which only plain Python values are made: no method of the program
+runs in the tests' process, and no expected value reaches the program. `judge` treats all that
+comes through the channel as hostile, and no verdict depends on what `serve` does.
 """
 
 from __future__ import annotations
@@ -16,30 +15,28 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
 from operator import attrgetter, methodcaller
 
-TYPE_CHECKING = False  # typing costs a fifth of a start, and only type checkers need it
+TYPE_CHECKING = False  # importing typing takes a fifth of the start; only type checkers need it
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-LONGEST = 2**24  # bytes of a message
-PLAIN = (type(None), bool, float, str)
-STACK = 1020  # frames: the 1000 that a program expects, and those below it here
-# Exceptions that mean something to the code around a call: a program's own would mislead it.
-MISLEADING = (StopIteration, StopAsyncIteration, ImportError)
+MAX_MESSAGE_BYTES = 2**24
+JSON_TYPES = (type(None), bool, float, str)
+RECURSION_LIMIT = 1020  # frames: the 1000 that a program expects, and those of this file below
+MISLEADING = (StopIteration, StopAsyncIteration, ImportError)  # Python or `judge` reacts to them
 
 
 class ProgramError(Exception):
-    """The program raised what is no builtin exception, or a misleading one."""
+    """An exception of the program that is not builtin, or that would be misleading."""
 
 
 class UnsendableError(Exception):
-    """The tests give the program something else than plain data, such as a function."""
+    """An argument that the tests pass to the program and that is not plain data."""
 
 
-def late(path: str, pieces: Any) -> Any:
-    """A value of a type that few programs need: its module is imported with the first one."""
+def import_and_make(path: str, pieces: Any) -> Any:
+    """Make a value of a rarely used type, whose module is imported only now."""
     module, _, name = path.partition(".")
     maker = attrgetter(name)(__import__(module))
     return maker(*pieces) if type(pieces) is tuple else maker(pieces)
@@ -47,7 +44,7 @@ def late(path: str, pieces: Any) -> Any:
 
 ISO, RATIO = methodcaller("isoformat"), attrgetter("numerator", "denominator")
 DELTA = attrgetter("days", "seconds", "microseconds")
-# A plain type's full name: what takes its values apart, and what makes them again.
+# By full name of a plain type: the function that takes a value apart, and the one that makes it.
 TYPES: dict[str, tuple[Callable, Callable]] = {
     "builtins.int": (lambda v: hex(int.__index__(v)), lambda p: int(p, 16)),
     "builtins.float": (float.__float__, float),
@@ -56,10 +53,7 @@ TYPES: dict[str, tuple[Callable, Callable]] = {
     "builtins.bytes": (bytes.hex, bytes.fromhex),
     "builtins.bytearray": (bytearray.hex, bytearray.fromhex),
     "builtins.range": (attrgetter("start", "stop", "step"), lambda p: range(*p)),
-    "builtins.list": (list, list),
-    "builtins.tuple": (list, tuple),
-    "builtins.set": (list, set),
-    "builtins.frozenset": (list, frozenset),
+    **{f"builtins.{kind.__name__}": (list, kind) for kind in (list, tuple, set, frozenset)},
     "builtins.dict": (dict.items, dict),
     "builtins.dict_keys": (list, lambda p: dict.fromkeys(p).keys()),
     "builtins.dict_values": (list, lambda p: dict(enumerate(p)).values()),
@@ -68,47 +62,47 @@ TYPES: dict[str, tuple[Callable, Callable]] = {
     "collections.OrderedDict": (dict.items, collections.OrderedDict),
     "collections.defaultdict": (dict.items, lambda p: collections.defaultdict(None, p)),
     "collections.deque": (lambda v: [list(v), v.maxlen], lambda p: collections.deque(*p)),
-    "decimal.Decimal": (str, partial(late, "decimal.Decimal")),
-    "fractions.Fraction": (RATIO, partial(late, "fractions.Fraction")),
-    "datetime.datetime": (ISO, partial(late, "datetime.datetime.fromisoformat")),
-    "datetime.date": (ISO, partial(late, "datetime.date.fromisoformat")),
-    "datetime.time": (ISO, partial(late, "datetime.time.fromisoformat")),
-    "datetime.timedelta": (DELTA, partial(late, "datetime.timedelta")),
+    "decimal.Decimal": (str, lambda p: import_and_make("decimal.Decimal", p)),
+    "fractions.Fraction": (RATIO, lambda p: import_and_make("fractions.Fraction", p)),
+    "datetime.datetime": (ISO, lambda p: import_and_make("datetime.datetime.fromisoformat", p)),
+    "datetime.date": (ISO, lambda p: import_and_make("datetime.date.fromisoformat", p)),
+    "datetime.time": (ISO, lambda p: import_and_make("datetime.time.fromisoformat", p)),
+    "datetime.timedelta": (DELTA, lambda p: import_and_make("datetime.timedelta", p)),
 }
 
 
-def encode(value: Any, keep: Callable) -> Any:
-    """The JSON of a plain value; of anything else what `keep` makes of it."""
+def encode(value: Any, to_handle: Callable) -> Any:
+    """Return the JSON of a plain value; for any other value return `to_handle(value)`."""
     kind: Any = type(value)
-    if kind in PLAIN or (kind is int and -(2**63) < value < 2**63):
+    if kind in JSON_TYPES or (kind is int and -(2**63) < value < 2**63):
         return value
     if kind is list:
-        return [encode(item, keep) for item in value]
+        return [encode(item, to_handle) for item in value]
     if isinstance(value, type) and vars(builtins).get(value.__name__) is value:
         return {"type": value.__name__}
-    for base in kind.__mro__:  # a subclass of a plain type goes as that type
+    for base in kind.__mro__:  # an instance of a subclass is sent as its plain base type
         name = f"{base.__module__}.{base.__qualname__}"
         if name in TYPES:
-            return {name: encode(TYPES[name][0](value), keep)}
-    return keep(value)
+            return {name: encode(TYPES[name][0](value), to_handle)}
+    return to_handle(value)
 
 
-def decode(data: Any, find: Callable) -> Any:
-    """The value again; `find` answers for what was kept."""
+def decode(data: Any, from_handle: Callable) -> Any:
+    """Return the value that `encode` encoded; `from_handle` finds what was not plain."""
     if type(data) is list:
-        return [decode(item, find) for item in data]
+        return [decode(item, from_handle) for item in data]
     if type(data) is not dict:
         return data
     ((name, pieces),) = data.items()
     if name in TYPES:
-        return TYPES[name][1](decode(pieces, find))
+        return TYPES[name][1](decode(pieces, from_handle))
     if name == "type" and isinstance(kind := vars(builtins)[pieces], type):
         return kind
-    return find(name, pieces)
+    return from_handle(name, pieces)
 
 
 class MessageSocket:
-    """Messages over a socket, each with its length before it."""
+    """JSON messages over a socket, each after its length in four bytes."""
 
     def __init__(self, fd: int) -> None:
         both = io.FileIO(fd, "r+")
@@ -120,76 +114,83 @@ class MessageSocket:
         self.pipe.flush()
 
     def receive(self) -> list:
-        """One message; ValueError where there is none."""
+        """Return the next message; raise ValueError if it is too long or is not JSON."""
         length = int.from_bytes(self.pipe.read(4), "big")
-        if length > LONGEST:
+        if length > MAX_MESSAGE_BYTES:
             raise ValueError("a message is too long")
         return json.loads(self.pipe.read(length))
 
 
 def serve(program: str, fd: int) -> None:
-    """Run the program as a module, then do what the tests ask of it, until they hang up."""
-    sys.setrecursionlimit(STACK)
+    """Run the program as a module, then answer the tests' requests until they close `fd`."""
+    sys.setrecursionlimit(RECURSION_LIMIT)
     module = sys.modules["program"] = type(sys)("program")
     exec(compile(program, "program", "exec", dont_inherit=True), module.__dict__)
-    served, channel = Served(module.__dict__), MessageSocket(fd)
+    server, channel = ObjectServer(module.__dict__), MessageSocket(fd)
     channel.send(["ready"])
     while True:
-        channel.send(served.answer(channel.receive()))
+        channel.send(server.answer(channel.receive()))
 
 
-class Served:
-    """The objects that the tests hold handles of, and what can be asked of them."""
+class ObjectServer:
+    """The program's objects that the tests have handles of: a handle is a place in `objects`."""
 
     def __init__(self, names: dict) -> None:
         self.names, self.objects, self.numbers = names, [], {}
+        actions = (self.name, self.call, self.get, self.set, self.next)
+        self.actions = {action.__name__: action for action in actions}
 
     def answer(self, request: list) -> list:
-        what, *rest = request
+        """Return the reply to a request: a value, "missing", or the exception that it raised."""
+        action, *arguments = request
         try:
-            return getattr(self, what)(*rest)
+            return self.actions[action](*arguments)
         except BaseException as error:
             return ["raise", type(error).__name__, str(error)[:1000]]
 
     def name(self, name: str) -> list:
         if name not in self.names:
             return ["missing"]
-        return ["value", encode(self.names[name], self.keep)]
+        return ["value", encode(self.names[name], self.to_handle)]
 
     def call(self, number: int, data: list) -> list:
-        given, named = decode(data, self.find)
-        result = encode(self.objects[number](*given, **named), self.keep)
-        after = encode(given, self.keep)
+        """Call an object; return its result, and its arguments where the call changed them."""
+        given, named = decode(data, self.from_handle)
+        result = encode(self.objects[number](*given, **named), self.to_handle)
+        after = encode(given, self.to_handle)
         return ["value", result] if after == data[0] else ["value", result, after]
 
-    def do(self, number: int, function: str, data: list) -> list:
-        done = getattr(builtins, function)(self.objects[number], *decode(data, self.find))
-        return ["value", encode(done, self.keep)]
+    def get(self, number: int, name: str) -> list:
+        return ["value", encode(getattr(self.objects[number], name), self.to_handle)]
+
+    def set(self, number: int, name: str, data: Any) -> list:
+        setattr(self.objects[number], name, decode(data, self.from_handle))
+        return ["value", None]
 
     def next(self, number: int) -> list:
         item = next(self.objects[number], self)
-        return ["missing"] if item is self else ["value", encode(item, self.keep)]
+        return ["missing"] if item is self else ["value", encode(item, self.to_handle)]
 
-    def keep(self, value: Any) -> dict:
+    def to_handle(self, value: Any) -> dict:
         number = self.numbers.setdefault(id(value), len(self.objects))
         if number == len(self.objects):
             self.objects.append(value)
         return {"handle": number}
 
-    def find(self, kind: str, pieces: Any) -> Any:
-        return iter(decode(pieces, self.find)) if kind == "items" else self.objects[pieces]
+    def from_handle(self, kind: str, pieces: Any) -> Any:
+        return iter(decode(pieces, self.from_handle)) if kind == "items" else self.objects[pieces]
 
 
 def judge(setup: str, tests: tuple, names: list, entry_point: str, fds: tuple[int, int]) -> None:
-    """Run setup and tests against the program behind `fds[0]`; the verdict goes to `fds[1]`."""
-    program = Program(*fds)
+    """Run setup and tests against the program behind `fds[0]`; write the verdict to `fds[1]`."""
+    program = RemoteProgram(*fds)
     space = {"__name__": "tests"}
     try:
-        program.answer_to(None)
+        program.exchange(None)
         for name in names:
             program.define(name, space)
         exec(compile(setup, "setup", "exec", dont_inherit=True), space)
-        if entry_point:  # once more, as setup may have a stub of it
+        if entry_point:  # defined again, because setup may contain a stub of it
             program.define(entry_point, space)
         for test in tests:
             exec(compile(test, "test", "exec", dont_inherit=True), space)
@@ -200,73 +201,74 @@ def judge(setup: str, tests: tuple, names: list, entry_point: str, fds: tuple[in
     program.end("correct")
 
 
-class Program:
-    """The program as the tests see it."""
+class RemoteProgram:
+    """The program as the tests see it, and the verdict on it."""
 
     def __init__(self, channel: int, verdict: int) -> None:
-        self.channel, self.verdict, self.kept = MessageSocket(channel), verdict, {"handle": {}}
+        self.channel, self.verdict, self.known = MessageSocket(channel), verdict, {"handle": {}}
 
     def end(self, verdict: str) -> NoReturn:
-        """Give the verdict and stop at once, whatever the tests would have caught."""
+        """Write the verdict and exit at once, so that no test can catch the end."""
         os.write(self.verdict, verdict.encode())
         os._exit(0)
 
-    def ask(self, *request: Any) -> tuple:
-        """What the program answers, as (kind, value, arguments after a call or None)."""
-        kind, value, after = self.answer_to(request)
+    def request(self, *request: Any) -> tuple:
+        """Return the reply as (kind, value, arguments after a call or None), or raise it."""
+        kind, value, after = self.exchange(request)
         if kind == "raise":
             raise value
         return kind, value, after
 
-    def answer_to(self, request: tuple | None) -> tuple:
-        """The answer, an exception as its value; garbage or a closed channel ends it all."""
+    def exchange(self, request: tuple | None) -> tuple:
+        """Return the reply, an exception as its value; end with "gone" if there is no valid one."""
         try:
             if request:
                 self.channel.send(request)
             kind, *rest = self.channel.receive()
             if kind == "raise":
-                return kind, exception(*rest), None
-            return (kind, *decode(rest, self.find), None, None)[:3]
+                return kind, make_exception(*rest), None
+            return (kind, *decode(rest, self.from_handle), None, None)[:3]
         except Exception:
             self.end("gone")
 
     def define(self, name: str, space: dict) -> None:
-        kind, value, _ = self.ask("name", name)
+        """Put the program's object of this name, if it has one, into `space`."""
+        kind, value, _ = self.request("name", name)
         if kind == "value":
             space[name] = value
 
-    def keep(self, value: Any) -> dict:
-        if isinstance(value, Handle):
+    def to_handle(self, value: Any) -> dict:
+        if isinstance(value, RemoteObject):
             return {"handle": value._number}
         if hasattr(type(value), "__next__"):
-            return {"items": encode(list(value), self.keep)}
+            return {"items": encode(list(value), self.to_handle)}
         raise UnsendableError(type(value).__name__)
 
-    def find(self, kind: str, number: int) -> Any:
-        return self.kept[kind].setdefault(number, Handle(self, number))
+    def from_handle(self, kind: str, number: int) -> Any:
+        return self.known[kind].setdefault(number, RemoteObject(self, number))
 
 
-class Handle:
-    """An object that stayed with the program: a function, an instance, an iterator, a class."""
+class RemoteObject:
+    """An object in the program's process: a function, an instance, an iterator or a class."""
 
     __slots__ = ("_number", "_program")
 
-    def __init__(self, program: Program, number: int) -> None:
+    def __init__(self, program: RemoteProgram, number: int) -> None:
         object.__setattr__(self, "_program", program)
         object.__setattr__(self, "_number", number)
 
     def __call__(self, *given: Any, **named: Any) -> Any:
-        data = encode([list(given), named], self._program.keep)
-        _, value, after = self._program.ask("call", self._number, data)
+        data = encode([list(given), named], self._program.to_handle)
+        _, value, after = self._program.request("call", self._number, data)
         for old, new in zip(given, after or (), strict=False):
-            renew(old, new)
+            copy_changes(old, new)
         return value
 
-    def __iter__(self) -> Handle:
+    def __iter__(self) -> RemoteObject:
         return self
 
     def __next__(self) -> Any:
-        kind, value, _ = self._program.ask("next", self._number)
+        kind, value, _ = self._program.request("next", self._number)
         if kind == "missing":
             raise StopIteration
         return value
@@ -274,22 +276,21 @@ class Handle:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return self._program.ask("do", self._number, "getattr", [name])[1]
+        return self._program.request("get", self._number, name)[1]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        data = encode([name, value], self._program.keep)
-        self._program.ask("do", self._number, "setattr", data)
+        self._program.request("set", self._number, name, encode(value, self._program.to_handle))
 
 
-def renew(old: Any, new: Any) -> None:
-    """Do to an argument of the tests what the program did to its copy."""
+def copy_changes(old: Any, new: Any) -> None:
+    """Make an argument of the tests equal to what the program made of its copy."""
     if type(old) is type(new) and isinstance(old, list | dict | set | bytearray):
         old.clear()
         (old.update if isinstance(old, dict | set) else old.extend)(new)
 
 
-def exception(name: str, text: str) -> Exception:
-    """An exception to raise beside the tests: the builtin one of that name, where it is safe."""
+def make_exception(name: str, text: str) -> Exception:
+    """Return the builtin exception of that name if it is safe to raise, else a ProgramError."""
     kind: Any = getattr(builtins, name, None)
     try:
         if issubclass(kind, Exception) and not issubclass(kind, MISLEADING):

@@ -1,10 +1,10 @@
-"""Runs Python source that nobody trusts, on a machine that must not notice.
+"""Runs untrusted Python programs so that they cannot harm the machine.
 
 A sandbox is one bare Python process (standard library only) in Linux namespaces of its own: no
 network, no other process, a read-only root of system libraries, an empty /tmp in memory, no
-environment, no rights, few system calls, and limits on all it can use up. Of two ways to get
-the namespaces bubblewrap is taken where it works, and else jail.py asks the kernel itself;
-jail.py does the rest for both. Where neither works nothing is run.
+environment, no rights, few system calls, and limits on memory, time, files and output.
+bubblewrap makes the namespaces where it works; otherwise jail.py asks the kernel for them.
+jail.py does the rest in both cases. If neither way works, nothing is run.
 """
 
 import fcntl
@@ -22,14 +22,15 @@ from pathlib import Path
 from select import select
 from typing import IO, Any
 
-READY = b"ready"  # as in jail.py
-START_SECONDS = 60.0  # on a machine that is very busy
-KILLED = 128 + 9  # the exit code of a program that used up its CPU time
+from score_ray.tasks.sandbox import jail
+
+START_SECONDS = 60.0  # long, for very busy machines
+KILLED = 128 + 9  # exit code of a program that used up its CPU time
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
-JAIL = Path(__file__).with_name("jail.py").read_text()
+JAIL_SOURCE = Path(jail.__file__).read_text()
 PYTHON = os.path.realpath(sys.executable)
 
-# Settings that keep ordinary users from namespaces: the value that does, and the remedy.
+# Kernel settings that deny namespaces to ordinary users: the denying value, and the remedy.
 SETTINGS = {
     "kernel/unprivileged_userns_clone": ("0", "sysctl -w kernel.unprivileged_userns_clone=1"),
     "kernel/apparmor_restrict_unprivileged_userns": (
@@ -41,120 +42,144 @@ SETTINGS = {
 
 
 class IsolationError(ValueError):
-    """A program could not be shut in, and so was not run."""
+    """A program could not be isolated, and so was not run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one program may use up; more than that is refused to it, or ends it."""
+    """Limits of one program; what exceeds them is refused, or ends the program."""
 
-    seconds: float = 6.0  # by the clock, from when it is shut in
+    seconds: float = 6.0  # wall-clock time, from when the program is isolated
     cpu_seconds: int = 6
     memory_bytes: int = 512 * 2**20
-    temp_bytes: int = 16 * 2**20  # of /tmp, and so of a file
+    temp_bytes: int = 16 * 2**20  # size of /tmp, and so of a file
     output_bytes: int = 2**20
     threads: int = 16
     open_files: int = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ProgramResult:
     """What a program printed, and its exit code (128 + n after signal n).
 
-    The code is None where it had to be killed: it ran too long or printed too much.
+    The exit code is None if the program had to be killed: it ran too long or printed too much.
     """
 
     output: bytes
-    code: int | None
+    exit_code: int | None
 
 
-Way = Callable[[dict[str, Any]], list[str]]  # from a job to the command that starts jail.py
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """A way to get namespaces; `command` makes the command of a jail from its settings."""
+
+    name: str
+    command: Callable[[dict[str, Any]], list[str]]
 
 
-def run(source: str, limits: Limits = Limits()) -> Ended:  # noqa: B008
-    """Run a program until it ends or exceeds its limits; IsolationError if it cannot be shut in."""
+def run(source: str, limits: Limits = Limits()) -> ProgramResult:  # noqa: B008
+    """Run a program until it ends or exceeds its limits.
+
+    Raises IsolationError if it cannot be isolated.
+    """
     with sandboxed(source, limits, stdout=subprocess.PIPE) as process:
         await_start(process)
         assert process.stdout
-        return _listen(process, process.stdout, limits)
+        return _read_output(process, process.stdout, limits)
 
 
 @contextmanager
 def sandboxed(
     source: str, limits: Limits, pass_fds: Sequence[int] = (), stdout: int = subprocess.DEVNULL
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A program that runs while the block does; it finds `pass_fds` under the same numbers.
+    """Run a program while the block runs; it inherits `pass_fds` under the same numbers.
 
-    Leaving the block kills it, and so does the kernel when the thread that entered it ends.
+    The program is killed at the end of the block, or when the thread that entered it ends.
     """
-    with _started(find_way(), source, limits, pass_fds, stdout) as process:
+    with _start(find_isolation(), source, limits, pass_fds, stdout) as process:
         yield process
 
 
 def await_start(process: subprocess.Popen[bytes]) -> None:
-    """Wait until the program is shut in; IsolationError if it never was, and so was not run."""
+    """Wait until the program is isolated; raise IsolationError if that failed."""
     assert process.stderr
-    end, said = time.monotonic() + START_SECONDS, b""
-    while not said.endswith(READY):
+    end, written = time.monotonic() + START_SECONDS, b""
+    while not written.endswith(jail.READY):
         piece = os.read(process.stderr.fileno(), 4096) if _readable(process.stderr, end) else b""
         if not piece:
-            raise IsolationError(said.decode(errors="replace").strip() or "no sign of a start")
-        said += piece
+            reason = written.decode(errors="replace").strip()
+            raise IsolationError(reason or "the sandbox did not start")
+        written += piece
 
 
 @cache
-def find_way() -> Way:
-    """The first way that isolates a program on this machine; IsolationError says what to do."""
+def find_isolation() -> Isolation:
+    """Return the first way of isolation that works on this machine.
+
+    Raises IsolationError, which says what to do, if none does.
+    """
     failures = []
-    for way in (by_bubblewrap, by_kernel) if shutil.which("bwrap") else (by_kernel,):
-        with _started(way, "", Limits(), (), subprocess.DEVNULL) as process:
+    for isolation in (BUBBLEWRAP, KERNEL) if shutil.which("bwrap") else (KERNEL,):
+        with _start(isolation, "", Limits(), (), subprocess.DEVNULL) as process:
             try:
                 await_start(process)
-                return way
+                return isolation
             except IsolationError as error:
                 failures.append(str(error).rpartition("\n")[2])
     raise IsolationError(f"programs cannot be isolated here ({'; '.join(failures)}); {_advice()}")
 
 
-def by_bubblewrap(job: dict[str, Any]) -> list[str]:
-    """Namespaces and root made by `bwrap`."""
+def bubblewrap_command(settings: dict[str, Any]) -> list[str]:
+    """Return the command of a jail whose namespaces and root `bwrap` makes."""
     options = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
     options += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
-    if os.geteuid() == 0:  # jail.py exchanges root for a user id that owns nothing
+    if os.geteuid() == 0:  # jail.py changes from root to a user id that owns nothing
         options += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
-        options += ["--unshare-user", "--uid", str(job["uid"]), "--gid", str(job["uid"])]
-    for path in job["shown"]:
-        for parent in reversed(Path(path).parents[:-1]):  # bwrap itself makes them private
+        uid = str(settings["uid"])
+        options += ["--unshare-user", "--uid", uid, "--gid", uid]
+    options += _bubblewrap_root(settings)
+    inner = _jail_command(settings | {"make_namespaces": False})
+    return [shutil.which("bwrap") or "bwrap", *options, *inner]
+
+
+def kernel_command(settings: dict[str, Any]) -> list[str]:
+    """Return the command of a jail that makes its namespaces and root itself."""
+    return _jail_command(settings | {"make_namespaces": True})
+
+
+BUBBLEWRAP = Isolation("bubblewrap", bubblewrap_command)
+KERNEL = Isolation("kernel", kernel_command)
+
+
+def _bubblewrap_root(settings: dict[str, Any]) -> list[str]:
+    """Return the options for a read-only root of the shown paths, and an empty /tmp."""
+    options = []
+    for path in settings["shown"]:
+        for parent in reversed(Path(path).parents[:-1]):  # bwrap would make them private
             options += ["--perms", "0755", "--dir", str(parent)]
         options += ["--ro-bind", path, path]
-    for path, target in job["links"].items():
+    for path, target in settings["links"].items():
         options += ["--symlink", target, path]
-    for path in job["hidden"]:
+    for path in settings["hidden"]:
         options += ["--tmpfs", path, "--remount-ro", path]
-    options += ["--perms", "1777", "--size", str(job["temp_bytes"]), "--tmpfs", "/tmp"]
-    options += ["--remount-ro", "/", "--chdir", "/tmp"]
-    return [shutil.which("bwrap") or "bwrap", *options, *_python(job | {"make_namespaces": False})]
-
-
-def by_kernel(job: dict[str, Any]) -> list[str]:
-    """Namespaces and root made by jail.py."""
-    return _python(job | {"make_namespaces": True})
+    options += ["--perms", "1777", "--size", str(settings["temp_bytes"]), "--tmpfs", "/tmp"]
+    return [*options, "--remount-ro", "/", "--chdir", "/tmp"]
 
 
 @contextmanager
-def _started(
-    way: Way, source: str, limits: Limits, pass_fds: Sequence[int], stdout: int
+def _start(
+    isolation: Isolation, source: str, limits: Limits, pass_fds: Sequence[int], stdout: int
 ) -> Iterator[subprocess.Popen[bytes]]:
     with (
-        _sealed(source) as stdin,
+        _sealed_file(source) as stdin,
         subprocess.Popen(
-            way(_job(limits)),
+            isolation.command(_settings(limits)),
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
             cwd="/",
-            env={"PYTHONHASHSEED": "0"},  # the same order of sets every time, and nothing else
+            env={"PYTHONHASHSEED": "0"},  # so that sets have the same order every time
             pass_fds=pass_fds,
             start_new_session=True,  # no terminal
         ) as process,
@@ -166,8 +191,8 @@ def _started(
 
 
 @contextmanager
-def _sealed(source: str) -> Iterator[int]:
-    """The source as an open file in memory that nobody can write to."""
+def _sealed_file(source: str) -> Iterator[int]:
+    """Open a file in memory that holds the source, and that no process can write to."""
     with open(os.memfd_create("source", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "wb") as file:
         file.write(source.encode(errors="surrogatepass"))
         file.seek(0)
@@ -176,49 +201,53 @@ def _sealed(source: str) -> Iterator[int]:
         yield file.fileno()
 
 
-def _listen(process: subprocess.Popen[bytes], pipe: IO[bytes], limits: Limits) -> Ended:
+def _read_output(
+    process: subprocess.Popen[bytes], pipe: IO[bytes], limits: Limits
+) -> ProgramResult:
+    """Read until the program ends, or exceeds its time or its output."""
     end = time.monotonic() + limits.seconds
     output = b""
     while len(output) <= limits.output_bytes and _readable(pipe, end):
         piece = os.read(pipe.fileno(), 1 << 16)
         output += piece
         if not piece:
-            return Ended(output, process.wait())
-    return Ended(output[: limits.output_bytes], None)
+            return ProgramResult(output, process.wait())
+    return ProgramResult(output[: limits.output_bytes], None)
 
 
 def _readable(pipe: IO[bytes], end: float) -> bool:
     return bool(select([pipe], [], [], max(0.0, end - time.monotonic()))[0])
 
 
-def _job(limits: Limits) -> dict[str, Any]:
+def _settings(limits: Limits) -> dict[str, Any]:
+    """Return the settings of a jail, as `main` in jail.py takes them."""
     return {
         "parent": os.getpid(),
-        "uid": 20_000 + secrets.randbelow(40_000),  # alone, so that its threads can be counted
+        "uid": 20_000 + secrets.randbelow(40_000),  # the kernel counts threads per user id
         "temp_bytes": limits.temp_bytes,
         "limits": {
             "AS": limits.memory_bytes,
             "CPU": limits.cpu_seconds,
             "FSIZE": limits.temp_bytes,
             "NOFILE": limits.open_files,
-            "NPROC": limits.threads + 2,  # jail.py inside, and outside
+            "NPROC": limits.threads + 2,  # the processes of jail.py inside and outside
             "CORE": 0,
             "MEMLOCK": 0,
             "MSGQUEUE": 0,
         },
-        **_view(),
+        **_visible_paths(),
     }
 
 
 @cache
-def _view() -> dict[str, Any]:
-    """What a program can see: this Python's libraries and the system's, no installed package."""
+def _visible_paths() -> dict[str, Any]:
+    """Return the paths a program can read: the libraries of Python and the system, no packages."""
     prefixes = {str(Path(PYTHON).parent.parent), sys.base_prefix}
-    own = [f"{prefix}/{lib}" for prefix in prefixes for lib in {"lib", sys.platlibdir}]
-    paths = [path for path in sorted({*LIBRARIES, *own}) if os.path.exists(path)]
+    libraries = [f"{prefix}/{lib}" for prefix in prefixes for lib in {"lib", sys.platlibdir}]
+    paths = [path for path in sorted({*LIBRARIES, *libraries}) if os.path.exists(path)]
     links = {path: os.readlink(path) for path in paths if os.path.islink(path)}
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    packages = [f"{path}/{version}/site-packages" for path in own]
+    packages = [f"{path}/{version}/site-packages" for path in libraries]
     packages += ["/usr/lib/python3/dist-packages"]
     return {
         "shown": [path for path in paths if path not in links] + [PYTHON],
@@ -227,12 +256,13 @@ def _view() -> dict[str, Any]:
     }
 
 
-def _python(job: dict[str, Any]) -> list[str]:
-    # -S: no site packages; -P -s: no module from the working or a home folder.
-    return [PYTHON, "-S", "-P", "-s", "-X", "utf8", "-c", f"{JAIL}\nmain({job!r})"]
+def _jail_command(settings: dict[str, Any]) -> list[str]:
+    # -S: no site packages; -P -s: no modules from the working folder or a home folder.
+    return [PYTHON, "-S", "-P", "-s", "-X", "utf8", "-c", f"{JAIL_SOURCE}\nmain({settings!r})"]
 
 
 def _advice() -> str:
+    """Return what an administrator can change so that programs can be isolated."""
     remedies = [
         remedy
         for setting, (value, remedy) in SETTINGS.items()
