@@ -1,8 +1,8 @@
 """Low-rank adapters (LoRA, arXiv 2106.09685): W + alpha / rank * B @ A, with W frozen.
 
 peft puts the layers into the model in place, so the model keeps its class and its forward.
-B starts at zero: the policy starts as the base model, and with the adapter off it stays the
-base model for the whole run, which makes it its own reference. Adapters are float32 beside
+B starts at zero, so the policy starts as the base model. With the adapter switched off it is
+the base model throughout the run, and serves as its own reference. Adapters are float32 even on
 a bfloat16 base: an update is far smaller than the distance between two bfloat16 numbers.
 """
 
@@ -16,8 +16,9 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import save_file
 
+from score_ray.config.schema import AdapterConfig
 from score_ray.learner.lora_targets import target_layers
-from score_ray.learner.options import LearnerOptions
+from score_ray.learner.setup import LearnerSetup
 from score_ray.weights.packing import gathered
 
 NAME = "default"  # peft's name of the only adapter
@@ -26,16 +27,54 @@ FACTORS = {"lora_A", "lora_B"}
 SEED = 0  # of A's first values
 
 
-def with_adapter(model: torch.nn.Module, options: LearnerOptions) -> torch.nn.Module:
-    """The model with an adapter on the targets, the only part that has gradients; in place.
+class LoraWeights:
+    """A policy of which only an adapter is trained; without the adapter it is the reference.
 
-    A's first values are the same in every process. Raises ConfigError for a target that is
-    not there.
+    The iterators are collectives under ZeRO-3.
+    """
+
+    adapter_only = True  # checkpoints leave the frozen weights out
+    frozen_copy = None  # of the model is not needed
+
+    def __init__(self, model: torch.nn.Module, setup: LearnerSetup) -> None:
+        self._model, self._setup = with_adapter(model, setup.learner.lora), setup
+        self.load_weights = load_trainable
+
+    @contextmanager
+    def as_reference(self, engine: Any) -> Iterator[Any]:
+        """Within this, the engine computes the reference's log-probs."""
+        engine.eval()
+        with without_adapter(self._model):
+            yield engine
+
+    def whole(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield every weight of the policy, the adapter merged in."""
+        return merged_weights(self._model)
+
+    def described(self) -> Iterator[tuple[str, torch.dtype, tuple[int, ...]]]:
+        """Yield name, type and whole shape of every weight; nothing is gathered for it."""
+        return described(self._model)
+
+    def broadcast(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield what engines are sent: the adapter, or the merged weights."""
+        return adapter_weights(self._model) if self._setup.sends_adapter else self.whole()
+
+    def export_adapter(self, folder: Path, write: bool) -> None:
+        """Write the adapter as peft reads it; a collective under ZeRO-3, of which one writes."""
+        lora, base = self._setup.learner.lora, self._setup.model_folder
+        save_adapter(self._model, lora, base, folder, write)
+
+
+def with_adapter(model: torch.nn.Module, lora: AdapterConfig) -> torch.nn.Module:
+    """Put an adapter on the target layers, in place; only the adapter has gradients.
+
+    A's first values are the same in every process. Raises ConfigError if a target is no layer
+    of the model.
     """
     config = LoraConfig(
-        r=options.lora_rank,
-        lora_alpha=options.lora_alpha,  # type: ignore[arg-type]
-        target_modules=target_layers(model, options.lora_targets),
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]
+        target_modules=target_layers(model, lora.targets),
         lora_dropout=0.0,
     )
     with torch.random.fork_rng(devices=[]):
@@ -47,13 +86,13 @@ def with_adapter(model: torch.nn.Module, options: LearnerOptions) -> torch.nn.Mo
 
 
 def trainable(model: torch.nn.Module) -> list[torch.nn.Parameter]:
-    """The parameters that an optimizer should have: those that are not frozen."""
+    """Return the parameters that are not frozen, which are those for the optimizer."""
     return [p for p in model.parameters() if p.requires_grad]
 
 
 @contextmanager
 def without_adapter(model: torch.nn.Module) -> Iterator[None]:
-    """Within this, the model is the base model, to the bit: the reference."""
+    """Within this, the model computes exactly what the base model computes."""
     layers = list(_layers(model).values())
     for layer in layers:
         layer.enable_adapters(False)
@@ -65,10 +104,11 @@ def without_adapter(model: torch.nn.Module) -> Iterator[None]:
 
 
 def merged_weights(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Every weight under the base model's name, the adapter added in, one layer at a time.
+    """Yield every weight under the base model's name, the adapter merged in, layer by layer.
 
-    The sum is computed in float32 and rounded once, to the base's type. As `named_weights`:
-    a collective under ZeRO-3, tied weights once, and a tensor holds until the next is taken.
+    The sum is computed in float32 and rounded once, to the base's type. As in `named_weights`,
+    this is a collective under ZeRO-3, tied weights come once, and a tensor is valid until the
+    next one is taken.
     """
     for name, parameter, layer in _base_parameters(model):
         with gathered([parameter, *(_factors(layer) if layer else ())]):
@@ -76,7 +116,7 @@ def merged_weights(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]
 
 
 def described(model: torch.nn.Module) -> Iterator[tuple[str, torch.dtype, tuple[int, ...]]]:
-    """Name, type and whole shape of what `merged_weights` gives; nothing is gathered for it."""
+    """Yield name, type and whole shape of what `merged_weights` yields; nothing is gathered."""
     for name, parameter, _ in _base_parameters(model):
         yield name, parameter.dtype, tuple(getattr(parameter, "ds_shape", parameter.shape))
 
@@ -84,10 +124,10 @@ def described(model: torch.nn.Module) -> Iterator[tuple[str, torch.dtype, tuple[
 def adapter_weights(
     model: torch.nn.Module, scaled: bool = True
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """A and B of every layer, float32, under the names of an adapter file.
+    """Yield A and B of every layer, in float32, under their names in an adapter file.
 
-    `scaled`: B times alpha / rank, so that whoever gets the tensors needs no further number
-    (alpha = rank). A collective under ZeRO-3.
+    If `scaled`, B is multiplied by alpha / rank, so that the reader may take alpha = rank and
+    needs no further number. A collective under ZeRO-3.
     """
     for path, layer in _layers(model).items():
         a, b = _factors(layer)
@@ -97,9 +137,12 @@ def adapter_weights(
 
 
 def save_adapter(
-    model: torch.nn.Module, options: LearnerOptions, folder: Path, write: bool
+    model: torch.nn.Module, lora: AdapterConfig, base: str, folder: Path, write: bool
 ) -> None:
-    """Write the adapter as peft reads it; every rank takes part, the one with `write` writes."""
+    """Write the adapter of the model `base` as peft reads it.
+
+    Every rank takes part, which is needed under ZeRO-3; the one with `write` writes.
+    """
     weights = {
         name: tensor.detach().to("cpu", copy=True).contiguous()
         for name, tensor in adapter_weights(model, scaled=False)
@@ -110,26 +153,26 @@ def save_adapter(
     save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     LoraConfig(
         task_type="CAUSAL_LM",
-        base_model_name_or_path=options.model,
-        r=options.lora_rank,
-        lora_alpha=options.lora_alpha,  # type: ignore[arg-type]
+        base_model_name_or_path=base,
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]
         target_modules=list(_layers(model)),
         inference_mode=True,
     ).save_pretrained(str(folder))
 
 
 def load_trainable(src: dict[str, torch.Tensor], dst: torch.nn.Module) -> None:
-    """Read a checkpoint without frozen weights into the model; for DeepSpeed's `custom_load_fn`.
+    """Load a checkpoint without frozen weights into a model; for DeepSpeed's `custom_load_fn`.
 
-    Raises RuntimeError if anything but frozen weights is missing, or something is left over.
+    Raises RuntimeError if a weight that is trained is missing, or one is unknown to the model.
     """
-    found = dst.load_state_dict(src, strict=False)
+    differences = dst.load_state_dict(src, strict=False)
     needed = {name for name, p in dst.named_parameters() if p.requires_grad}
-    missing = needed & set(found.missing_keys)
-    if missing or found.unexpected_keys:
+    missing = needed & set(differences.missing_keys)
+    if missing or differences.unexpected_keys:
         raise RuntimeError(
             f"the checkpoint is of another adapter: it lacks {sorted(missing)[:3]} and has "
-            f"{sorted(found.unexpected_keys)[:3]}; was learner.lora changed?"
+            f"{sorted(differences.unexpected_keys)[:3]}; was learner.lora changed?"
         )
 
 
@@ -140,7 +183,7 @@ def _layers(model: torch.nn.Module) -> dict[str, LoraLayer]:
 def _base_parameters(
     model: torch.nn.Module,
 ) -> Iterator[tuple[str, torch.nn.Parameter, LoraLayer | None]]:
-    """The base model's parameters under its own names, and the layer where one is adapted."""
+    """Yield the base model's parameters under its names, and the layer if it has an adapter."""
     layers = _layers(model)
     for name, parameter in model.named_parameters():
         path, _, leaf = name.rpartition(".base_layer.")
@@ -151,7 +194,7 @@ def _base_parameters(
 
 
 def _factors(layer: Any) -> tuple[torch.nn.Parameter, torch.nn.Parameter]:
-    """A [rank, inputs] and B [outputs, rank]."""
+    """Return A [rank, inputs] and B [outputs, rank]."""
     return layer.lora_A[NAME].weight, layer.lora_B[NAME].weight
 
 

@@ -25,7 +25,7 @@ from vllm import LLM, SamplingParams
 from vllm.config import WeightTransferConfig
 from vllm.sampling_params import RequestOutputKind
 
-from score_ray.rollout.options import EngineOptions
+from score_ray.rollout.setup import EngineSetup
 from score_ray.types import Completion, Episode, Finish, PeerLost, Request
 from score_ray.weights.backend import OBJECT_STORE
 from score_ray.weights.lora_adapter import Adapter, adapter_options
@@ -42,33 +42,33 @@ MEMORY = ("weights", "kv_cache")  # what an engine holds of its GPU, in vLLM's w
 class VllmEngine:
     """A running batch of requests in vLLM, and its weights."""
 
-    def __init__(self, options: EngineOptions, stop_ids: Sequence[int]) -> None:
+    def __init__(self, setup: EngineSetup, stop_ids: Sequence[int]) -> None:
         self.version = 0
         self._running: set[str] = set()
         self._asleep: set[str] = set()
         self._updating = False
         self._stop_ids = list(stop_ids)
-        self._tokenizer = AutoTokenizer.from_pretrained(options.model)
+        self._tokenizer = AutoTokenizer.from_pretrained(setup.model_folder)
         self._llm: Any = LLM(
-            model=options.model,
+            model=setup.model_folder,
             skip_tokenizer_init=True,
-            dtype=options.dtype,  # type: ignore[arg-type]
-            max_model_len=options.max_length,
-            max_num_seqs=options.max_running,
-            max_num_batched_tokens=_tokens_of_a_step(options),
+            dtype=setup.model.dtype,  # type: ignore[arg-type]
+            max_model_len=setup.model.max_length,
+            max_num_seqs=setup.rollout.max_running,
+            max_num_batched_tokens=_tokens_of_a_step(setup),
             enable_prefix_caching=True,
-            tensor_parallel_size=options.tensor_parallel,
+            tensor_parallel_size=setup.rollout.tensor_parallel,
             seed=0,
             disable_log_stats=True,
             # Of the distribution that was drawn from: the default ignores the temperature.
             logprobs_mode="processed_logprobs",
-            weight_transfer_config=WeightTransferConfig(backend=ENGINES[options.backend][0]),
-            **adapter_options(options.lora_rank, options.lora_targets),
-            **_platform_options(options),
+            weight_transfer_config=WeightTransferConfig(backend=ENGINES[setup.backend][0]),
+            **adapter_options(setup.adapter_rank, setup.adapter_layers),
+            **_platform_options(setup),
         )
-        self._adapter = Adapter(self._llm.llm_engine) if options.lora_rank else None
-        _require(options.backend)
-        if options.backend == OBJECT_STORE:  # the others are set up by the learner's end
+        self._adapter = Adapter(self._llm.llm_engine) if setup.adapter_rank else None
+        _require(setup.backend)
+        if setup.backend == OBJECT_STORE:  # the others are set up by the learner's end
             self.link({})
 
     def sleep(self) -> None:
@@ -222,27 +222,29 @@ def _require(backend: str) -> None:
         )
 
 
-def _tokens_of_a_step(options: EngineOptions) -> int:
+def _tokens_of_a_step(setup: EngineSetup) -> int:
     """As many as are needed for prompts not to be read in parts.
 
     On a CPU that crashes the engine when requests carry their own seeds. And vLLM tries a step
     of all these tokens out, for which no request may be longer than the model allows.
     """
-    most = options.max_running * options.max_length
-    return max(min(16384, most), options.max_length)
+    most = setup.rollout.max_running * setup.model.max_length
+    return max(min(16384, most), setup.model.max_length)
 
 
-def _platform_options(options: EngineOptions) -> dict:
+def _platform_options(setup: EngineSetup) -> dict:
     # Left to itself vLLM would ask Ray for GPUs beyond those that the actor already has.
-    executor = {"distributed_executor_backend": "uni" if options.tensor_parallel == 1 else "mp"}
+    executor = {
+        "distributed_executor_backend": "uni" if setup.rollout.tensor_parallel == 1 else "mp"
+    }
     if torch.cuda.is_available():
         return executor | {
-            "gpu_memory_utilization": options.gpu_memory,
-            "enable_sleep_mode": options.sleeps,
+            "gpu_memory_utilization": setup.rollout.gpu_memory,
+            "enable_sleep_mode": setup.rollout.share_gpus,
         }
     return executor | {
         "enforce_eager": True,
-        "kv_cache_memory_bytes": options.kv_cache_bytes,
+        "kv_cache_memory_bytes": int(setup.rollout.kv_cache_gb * 2**30),
         "block_size": CPU_BLOCK_SIZE,
     }
 

@@ -130,3 +130,10 @@ class Prompter:
 
     def _is_special(self, token: int) -> bool:
         return token in self._tokenizer.all_special_ids
+
+
+def load_prompter(model: str, words: Prompts) -> Prompter:
+    """Return the prompter for a model's tokenizer; takes plain values, which can be pickled."""
+    from transformers import AutoTokenizer
+
+    return Prompter(AutoTokenizer.from_pretrained(model), words)

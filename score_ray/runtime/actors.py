@@ -40,7 +40,7 @@ class RolloutActor:
         from score_ray.rollout.engine import VllmEngine
 
         self._prompter = self._make_prompter()
-        self._sampler = VllmEngine(self._options, self._prompter.stop_ids)
+        self._engine = VllmEngine(self._options, self._prompter.stop_ids)
         if not weights:
             return []
         parts, version, probe = weights
@@ -52,30 +52,30 @@ class RolloutActor:
         from score_ray.rollout.episodes import sample
 
         try:
-            yield from sample(self._sampler, self._prompter, problems, plan)
+            yield from sample(self._engine, self._prompter, problems, plan)
         finally:
-            self._sampler.clear()
+            self._engine.clear()
 
     def load_weights(self, parts: Sequence[Any], version: int) -> None:
         """Serve the weights behind the references from now on."""
         # All are at hand, in the node's shared memory, before the first replaces anything.
-        self._sampler.load_weights([_read(part) for part in parts], version)
+        self._engine.load_weights([_read(part) for part in parts], version)
 
     def engine(self, method: str, *args: Any) -> None:
-        """Take a step of a direct broadcast: a method of the sampler by name, for client.py."""
-        getattr(self._sampler, method)(*args)
+        """Take a step of a direct broadcast: a method of the engine by name, for client.py."""
+        getattr(self._engine, method)(*args)
 
     def score(self, rows: list[tuple[int, ...]]) -> list[list[float]]:
         """Log-probs of every token of each row but the first."""
-        return self._sampler.score(rows)
+        return self._engine.score(rows)
 
     def sleep(self) -> None:
         """Leave the GPU to others; the next call that needs it takes it again."""
-        self._sampler.sleep()
+        self._engine.sleep()
 
     def offline_seconds(self, episodes: list[Episode]) -> float:
         """What vLLM's own offline generation of the same attempts takes."""
-        return self._sampler.offline_seconds(episodes)
+        return self._engine.offline_seconds(episodes)
 
     def peak_memory(self) -> PeakMemory:
         """Of this process."""
@@ -108,7 +108,8 @@ class LearnerRank:
         if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
             os.environ.setdefault("PYTORCH_ALLOC_CONF", "pinned_max_round_threshold_mb:1")
         _use_network_of_node()
-        from score_ray.learner.learner import Learner, join_ranks
+        from score_ray.learner.learner import Learner
+        from score_ray.learner.ranks import join_ranks
 
         listener = self._listener.detach() if rank == 0 else None
         with _needing_peers():

@@ -10,6 +10,7 @@ import ray
 
 from score_ray.algorithm.batch import Row, shard
 from score_ray.algorithm.loss import merge
+from score_ray.learner.setup import LearnerSetup
 from score_ray.runtime.actors import LearnerRank, PeakMemory
 from score_ray.runtime.engine_client import Recipients
 from score_ray.runtime.placement import Place
@@ -36,13 +37,12 @@ class LearnerGroup:
     def __init__(
         self,
         places: Sequence[Place],
-        options: Any,
-        tokens_per_micro_batch: int,
+        setup: LearnerSetup,
         calls: Calls,
         retries: Retries,
         tell: Tell,
     ) -> None:
-        self._places, self._options, self._budget = places, options, tokens_per_micro_batch
+        self._places, self._setup = places, setup
         self._calls, self._retries, self._tell = calls, retries, tell
         self._restarts = 0
         self._start()
@@ -152,7 +152,7 @@ class LearnerGroup:
         """Start every rank; they meet at rank 0 while this returns."""
         count = len(self._places)
         self._ranks: dict[str, Any] = {
-            f"learner rank {number}": place.start(LearnerRank, self._options, number, count)
+            f"learner rank {number}": place.start(LearnerRank, self._setup, number, count)
             for number, place in enumerate(self._places)
         }
         meeting_point = next(iter(self._ranks.values())).meeting_point.remote()
@@ -171,7 +171,9 @@ class LearnerGroup:
     def _shared(self, method: str, arguments: Callable, rows: Sequence[Row]) -> list:
         """Call a method on every rank with its share of the rows."""
         lengths = [len(row.token_ids) for row in rows]
-        shares = shard(lengths, len(self._ranks), self._budget, self._options.packing)
+        learner = self._setup.learner
+        tokens = learner.tokens_per_micro_batch
+        shares = shard(lengths, len(self._ranks), tokens, learner.packing)
         calls = {
             who: rank.call.remote(method, *arguments(share))
             for (who, rank), share in zip(self._ranks.items(), shares, strict=True)

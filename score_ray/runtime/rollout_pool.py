@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import ray
 
-from score_ray.rollout.options import EngineOptions
+from score_ray.rollout.setup import EngineSetup
 from score_ray.runtime.actors import PeakMemory
 from score_ray.runtime.engine_client import Recipients
 from score_ray.runtime.placement import Place
@@ -47,10 +47,10 @@ class RolloutPool:
         retries: Retries,
         tell: Tell,
     ) -> None:
-        """`make` is what a rollout actor is made from: engine options and a prompter's maker."""
+        """`make` is what a rollout actor is made from: engine settings and a prompter's maker."""
         self._calls, self._retries, self._tell = calls, retries, tell
         self._restarts = 0
-        self._engines: EngineOptions = make[0]
+        self._engines: EngineSetup = make[0]
         self._pack: Pack = tuple
         self._parts: Sequence[Any] | None = None
         self._probe: Probe | None = None
@@ -175,7 +175,7 @@ class RolloutPool:
         while serving := {seat.who: seat for seat in self._seats if not seat.joining}:
             actors = {who: seat.actor for who, seat in serving.items()}
             try:
-                lost = send(Recipients(actors, self._engines.tensor_parallel, version))
+                lost = send(Recipients(actors, self._engines.rollout.tensor_parallel, version))
             except LearnerLost:
                 self._probe = None
                 raise

@@ -34,7 +34,7 @@ def held(worker) -> dict[str, torch.Tensor]:
 
 def served(pool: RolloutPool, number: int) -> dict[str, torch.Tensor]:
     ask = pool._seats[number].actor.__ray_call__
-    return ray.get(ask.remote(lambda a: a._sampler._llm.collective_rpc(held)[0]), timeout=60)
+    return ray.get(ask.remote(lambda a: a._engine._llm.collective_rpc(held)[0]), timeout=60)
 
 
 def sent(learner) -> dict[str, torch.Tensor]:

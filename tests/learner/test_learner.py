@@ -8,9 +8,10 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from score_ray.algorithm.batch import Row
-from score_ray.learner.options import LearnerOptions
+from score_ray.learner.setup import LearnerSetup
 from score_ray.tasks.arithmetic_model import character_tokenizer, model_config
 from score_ray.weights.packing import unpack
+from tests.support.setups import RATE, changed, learner_setup
 from tests.support.single_rank import one_rank
 
 pytestmark = pytest.mark.ray
@@ -18,12 +19,14 @@ ROWS = [
     Row((1, 2, 10, 3, 4, 11), (0, 0, 0, 1, 0, 2), (0.0,) * 6),
     Row((5, 5, 10, 3, 1), (0, 0, 1, 0, 2), (0.0,) * 5),
 ]
-TEMPERATURE, RATE, WARMUP = 0.5, 0.01, 3
+TEMPERATURE, WARMUP = 0.5, 3
 ALL = [[0, 1]]
 
 
-def options_of(folder: str) -> LearnerOptions:
-    return LearnerOptions(folder, "float32", TEMPERATURE, 0, RATE, WARMUP, 1.0, 10, 0.0, 0.5)
+def setup_of(folder: str) -> LearnerSetup:
+    return learner_setup(
+        folder, temperature=TEMPERATURE, warmup_iterations=WARMUP, max_grad_norm=0.5
+    )
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ def learner(folder):
     from score_ray.learner.learner import Learner
 
     with one_rank():
-        yield Learner(options_of(folder), 0, 1)
+        yield Learner(setup_of(folder), 0, 1)
 
 
 def weights_of(learner) -> dict[str, torch.Tensor]:
@@ -122,8 +125,9 @@ def test_importance_weights_are_applied_where_a_bound_is_set(folder, learner):
     """The sampler gave every token e times the learner's probability, so each counts 1/e."""
     from score_ray.learner.learner import Learner
 
-    plain = Learner(replace(options_of(folder), temperature=1.0), 0, 1)
-    weighed = Learner(replace(options_of(folder), temperature=1.0, max_importance=2.0), 0, 1)
+    setup = changed(setup_of(folder), temperature=1.0)
+    plain = Learner(setup, 0, 1)
+    weighed = Learner(changed(setup, max_importance=2.0), 0, 1)
     scored = plain.score([row.token_ids for row in ROWS])
     stale = [
         replace(row, sampled_logprobs=(0.0, *(found + 1 for found in scores)))

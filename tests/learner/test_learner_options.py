@@ -1,41 +1,39 @@
 """Real DeepSpeed engines of one rank: what saves memory or bits changes no result."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
-from score_ray.learner.offload import tensors_in
-from score_ray.learner.options import LearnerOptions
+from score_ray.learner.setup import LearnerSetup
 from score_ray.weights.packing import unpack
+from tests.support.setups import changed, learner_setup
 from tests.support.single_rank import one_rank
 from tests.support.tiny_model import ADVANTAGES, ROWS, make_model
 
 pytestmark = pytest.mark.ray
-RATE, WEIGHTS = 0.01, 132_352
+WEIGHTS = 132_352
 SHARDS = [[0, 1], [2]]
 STAGES = [0, 1, 2, 3]
 of_every_stage = pytest.mark.parametrize("stage", STAGES)
 CHANGES = {
-    "chunks": {"logits_bytes": 2 * 4 * 15},  # of two positions
+    "chunks": {"logits_mb": 2 * 4 * 15 / 2**20},  # of two positions
     "packing": {"packing": True},
     "gradient checkpointing": {"gradient_checkpointing": True},
-    "all": {"logits_bytes": 1, "packing": True, "gradient_checkpointing": True},
+    "all": {"logits_mb": 2**-20, "packing": True, "gradient_checkpointing": True},
 }
 
 
 @pytest.fixture(scope="module")
-def options(tmp_path_factory):
+def setup(tmp_path_factory):
     folder = make_model(tmp_path_factory.mktemp("model"))
     with one_rank():
-        yield LearnerOptions(str(folder), "float32", 0.7, 0, RATE, 0, 1.0, 10**9, 0.0, 1e9)
+        yield learner_setup(str(folder), temperature=0.7)
 
 
-def make(options: LearnerOptions, **changes):
+def make(setup: LearnerSetup, **changes):
     from score_ray.learner.learner import Learner
 
-    return Learner(replace(options, **changes), 0, 1)
+    return Learner(changed(setup, **changes), 0, 1)
 
 
 def weights_of(learner) -> dict[str, torch.Tensor]:
@@ -61,33 +59,33 @@ def assert_same(one: tuple, other: tuple, tolerance: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def plain(options):
-    return results(make(options))
+def plain(setup):
+    return results(make(setup))
 
 
 @pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("stage", [0, 2, 3])
-def test_what_saves_memory_changes_no_result(options, plain, stage, changes):
-    assert_same(results(make(options, zero_stage=stage, **changes)), plain, 1e-4)
+def test_what_saves_memory_changes_no_result(setup, plain, stage, changes):
+    assert_same(results(make(setup, zero_stage=stage, **changes)), plain, 1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("stage", [1, 2, 3])
-def test_an_offloaded_optimizer_changes_no_result(options, stage, dtype):
+def test_an_offloaded_optimizer_changes_no_result(setup, stage, dtype):
     """In bfloat16 but for the last bit of a weight, which is at most 1."""
     tolerance = {"float32": 1e-4, "bfloat16": 2**-8}[dtype]
     common = {"zero_stage": stage, "dtype": dtype}
-    found = results(make(options, **common, offload_optimizer=True))
-    assert_same(found, results(make(options, **common)), tolerance)
+    found = results(make(setup, **common, offload_optimizer=True))
+    assert_same(found, results(make(setup, **common)), tolerance)
 
 
 @of_every_stage
-def test_bfloat16_weights_have_float32_masters(options, stage):
+def test_bfloat16_weights_have_float32_masters(setup, stage):
     """A step of 1e-4 is lost on a bfloat16 weight of 1, whose neighbours are 2^-8 away at best.
 
     Of 60 such steps those that go one way add up.
     """
-    learner = make(options, dtype="bfloat16", zero_stage=stage, learning_rate=1e-4)
+    learner = make(setup, dtype="bfloat16", zero_stage=stage, learning_rate=1e-4)
     norms = [name for name in weights_of(learner) if "norm" in name]
     learner.update(ROWS, np.ones((3, 2)), SHARDS, 0)
     after_one = weights_of(learner)
@@ -102,9 +100,9 @@ def test_bfloat16_weights_have_float32_masters(options, stage):
 
 
 @of_every_stage
-def test_micro_batches_add_up_in_float32(options, stage):
+def test_micro_batches_add_up_in_float32(setup, stage):
     """128 times 1/512 of a gradient: in bfloat16 each of them would be lost beside the whole."""
-    learner = make(options, dtype="bfloat16", zero_stage=stage, learning_rate=0.0)
+    learner = make(setup, dtype="bfloat16", zero_stage=stage, learning_rate=0.0)
     rows = [ROWS[0]] * 129
     weights = np.array([[1.0, 1.0]] + [[2**-9, 2**-9]] * 128)
     one = learner.update(rows, weights, [[0]], 0)["grad_norm"][0]
@@ -114,20 +112,20 @@ def test_micro_batches_add_up_in_float32(options, stage):
 
 @pytest.mark.parametrize("offload", [False, True], ids=["", "offloaded"])
 @of_every_stage
-def test_a_bfloat16_run_goes_on_from_its_checkpoint(options, stage, offload, tmp_path):
+def test_a_bfloat16_run_goes_on_from_its_checkpoint(setup, stage, offload, tmp_path):
     changes = {"offload_optimizer": offload and stage > 0}  # stage 0 has nothing to offload
-    learner = make(options, dtype="bfloat16", zero_stage=stage, **changes)
+    learner = make(setup, dtype="bfloat16", zero_stage=stage, **changes)
     learner.update(ROWS, ADVANTAGES, SHARDS, 0)
     learner.save(tmp_path)
     wanted = results(learner)
-    other = make(options, dtype="bfloat16", zero_stage=stage, **changes)
+    other = make(setup, dtype="bfloat16", zero_stage=stage, **changes)
     other.restore(tmp_path)
     assert_same(results(other), wanted, 0.0)
 
 
 def held_by(learner) -> tuple[int, int]:
     """Bytes that the learner's tensors take, in all and of what torch can free."""
-    found = tensors_in((learner._engine, learner._reference))
+    found = learner.tensors()
     storages = {t.untyped_storage()._cdata: t.untyped_storage() for t in found if not t.is_meta}
     freeable = [s.nbytes() for s in storages.values() if s.resizable()]
     return sum(s.nbytes() for s in storages.values()), sum(freeable)
@@ -135,9 +133,9 @@ def held_by(learner) -> tuple[int, int]:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @of_every_stage
-def test_a_learner_that_has_slept_goes_on_as_if_it_had_not(options, stage, dtype):
+def test_a_learner_that_has_slept_goes_on_as_if_it_had_not(setup, stage, dtype):
     """Asleep it has given back at least the optimizer's two numbers per weight."""
-    awake, other = (make(options, dtype=dtype, zero_stage=stage) for _ in range(2))
+    awake, other = (make(setup, dtype=dtype, zero_stage=stage) for _ in range(2))
     for learner in (awake, other):
         learner.update(ROWS, ADVANTAGES, SHARDS, 0)
     for _ in range(2):

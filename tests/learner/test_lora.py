@@ -7,6 +7,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
+from score_ray.config.schema import AdapterConfig
 from score_ray.learner.lora import (
     adapter_weights,
     described,
@@ -17,7 +18,6 @@ from score_ray.learner.lora import (
     with_adapter,
     without_adapter,
 )
-from score_ray.learner.options import LearnerOptions
 from score_ray.tasks.arithmetic_model import character_tokenizer, model_config
 from score_ray.weights.packing import named_weights
 
@@ -39,13 +39,8 @@ class Pair(torch.nn.Module):
         return self.head(self.layer(x))
 
 
-def options_of(
-    rank: int = 2, alpha: float = 6.0, targets: tuple[str, ...] = (), model: str = ""
-) -> LearnerOptions:
-    return LearnerOptions(
-        model, "float32", 1.0, 0, 0.01, 0, 1.0, 10, 0.0, 1.0,
-        lora_rank=rank, lora_alpha=alpha, lora_targets=targets,
-    )  # fmt: skip
+def lora(rank: int = 2, alpha: float = 6.0, targets: tuple[str, ...] = ()) -> AdapterConfig:
+    return AdapterConfig(rank=rank, alpha=alpha, targets=targets)
 
 
 def llama(dtype: torch.dtype = torch.float32, tied: bool = True) -> LlamaForCausalLM:
@@ -73,7 +68,7 @@ def set_pair(model: torch.nn.Module) -> None:
 
 def test_merged_weights_of_a_2x2_layer_by_hand():
     """alpha / rank = 3; 3 * B A = [[6, 0], [-3, 0]]."""
-    model = with_adapter(Pair(), options_of(rank=1, alpha=3.0))
+    model = with_adapter(Pair(), lora(rank=1, alpha=3.0))
     set_pair(model)
     merged = dict(merged_weights(model))
     assert list(merged) == ["layer.weight", "layer.bias", "head.weight"]
@@ -83,7 +78,7 @@ def test_merged_weights_of_a_2x2_layer_by_hand():
 
 
 def test_adapter_weights_carry_the_scale_in_b_and_the_names_of_an_adapter_file():
-    model = with_adapter(Pair(), options_of(rank=1, alpha=3.0))
+    model = with_adapter(Pair(), lora(rank=1, alpha=3.0))
     set_pair(model)
     found = {name: tensor.tolist() for name, tensor in adapter_weights(model)}
     prefix = "base_model.model.layer."
@@ -98,7 +93,7 @@ def test_merging_into_bfloat16_rounds_the_sum_alone():
 
     adapter's part is rounded first: then half of it is left, and the tie goes to 1.
     """
-    model = with_adapter(Pair(torch.bfloat16), options_of(rank=1, alpha=3.0))
+    model = with_adapter(Pair(torch.bfloat16), lora(rank=1, alpha=3.0))
     set_pair(model)
     for part, expected in ((2**-8 - 2**-18, 1.0), (2**-8 + 2**-18, 1 + 2**-7)):
         model.layer.lora_B["default"].weight.data = torch.tensor([[part / 3], [0.0]])
@@ -108,7 +103,7 @@ def test_merging_into_bfloat16_rounds_the_sum_alone():
 
 
 def test_named_targets_are_the_only_layers_with_an_adapter():
-    model = with_adapter(llama(), options_of(targets=("q_proj", "layers.1.mlp.up_proj")))
+    model = with_adapter(llama(), lora(targets=("q_proj", "layers.1.mlp.up_proj")))
     layers = {n.removesuffix(".lora_A.weight") for n, _ in adapter_weights(model) if "A" in n}
     assert layers == {
         "base_model.model.model.layers.0.self_attn.q_proj",
@@ -120,7 +115,7 @@ def test_named_targets_are_the_only_layers_with_an_adapter():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_the_policy_starts_as_the_base_and_stays_it_without_the_adapter(dtype):
     base = llama(dtype)(IDS).logits
-    model = with_adapter(llama(dtype), options_of())
+    model = with_adapter(llama(dtype), lora())
     assert torch.equal(model(IDS).logits, base)
     trained(model)
     assert not torch.equal(model(IDS).logits, base)
@@ -130,7 +125,7 @@ def test_the_policy_starts_as_the_base_and_stays_it_without_the_adapter(dtype):
 
 
 def test_the_adapter_is_back_after_an_error_and_can_still_be_trained():
-    model = trained(with_adapter(llama(), options_of()))
+    model = trained(with_adapter(llama(), lora()))
     names = [n for n, p in model.named_parameters() if p.requires_grad]
     policy = model(IDS).logits
     with pytest.raises(KeyError), without_adapter(model):
@@ -141,7 +136,7 @@ def test_the_adapter_is_back_after_an_error_and_can_still_be_trained():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_only_the_adapter_has_gradients_and_it_is_float32(dtype):
-    model = trained(with_adapter(llama(dtype), options_of()))
+    model = trained(with_adapter(llama(dtype), lora()))
     model(IDS).logits.float().logsumexp(-1).sum().backward()
     for name, parameter in model.named_parameters():
         adapter = ".lora_" in name
@@ -157,7 +152,7 @@ def test_the_first_weights_are_the_same_in_every_process_and_disturb_no_other_dr
         torch.manual_seed(seed)
         expected = torch.rand(1)
         torch.manual_seed(seed)
-        models.append(with_adapter(base, options_of()))
+        models.append(with_adapter(base, lora()))
         assert torch.equal(torch.rand(1), expected)
     first, second = (dict(adapter_weights(model)) for model in models)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -168,7 +163,7 @@ def test_the_first_weights_are_the_same_in_every_process_and_disturb_no_other_dr
 def test_merged_weights_have_the_base_models_names_and_give_the_policys_log_probs(tied):
     base = llama(tied=tied)
     names = [name for name, _ in named_weights(base)]
-    model = trained(with_adapter(llama(tied=tied), options_of()))
+    model = trained(with_adapter(llama(tied=tied), lora()))
     merged = dict(merged_weights(model))
     assert list(merged) == names
     assert list(described(model)) == [(n, t.dtype, tuple(t.shape)) for n, t in merged.items()]
@@ -180,9 +175,8 @@ def test_merged_weights_have_the_base_models_names_and_give_the_policys_log_prob
 
 def test_a_saved_adapter_is_the_policy_again_when_peft_puts_it_on_the_base(tmp_path):
     llama().save_pretrained(tmp_path / "base")
-    options = options_of(model=str(tmp_path / "base"))
-    model = trained(with_adapter(llama(), options))
-    save_adapter(model, options, tmp_path / "adapter", write=True)
+    model = trained(with_adapter(llama(), lora()))
+    save_adapter(model, lora(), str(tmp_path / "base"), tmp_path / "adapter", write=True)
     base = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
     again = PeftModel.from_pretrained(base, tmp_path / "adapter")
     torch.testing.assert_close(again(IDS).logits, model(IDS).logits, atol=1e-6, rtol=0)
@@ -194,7 +188,7 @@ def test_a_saved_adapter_is_the_policy_again_when_peft_puts_it_on_the_base(tmp_p
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 def test_a_merged_model_is_saved_as_a_plain_one(tied, dtype, tmp_path):
-    model = trained(with_adapter(llama(dtype, tied), options_of()))
+    model = trained(with_adapter(llama(dtype, tied), lora()))
     merged = {name: tensor.clone() for name, tensor in merged_weights(model)}
     model.save_pretrained(tmp_path, state_dict=dict(merged))
     again = AutoModelForCausalLM.from_pretrained(tmp_path)
@@ -205,18 +199,18 @@ def test_a_merged_model_is_saved_as_a_plain_one(tied, dtype, tmp_path):
 
 
 def test_a_rank_that_does_not_write_leaves_no_folder(tmp_path):
-    model = with_adapter(Pair(), options_of())
-    save_adapter(model, options_of(), tmp_path / "adapter", write=False)
+    model = with_adapter(Pair(), lora())
+    save_adapter(model, lora(), "base", tmp_path / "adapter", write=False)
     assert list(Path(tmp_path).iterdir()) == []
 
 
 def test_reading_a_checkpoint_of_another_adapter_names_what_is_missing():
-    state = {n: p for n, p in with_adapter(llama(), options_of()).named_parameters()
+    state = {n: p for n, p in with_adapter(llama(), lora()).named_parameters()
              if ".lora_" in n}  # fmt: skip
-    same = trained(with_adapter(llama(), options_of()))
+    same = trained(with_adapter(llama(), lora()))
     load_trainable(state, same)
     assert all(torch.equal(p, state[n]) for n, p in same.named_parameters() if n in state)
-    fewer = with_adapter(llama(), options_of(targets=("q_proj",)))
+    fewer = with_adapter(llama(), lora(targets=("q_proj",)))
     with pytest.raises(RuntimeError, match="learner.lora"):
         load_trainable(state, fewer)
     del state["model.layers.0.self_attn.q_proj.lora_A.default.weight"]
@@ -227,7 +221,7 @@ def test_reading_a_checkpoint_of_another_adapter_names_what_is_missing():
 def test_checkpointed_activations_give_the_same_gradients():
     found = []
     for checkpointed in (False, True):
-        model = trained(with_adapter(llama(), options_of())).train()
+        model = trained(with_adapter(llama(), lora())).train()
         if checkpointed:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         model(IDS, use_cache=False).logits.logsumexp(-1).sum().backward()

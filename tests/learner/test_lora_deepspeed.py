@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
+from score_ray.config.schema import AdapterConfig
 from score_ray.learner.lora import (
     adapter_weights,
     described,
@@ -16,16 +17,13 @@ from score_ray.learner.lora import (
     with_adapter,
     without_adapter,
 )
-from score_ray.learner.options import LearnerOptions
 from score_ray.tasks.arithmetic_model import character_tokenizer, model_config
 from score_ray.weights.packing import named_weights
 
 pytestmark = pytest.mark.ray
 IDS = torch.tensor([[1, 2, 10, 3, 4, 11], [5, 5, 10, 3, 1, 11]])
 RATE = 0.01
-OPTIONS = LearnerOptions(
-    "", "float32", 1.0, 0, RATE, 0, 1.0, 10, 0.0, 1.0, lora_rank=2, lora_alpha=6.0
-)
+LORA = AdapterConfig(rank=2, alpha=6.0)
 CASES = [(0, torch.float32), (2, torch.float32), (3, torch.float32),
          (0, torch.bfloat16), (2, torch.bfloat16), (3, torch.bfloat16)]  # fmt: skip
 of_every_kind = pytest.mark.parametrize(("stage", "dtype"), CASES, ids=str)
@@ -53,7 +51,7 @@ def deepspeed():
 def policy(dtype: torch.dtype) -> LlamaForCausalLM:
     torch.manual_seed(0)
     base = LlamaForCausalLM(model_config(character_tokenizer())).to(dtype)
-    return with_adapter(base, OPTIONS)
+    return with_adapter(base, LORA)
 
 
 def engine_of(deepspeed, stage: int, dtype: torch.dtype):

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from score_ray.config.config import load
-from score_ray.learner.options import LearnerOptions
 from score_ray.planning.memory import BUCKET, learner_demand
 from score_ray.planning.model_shape import read_shape
+from tests.support.setups import learner_setup
 from tests.support.single_rank import one_rank
 from tests.support.tiny_model import ADVANTAGES, ROWS, make_model
 
@@ -28,13 +28,12 @@ def folder(tmp_path_factory):
 )
 def test_a_rank_holds_before_its_step_what_is_planned(folder, dtype, stage, monkeypatch):
     from score_ray.learner.learner import Learner
-    from score_ray.learner.offload import tensors_in
 
-    learner = Learner(LearnerOptions(folder, dtype, 1.0, stage, 1e-3, 0, 1.0, 2, 0.0, 1.0), 0, 1)
+    learner = Learner(learner_setup(folder, dtype=dtype, zero_stage=stage), 0, 1)
     step, held = learner._engine.step, []
 
     def look(*args, **kwargs):
-        found = (t.untyped_storage() for t in tensors_in((learner._engine, learner._reference)))
+        found = (t.untyped_storage() for t in learner.tensors())
         held.append(sum({s.data_ptr(): s.nbytes() for s in found}.values()))
         return step(*args, **kwargs)
 

@@ -12,11 +12,11 @@ from transformers import (
 )
 
 from score_ray.rollout.engine import _tokens_of_a_step as tokens_of_a_step
-from score_ray.rollout.options import EngineOptions
 from score_ray.tasks.arithmetic_model import character_tokenizer, model_config
 from score_ray.types import Request
 from score_ray.weights.packing import named_weights, parts
 from score_ray.weights.probe import WeightMismatch, check
+from tests.support.setups import engine_setup
 
 pytestmark = pytest.mark.ray
 ROWS = [(1, 2, 10, 3, 4, 11), (5, 5, 10, 3, 1, 11, 4, 4, 13, 12, 8, 6, 13)]
@@ -37,8 +37,8 @@ def scores(model: Any) -> list[list[float]]:
 def test_a_step_has_room_for_any_prompt_and_no_more_than_all_requests_fill(
     max_running, max_length, tokens
 ):
-    options = EngineOptions("model", "float32", max_length, max_running, 2**27)
-    assert tokens_of_a_step(options) == tokens
+    setup = engine_setup(max_length=max_length, max_running=max_running)
+    assert tokens_of_a_step(setup) == tokens
 
 
 def model_of(kind: str, tokenizer: PreTrainedTokenizerFast) -> Any:
@@ -63,36 +63,35 @@ def test_engine_serves_what_it_was_sent_and_a_stale_one_is_caught(kind, tmp_path
     model = model_of(kind, tokenizer)
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    options = EngineOptions(str(tmp_path), "float32", 32, 64, 2**27)
-    sampler = VllmEngine(options, [13])
+    engine = VllmEngine(engine_setup(str(tmp_path)), [13])
     before = scores(model)
-    assert check(sampler.score(ROWS), before, None, 1e-3, "engine") < 1e-5
+    assert check(engine.score(ROWS), before, None, 1e-3, "engine") < 1e-5
 
     for parameter in model.parameters():
         parameter.add_(torch.randn_like(parameter) * 1e-4)
     with pytest.raises(WeightMismatch, match="did not take effect"):
-        check(sampler.score(ROWS), scores(model), before, 1.0, "engine")
+        check(engine.score(ROWS), scores(model), before, 1.0, "engine")
     for parameter in model.parameters():
         parameter.add_(torch.randn_like(parameter) * 0.05)
     with pytest.raises(WeightMismatch, match="differ from the learner's"):
-        check(sampler.score(ROWS), scores(model), before, 1e-3, "engine")
+        check(engine.score(ROWS), scores(model), before, 1e-3, "engine")
 
-    sampler.load_weights(parts(named_weights(model), 2**16), version=1)
-    assert check(sampler.score(ROWS), scores(model), before, 1e-3, "engine") < 1e-5
-    assert sampler.version == 1
+    engine.load_weights(parts(named_weights(model), 2**16), version=1)
+    assert check(engine.score(ROWS), scores(model), before, 1e-3, "engine") < 1e-5
+    assert engine.version == 1
 
     request = Request("a", ROWS[0], 4, temperature=0.5, seed=7)
     drawn = []
     for _ in range(3):
-        sampler.add(request)
-        while not (ended := sampler.step()):
+        engine.add(request)
+        while not (ended := engine.step()):
             pass
         drawn.append(ended[0])
         for _ in range(2):
-            sampler.sleep()  # the next call that needs the engine wakes it
+            engine.sleep()  # the next call that needs the engine wakes it
     assert drawn[0].token_ids == drawn[1].token_ids == drawn[2].token_ids
-    sampler.load_weights(parts(named_weights(model), 2**16), version=2)
-    assert check(sampler.score(ROWS), scores(model), before, 1e-3, "engine") < 1e-5
+    engine.load_weights(parts(named_weights(model), 2**16), version=2)
+    assert check(engine.score(ROWS), scores(model), before, 1e-3, "engine") < 1e-5
     # Log-probs are those of the distribution that was drawn from, temperature included.
     whole = torch.tensor(ROWS[0] + drawn[0].token_ids)
     logprobs = (model(whole[None]).logits[0, :-1] / 0.5).log_softmax(-1)

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from score_ray.rollout.options import EngineOptions
 from score_ray.runtime import remote_calls, rollout_pool, weight_channel
 from score_ray.runtime.engine_client import Recipients
 from score_ray.runtime.learner_group import LearnerGroup
@@ -13,6 +12,7 @@ from score_ray.runtime.rollout_pool import RolloutPool
 from score_ray.runtime.weight_channel import WeightChannel
 from score_ray.types import LearnerLost, RunError
 from score_ray.weights.probe import WeightMismatch
+from tests.support.setups import engine_setup
 
 ROWS = [(1, 2, 3)]
 
@@ -109,7 +109,7 @@ def ray(monkeypatch):
 
 def make_pool(backend: str, retries: int = 3) -> tuple[RolloutPool, list[Place]]:
     places = [Place(), Place()]
-    options = EngineOptions("model", "float32", 32, 64, 2**27, backend=backend)
+    options = engine_setup(backend=backend)
     found = RolloutPool(
         places, (options, None), Calls(60.0, 60.0), Retries(retries), lambda *args, **kwargs: None
     )

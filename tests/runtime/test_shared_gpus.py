@@ -89,7 +89,7 @@ def test_an_engine_uses_the_gpus_of_its_ranks_whoever_dies(where):
 def has_left(group: LearnerGroup) -> bool:
     """Whether the rank holds no memory, so that any work out of its turn would be its end."""
     ask = group._ranks["learner rank 0"].__ray_call__
-    return ray.get(ask.remote(lambda rank: bool(rank._learner._aside)), timeout=START)
+    return ray.get(ask.remote(lambda rank: rank._learner.is_asleep), timeout=START)
 
 
 @pytest.fixture

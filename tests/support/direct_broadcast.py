@@ -103,7 +103,7 @@ class Model(torch.nn.Module):
 
 
 class Llm:
-    """What the sampler sees of vLLM, around one real weight-transfer engine."""
+    """The part of vLLM's LLM that VllmEngine uses, around one real weight-transfer engine."""
 
     def __init__(self, engine: Any) -> None:
         self.engine, self.calls = engine, []
@@ -148,7 +148,7 @@ class Method:
 
 
 class Actor:
-    """A rollout actor with the real sampler's steps; `trouble` by step is called in its place."""
+    """A rollout actor with a real engine's steps; `trouble` by step is called in its place."""
 
     def __init__(self, engine_class: type, number: int = 0) -> None:
         config = SimpleNamespace(
@@ -157,15 +157,19 @@ class Actor:
         self.model = Model()
         engine: Any = engine_class
         self.transfer = engine(None, config, torch.device("cpu", number), self.model)
-        self.sampler = VllmEngine.__new__(VllmEngine)
-        self.sampler._asleep, self.sampler._updating, self.sampler.version = set(), False, 0
-        self.sampler._adapter = None
-        self.llm = self.sampler._llm = Llm(self.transfer)
+        self.vllm_engine = VllmEngine.__new__(VllmEngine)
+        self.vllm_engine._asleep, self.vllm_engine._updating, self.vllm_engine.version = (
+            set(),
+            False,
+            0,
+        )
+        self.vllm_engine._adapter = None
+        self.llm = self.vllm_engine._llm = Llm(self.transfer)
         self.trouble: dict[str, Any] = {}
         self.engine = Method(self._step)
 
     def _step(self, method: str, *args: Any) -> None:
-        self.trouble.get(method, getattr(self.sampler, method))(*args)
+        self.trouble.get(method, getattr(self.vllm_engine, method))(*args)
 
 
 class Threads:

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from score_ray.learner.options import LearnerOptions
-from score_ray.rollout.options import EngineOptions
+from score_ray.rollout.prompter import load_prompter
 from score_ray.runtime.colocation import Turns
 from score_ray.runtime.learner_group import LearnerGroup
 from score_ray.runtime.placement import places
@@ -18,10 +17,10 @@ from score_ray.runtime.resources import Ask, sharing
 from score_ray.runtime.rollout_pool import RolloutPool
 from score_ray.runtime.weight_channel import WeightChannel
 from score_ray.tasks.prompts import Prompts
-from score_ray.training.inputs import load_prompter
 from score_ray.types import LearnerLost
 from score_ray.weights.backend import IPC
-from tests.support.tiny_model import PART_BYTES, PROBE, RATE, Events
+from tests.support.setups import engine_setup, learner_setup
+from tests.support.tiny_model import PART_BYTES, PROBE, Events
 
 MARKS = [
     pytest.mark.gpu,
@@ -54,11 +53,11 @@ def on_gpus(
     gpu_memory: float = 0.3,
 ) -> Iterator[Ends]:
     """Engines and one rank that are ready; nothing has been broadcast yet."""
-    options = EngineOptions(
-        folder, DTYPE, 32, 64, 2**27, gpu_memory=gpu_memory, backend=backend, sleeps=shared
+    setup = engine_setup(
+        folder, dtype=DTYPE, gpu_memory=gpu_memory, backend=backend, share_gpus=shared
     )
-    make = options, functools.partial(load_prompter, folder, Prompts("{question}", "?"))
-    learner = LearnerOptions(folder, DTYPE, 1.0, zero_stage, RATE, 0, 1.0, 1, 0.0, 1e9)
+    make = setup, functools.partial(load_prompter, folder, Prompts("{question}", "?"))
+    learner = learner_setup(folder, dtype=DTYPE, zero_stage=zero_stage)
     actors, ranks = Ask("rollout actor", num_actors), Ask("learner rank", 1)
     asks, tell = [sharing(actors, ranks)] if shared else [actors, ranks], Events()
     with places(asks, patience=0.0, deadline=START) as (for_actors, for_ranks):
@@ -66,9 +65,7 @@ def on_gpus(
         pool.wait_ready()
         if shared:
             pool.sleep()
-        group = LearnerGroup(
-            for_ranks, learner, 4096, Calls(START, 30.0, LearnerLost), Retries(3), tell
-        )
+        group = LearnerGroup(for_ranks, learner, Calls(START, 30.0, LearnerLost), Retries(3), tell)
         group.wait_ready()
         turns = Turns(pool, group, handed_over=backend == IPC) if shared else None
         engines, speaker = (turns.pool, turns.learner) if turns else (pool, group)

@@ -15,8 +15,9 @@ def one_rank(bucket: int = 1_000_000):
     It keeps ZeRO-3's gradient buffers too, of `bucket` numbers: with its own 500 million a process
     that has made a dozen learners reserves more memory than the machine has, and cannot fork.
     """
-    from score_ray.learner import learner
-    from score_ray.learner.learner import deepspeed, join_ranks
+    from score_ray.learner import loading
+    from score_ray.learner.loading import deepspeed
+    from score_ray.learner.ranks import join_ranks
 
     def small(*args, **kwargs):
         config = deepspeed_config(*args, **kwargs)
@@ -24,7 +25,7 @@ def one_rank(bucket: int = 1_000_000):
         return config
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learner, "deepspeed_config", small)
+        patch.setattr(loading, "deepspeed_config", small)
         for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
             patch.setenv(name, value)
         listener = socket.create_server(("127.0.0.1", 0))

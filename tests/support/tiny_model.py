@@ -9,8 +9,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from score_ray.algorithm.batch import Row
-from score_ray.learner.options import LearnerOptions
-from score_ray.rollout.options import EngineOptions
+from score_ray.rollout.prompter import load_prompter
 from score_ray.runtime.learner_group import LearnerGroup
 from score_ray.runtime.placement import places
 from score_ray.runtime.remote_calls import Calls, Retries
@@ -18,8 +17,8 @@ from score_ray.runtime.resources import Ask
 from score_ray.runtime.rollout_pool import RolloutPool
 from score_ray.tasks.arithmetic_model import character_tokenizer, model_config
 from score_ray.tasks.prompts import Prompts
-from score_ray.training.inputs import load_prompter
 from score_ray.types import LearnerLost, Problem
+from tests.support.setups import engine_setup, learner_setup
 
 ROWS = [
     Row((1, 2, 10, 3, 4, 11), (0, 0, 0, 1, 0, 2), (0.0,) * 6),
@@ -29,7 +28,6 @@ ROWS = [
 ADVANTAGES = np.array([[0.5, -1.0], [0.25, 2.0], [-0.5, 0.1]])
 PROBE = [row.token_ids for row in ROWS]
 PROBLEMS = [Problem(i, f"{i}+1=", str(i + 1)) for i in range(8)]
-RATE = 0.01
 PART_BYTES = 2**16  # several parts even of this model
 START = 120.0
 
@@ -62,7 +60,7 @@ def make_pool(
 ) -> RolloutPool:
     words = Prompts("{question}", "?")
     make = (
-        EngineOptions(str(model), "float32", 32, 64, 2**27, tensor_parallel),
+        engine_setup(str(model), tensor_parallel=tensor_parallel),
         functools.partial(load_prompter, str(model), words),
     )
     return RolloutPool(where, make, Calls(START, grace), Retries(retries), tell)
@@ -71,6 +69,6 @@ def make_pool(
 def make_group(
     where, model: Path, tell, zero_stage: int = 0, grace: float = 60.0, retries: int = 3
 ) -> LearnerGroup:
-    options = LearnerOptions(str(model), "float32", 1.0, zero_stage, RATE, 0, 1.0, 1, 0.0, 1e9)
+    setup = learner_setup(str(model), zero_stage=zero_stage)
     calls = Calls(START, grace, LearnerLost)
-    return LearnerGroup(where, options, 4096, calls, Retries(retries), tell)
+    return LearnerGroup(where, setup, calls, Retries(retries), tell)

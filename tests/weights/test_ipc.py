@@ -85,7 +85,7 @@ def test_every_engine_gets_every_weight_bit_for_bit_through_one_buffer(buffers, 
     for actor in both.values():
         assert actor.llm.calls[:3] == ["init", "start", "update"]
         assert actor.llm.calls[-3:] == ["update", "finish 7", "reset"]
-        assert actor.sampler.version == 7
+        assert actor.vllm_engine.version == 7
 
 
 def test_the_buffer_has_room_for_the_largest_weight(buffers, sender):
@@ -104,7 +104,7 @@ def test_an_engine_that_dies_is_named_and_the_others_get_all(step, buffers, send
     sender.send(to, BUFFER_BYTES)
     assert to.lost == {"rollout actor 1": "the process died"}
     assert same(both["rollout actor 0"].model.got, weights)
-    assert both["rollout actor 0"].sampler.version == 2
+    assert both["rollout actor 0"].vllm_engine.version == 2
 
 
 def test_the_same_engines_keep_their_epoch_and_a_loss_ends_it(buffers, sender):
@@ -115,12 +115,12 @@ def test_the_same_engines_keep_their_epoch_and_a_loss_ends_it(buffers, sender):
     both["rollout actor 1"] = Actor(IpcEngine)
     sender.send(client_of(both, together=False, version=3), BUFFER_BYTES)
     assert sender.epoch == 2
-    assert both["rollout actor 1"].sampler.version == 3
+    assert both["rollout actor 1"].vllm_engine.version == 3
 
 
 def test_a_packed_update_is_loaded_before_any_learner_has_made_contact(weights):
     actor = Actor(IpcEngine)
-    actor.sampler.load_weights([pack(weights.items())], version=4)
+    actor.vllm_engine.load_weights([pack(weights.items())], version=4)
     assert same(actor.model.got, weights)
 
 

@@ -6,18 +6,16 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
+from score_ray.config.schema import AdapterConfig
 from score_ray.learner.lora import adapter_weights, trainable, with_adapter
 from score_ray.learner.lora_targets import target_kinds
-from score_ray.learner.options import LearnerOptions
 from score_ray.weights.packing import parts
 from tests.support.tiny_model import make_model
 
 pytestmark = pytest.mark.ray
 # The second row fills a block of the prefix cache, which a later request would take.
 ROWS = [(1, 2, 10, 3, 4, 11), (5, 5, 10, 3, 1, 11, 4, 4, 13, 12) * 6]
-OPTIONS = LearnerOptions(
-    "", "float32", 1.0, 0, 0.01, 0, 1.0, 10, 0.0, 1.0, lora_rank=2, lora_alpha=6.0
-)
+LORA = AdapterConfig(rank=2, alpha=6.0)
 PART_BYTES = 2**12  # several parts
 
 
@@ -94,12 +92,12 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def engine(folder):
-    return Engine(folder, OPTIONS.lora_rank)
+    return Engine(folder, LORA.rank)
 
 
 @pytest.fixture
 def model(folder):
-    return moved(with_adapter(LlamaForCausalLM.from_pretrained(folder), OPTIONS), seed=1)
+    return moved(with_adapter(LlamaForCausalLM.from_pretrained(folder), LORA), seed=1)
 
 
 @torch.no_grad()

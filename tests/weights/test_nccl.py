@@ -13,7 +13,6 @@ from vllm.distributed.weight_transfer.base import WeightTransferEngine
 from vllm.distributed.weight_transfer.nccl_engine import NCCLWeightTransferUpdateInfo
 
 from score_ray.rollout.engine import VllmEngine
-from score_ray.rollout.options import EngineOptions
 from score_ray.runtime import engine_client
 from score_ray.runtime.actors import LearnerRank
 from score_ray.runtime.engine_client import Recipients
@@ -36,6 +35,7 @@ from tests.support.direct_broadcast import (
     tensors,
     without_cuda,
 )
+from tests.support.setups import engine_setup
 from tests.support.tiny_model import make_model
 
 
@@ -89,7 +89,7 @@ def test_every_engine_gets_every_weight_bit_for_bit_in_several_buffers(network, 
     assert network.senders[0].sent > 2
     for actor in both.values():
         assert actor.llm.calls == ["init", "start", "update", "finish 7", "reset"]
-        assert actor.sampler.version == 7
+        assert actor.vllm_engine.version == 7
 
 
 def test_a_rank_that_does_not_send_goes_through_the_weights_and_calls_nobody(network, weights):
@@ -118,7 +118,7 @@ def test_the_same_engines_keep_their_epoch_and_another_one_begins_a_new_epoch(ne
     sender.send(to, BUFFER_BYTES)
     assert (sender.epoch, len(network.senders), to.lost) == (2, 2, {})
     assert network.senders[0].destroyed.is_set()
-    assert [actor.sampler.version for actor in both.values()] == [3, 3]
+    assert [actor.vllm_engine.version for actor in both.values()] == [3, 3]
     assert both["rollout actor 0"].llm.calls.count("init") == 2
 
 
@@ -132,7 +132,7 @@ def test_an_engine_that_dies_ends_the_broadcast_for_all_and_the_next_reaches_the
     sender.send(to, BUFFER_BYTES)
     assert to.lost == {"rollout actor 1": "the process died"}
     left = both["rollout actor 0"]
-    assert left.sampler.version == 0
+    assert left.vllm_engine.version == 0
 
     both["rollout actor 1"] = Actor(NcclEngine)
     to = client_of(both, together=True)
@@ -170,7 +170,7 @@ def test_a_broadcast_that_is_stuck_in_nccl_ends_for_all_when_an_engine_dies(netw
     assert to.lost == {"rollout actor 1": "the process died"}
     assert network.senders[0].destroyed.is_set()
     assert both["rollout actor 0"].transfer.called_off
-    assert both["rollout actor 0"].sampler.version == 0
+    assert both["rollout actor 0"].vllm_engine.version == 0
 
 
 def test_a_broadcast_that_is_stuck_in_nccl_ends_for_all_when_the_time_is_up(
@@ -198,7 +198,7 @@ def test_a_broadcast_that_is_stuck_in_nccl_ends_for_all_when_the_time_is_up(
     sender.send(to, BUFFER_BYTES)
     assert to.lost == {"rollout actor 1": "no sign of life for 600 s"}
     assert both["rollout actor 0"].transfer.called_off
-    assert both["rollout actor 0"].sampler.version == 0
+    assert both["rollout actor 0"].vllm_engine.version == 0
     woken.set()
 
 
@@ -234,7 +234,7 @@ def test_an_aborted_line_takes_what_is_still_to_be_sent_and_sends_nothing():
 def test_a_packed_update_is_loaded_by_an_engine_that_has_no_communicator(weights):
     actor = Actor(NcclEngine)
     entries, buffer = pack(weights.items())
-    actor.sampler.load_weights([(entries, buffer)], version=4)
+    actor.vllm_engine.load_weights([(entries, buffer)], version=4)
     assert same(actor.model.got, weights)
     assert actor.llm.calls == ["start", "update", "finish 4", "reset"]
 
@@ -257,7 +257,7 @@ def test_a_learner_rank_keeps_its_sender_and_tells_who_was_lost(network, weights
     both["rollout actor 1"].trouble["receive"] = lambda info: dies()
     lost = rank.send("nccl", Recipients(both, 1, 3), BUFFER_BYTES, 20.0)
     assert lost == {"rollout actor 1": "the process died"}
-    assert [actor.sampler.version for actor in both.values()] == [2, 2]
+    assert [actor.vllm_engine.version for actor in both.values()] == [2, 2]
 
 
 @pytest.mark.ray
@@ -266,9 +266,9 @@ def test_a_real_engine_serves_what_vllms_sender_sends_after_a_broadcast_that_bro
     network, tmp_path
 ):
     model = LlamaForCausalLM.from_pretrained(make_model(tmp_path))
-    options = EngineOptions(str(tmp_path), "float32", 32, 64, 2**27, backend="nccl")
-    sampler = VllmEngine(options, [13])
-    actor = SimpleNamespace(engine=Method(lambda name, *args: getattr(sampler, name)(*args)))
+    options = engine_setup(str(tmp_path), backend="nccl")
+    engine = VllmEngine(options, [13])
+    actor = SimpleNamespace(engine=Method(lambda name, *args: getattr(engine, name)(*args)))
     for parameter in model.parameters():
         parameter.add_(torch.randn_like(parameter) * 0.05)
     source = PolicySource(lambda: named_weights(model), lambda: described(model))
@@ -278,7 +278,7 @@ def test_a_real_engine_serves_what_vllms_sender_sends_after_a_broadcast_that_bro
     to = client_of({"rollout actor 0": actor}, together=True, seconds=1.0)
     sender.send(to, 2**16)
     assert to.lost == {"rollout actor 0": "the broadcast was called off"}
-    assert sampler.version == 0
+    assert engine.version == 0
 
     network.stuck_at = -1
     to = client_of({"rollout actor 0": actor}, together=True, version=3)
@@ -291,5 +291,5 @@ def test_a_real_engine_serves_what_vllms_sender_sends_after_a_broadcast_that_bro
         found.gather(1, torch.tensor(row[1:])[:, None])[:, 0].tolist()
         for found, row in zip(logprobs, rows, strict=True)
     ]
-    assert mean_abs_difference(sampler.score(rows), expected) < 1e-5
-    assert sampler.version == 3
+    assert mean_abs_difference(engine.score(rows), expected) < 1e-5
+    assert engine.version == 3

@@ -1,18 +1,18 @@
 import torch
 
-from score_ray.learner.offload import bring_back, put_aside, tensors_in
+from score_ray.learner.sleep import move_back, move_to_host, tensors_in
 
 CPU = torch.device("cpu")
 
 
-def test_what_is_put_aside_takes_no_memory_and_comes_back_with_its_views():
+def test_what_is_moved_takes_no_memory_and_comes_back_with_its_views():
     flat = torch.arange(6.0)
     parameter = torch.nn.Parameter(torch.zeros(2))
     parameter.data = flat[2:4]
-    aside = put_aside([flat, parameter], CPU)
+    moved = move_to_host([flat, parameter], CPU)
     assert flat.untyped_storage().nbytes() == 0
     assert parameter.untyped_storage().nbytes() == 0
-    bring_back(aside)
+    move_back(moved)
     assert parameter.tolist() == [2.0, 3.0]
     flat[2] = 9.0
     assert parameter.tolist() == [9.0, 3.0]
@@ -21,7 +21,7 @@ def test_what_is_put_aside_takes_no_memory_and_comes_back_with_its_views():
 def test_memory_that_is_elsewhere_or_not_torchs_stays(tmp_path):
     torch.save({"a": torch.ones(4)}, tmp_path / "file")
     mapped = torch.load(tmp_path / "file", mmap=True)["a"]
-    assert put_aside([mapped, torch.ones(2, device="meta")], CPU) == []
+    assert move_to_host([mapped, torch.ones(2, device="meta")], CPU) == []
     assert mapped.tolist() == [1.0] * 4
 
 
