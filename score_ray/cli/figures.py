@@ -33,32 +33,27 @@ def figures(
     ] = True,
 ) -> None:
     """Draw the paper's figures of a run, or of several side by side."""
-    for folder in folders:
-        require_run(folder)
+    from score_ray.reporting.run_folder import RunFolder
+
+    runs = [RunFolder(folder) for folder in folders]
+    for folder in runs:
+        folder.trained_model()
     if out is None and len(folders) > 1:
         raise ConfigError("--out: name a folder for the figures of several runs")
 
-    from score_ray.experiments.figures.data import series_of
     from score_ray.experiments.figures.figures import draw, write_page
+    from score_ray.experiments.figures.series import series_of
 
     if sampling:
-        from score_ray.experiments.figures.extra_samples import Study, complete
+        from score_ray.experiments.figures.extra_samples import ExtraSamples, draw_missing_samples
         from score_ray.training.model_source import CACHE
 
-        for folder in folders:
-            study = Study(attempts, samples, temperature, problems)
-            complete(folder, study, CACHE, partial(typer.echo, err=True))
-    chosen = out or folders[0] / "figures"
-    drawn = draw(series_of(folders), chosen)
+        wanted = ExtraSamples(attempts, samples, temperature, problems)
+        for folder in runs:
+            draw_missing_samples(folder, wanted, CACHE, partial(typer.echo, err=True))
+    chosen = out or runs[0].figures
+    drawn = draw(series_of(runs), chosen)
     title = ", ".join(folder.resolve().name for folder in folders)
     write_page(title, drawn, chosen / "figures.html")
     for path in [*drawn, chosen / "figures.html"]:
         typer.echo(path)
-
-
-def require_run(folder: Path) -> None:
-    """Raise ConfigError unless a folder holds a finished run."""
-    if not (folder / "config.yaml").is_file():
-        raise ConfigError(f"{folder}: not a run folder: it has no config.yaml")
-    if not (folder / "model").is_dir():
-        raise ConfigError(f"{folder}: has no model yet; a finished run leaves one")

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from statistics import fmean
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from score_ray.config.schema import Stage
 from score_ray.reporting.alarms import Alarms
 from score_ray.reporting.json_lines import Record
+from score_ray.reporting.progress_bar import ProgressBar
 from score_ray.reporting.run_folder import RunFolder
 from score_ray.reporting.transcripts import accuracies_text
 from score_ray.types import GradedEpisode
@@ -41,13 +40,7 @@ class Reporter:
         self._stages = stages
         self._open()
         self._seconds: deque[float] = deque(maxlen=20)
-        self._console = Console(stderr=True, quiet=quiet)
-        self._bar: Progress | None = None
-        if self._console.is_terminal and not quiet:
-            columns = BarColumn(bar_width=20), TextColumn("{task.description}", markup=False)
-            self._bar = Progress(*columns, console=self._console)
-            self._task = self._bar.add_task("starting", total=total_iterations, completed=resume_at)
-            self._bar.start()
+        self._bar = ProgressBar(total_iterations, resume_at, quiet)
 
     def iteration(self, record: dict[str, float | int | str]) -> None:
         """Append an iteration's metrics to metrics.jsonl, and show them."""
@@ -56,18 +49,18 @@ class Reporter:
             self.event("alarm", alarm.kind, alarm.message)
         line, done = progress_line(record, self._total), int(record["iteration"]) + 1
         self._done = done
-        if self._bar is None:
-            self._say(line)
+        if not self._bar.visible:
+            self._bar.print(line)
             return
         self._seconds.append(float(record.get("time/iteration", 0.0)))
         left = duration(fmean(self._seconds) * (self._total - done))
-        self._bar.update(self._task, completed=done, description=f"{line}  {left} left")
+        self._bar.update(done, f"{line}  {left} left")
 
     def evaluation(self, record: Record, label: str) -> None:
         """Append an evaluation to evals.jsonl (with its label) and accuracies.txt; show it."""
         labelled = {**record, "label": label}
         self._folder.append_evaluation(labelled)
-        self._say(accuracies_text([labelled]).rstrip("\n"))
+        self._bar.print(accuracies_text([labelled]).rstrip("\n"))
 
     def generations(self, graded: Sequence[GradedEpisode], iteration: int, limit: int) -> None:
         """Append the first `limit` episodes to generations.jsonl and generations.txt."""
@@ -83,7 +76,7 @@ class Reporter:
         record = {"time": time, "iteration": self._done, "kind": kind, "who": who, "what": what}
         self._folder.append_event({**record, **numbers})
         after = f" after {duration(numbers['seconds'])}" if "seconds" in numbers else ""
-        self._say(f"{who}: {what}{after}")
+        self._bar.print(f"{who}: {what}{after}")
 
     def checkpoint_fault(self, what: str) -> None:
         """Tell of a damaged checkpoint."""
@@ -93,26 +86,20 @@ class Reporter:
         """Go back to where `iteration` updates have been made; events stay, they happened."""
         self._done = iteration
         self._open()
-        if self._bar is not None:
-            self._bar.update(self._task, completed=iteration)
+        self._bar.update(iteration)
 
     def note(self, message: str) -> None:
         """Print a message, above the bar if there is one."""
-        self._say(message)
+        self._bar.print(message)
 
     def close(self) -> None:
         """Take the bar off the terminal; the files are whole after every call already."""
-        if self._bar is not None:
-            self._bar.stop()
+        self._bar.close()
 
     def _open(self) -> None:
         self._folder.rewind(self._done)
         self._alarms = Alarms(self._stages)
         self._alarms.replay(self._folder.metrics())
-
-    def _say(self, line: str) -> None:
-        # A log line is never wrapped, and brackets in it are no markup.
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def progress_line(record: Record, total: int) -> str:

@@ -4,7 +4,7 @@ from typer.testing import CliRunner
 
 from score_ray.cli.figures import figures
 from score_ray.config.config import ConfigError
-from tests.support.sample_figure_run import add_study, make_run
+from tests.support.sample_figure_run import add_extra_samples, make_run
 
 app = typer.Typer()
 app.command()(figures)
@@ -28,7 +28,8 @@ def test_the_figures_of_a_run_go_into_its_folder_with_a_page_of_them_all(tmp_pat
 
 def test_what_is_sampled_already_is_not_sampled_again(tmp_path):
     folder = make_run(tmp_path / "run")
-    add_study(folder)  # of another size: there is no model in this folder to sample more from
+    # Of another size than asked for: this folder has no model that more could be sampled from.
+    add_extra_samples(folder)
     before = {path: path.read_bytes() for path in (folder / "study").iterdir()}
     lines = run(folder)
     assert len(lines) == 7
@@ -37,18 +38,17 @@ def test_what_is_sampled_already_is_not_sampled_again(tmp_path):
 
 def test_the_figures_of_several_runs_go_where_out_says(tmp_path):
     folders = [make_run(tmp_path / name) for name in "ab"]
-    with pytest.raises(ConfigError, match="--out: name a folder"):
-        run(*folders, "--no-sampling")
+    assert "--out: name a folder" in refusal("figures", *folders, "--no-sampling")
     lines = run(*folders, "--no-sampling", "--out", tmp_path / "out")
     assert lines[-1] == str(tmp_path / "out" / "figures.html")
     assert "<h1>score_ray: a, b</h1>" in (tmp_path / "out" / "figures.html").read_text()
 
 
 def test_a_folder_without_a_finished_run_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="none: not a run folder: it has no config.yaml"):
-        run(tmp_path / "none")
+    message = "none: not a run folder: it has no config.yaml"
+    assert message in refusal("figures", tmp_path / "none")
     folder = make_run(tmp_path / "run")
     (folder / "model").rmdir()
-    with pytest.raises(ConfigError, match="run: has no model yet; a finished run leaves one"):
-        run(folder, "--no-sampling")
+    message = "run: has no model yet; a finished run leaves one"
+    assert message in refusal("figures", folder, "--no-sampling")
     assert not (folder / "figures").exists()

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from score_ray.config.config import dump, load
-from score_ray.reporting.run_folder import as_lines
+from score_ray.reporting.json_lines import as_lines
 
 LEVELS = ("0 carries", "1 carry", "2 carries")
 
 
 def line(problem: int, texts: str, gold: str = "1", sample: int = 0, level: str = "") -> dict:
-    """A problem answered with the words of `texts`; right is what equals `gold`."""
+    """Return a problem's record, answered with the words of `texts`; `gold` is the right one."""
     attempts = texts.split()
     return {
         "problem": problem,
@@ -38,7 +38,7 @@ def evaluation(iteration: int, t1: float, t2: float, changed: float, split: str 
 
 
 def make_run(folder: Path, *overrides: str) -> Path:
-    """Three problems, one per level; four updates; the last attempt is better than the first."""
+    """Write a run of four updates on three problems, one per level; its training helps."""
     folder.mkdir(parents=True)
     config = load(Path("configs/arithmetic.yaml"), overrides)
     (folder / "config.yaml").write_text(dump(config))
@@ -49,16 +49,16 @@ def make_run(folder: Path, *overrides: str) -> Path:
     evals = [evaluation(0, 1 / 3, 1 / 3, 1 / 3), evaluation(4, 1 / 3, 2 / 3, 2 / 3)]
     write(folder / "evals.jsonl", evals)
     base, model = ("1 1", "2 2", "1 2"), ("1 1", "2 1", "2 3")
-    for done, texts in ((0, base), (4, model)):
+    for updates, texts in ((0, base), (4, model)):
         lines = [line(i, text, level=LEVELS[i]) for i, text in enumerate(texts)]
-        write(folder / f"answers/after_{done:06d}.jsonl", lines)
+        write(folder / f"answers/after_{updates:06d}.jsonl", lines)
     return folder
 
 
-def add_study(folder: Path) -> None:
-    """Three attempts in a row, and four episodes of each of two problems."""
-    for who in ("base", "model"):
+def add_extra_samples(folder: Path) -> None:
+    """Add three attempts in a row, and four episodes, of each of two problems."""
+    for model in ("base", "model"):
         lines = [line(0, "2 1 1"), line(1, "2 2 1")]
-        write(folder / f"study/attempts_{who}.jsonl", lines)
+        write(folder / f"study/attempts_{model}.jsonl", lines)
         lines = [line(i, "2 1", sample=s) for i in (0, 1) for s in range(4)]
-        write(folder / f"study/samples_{who}.jsonl", lines)
+        write(folder / f"study/samples_{model}.jsonl", lines)

@@ -1,12 +1,11 @@
-"""A suite file and what its finished runs leave, for the tests of those who read them."""
+"""A suite file and the files of its finished runs, for the tests of their readers."""
 
 from pathlib import Path
 
 import yaml
 
-from score_ray.config.config import dump
 from score_ray.experiments.suites.suite import Suite, SuiteRun, load_suite, runs_of
-from score_ray.reporting.run_folder import append_lines
+from score_ray.reporting.json_lines import append_lines
 from tests.support.sample_run_folder import eval_line, metrics_record
 
 ARITHMETIC = Path("configs/arithmetic.yaml").resolve()
@@ -14,7 +13,7 @@ SHORT = "stages=[{name: stage_2, iterations: 2, reward: [1, 1], bonus: 10, kl: [
 
 
 def tree(**changes) -> dict:
-    """Two trained variants, two seeds each."""
+    """Return a suite of two trained variants with two seeds each."""
     return {
         "name": "demo",
         "config": str(ARITHMETIC),
@@ -35,21 +34,21 @@ def write_suite(folder: Path, **changes) -> Path:
 
 
 def planned(folder: Path, **changes) -> tuple[Suite, list[SuiteRun]]:
-    """A suite and its runs, with run folders under folder/runs."""
+    """Return a suite and its runs, whose folders are under folder/runs."""
     suite = load_suite(write_suite(folder, **changes))
     return suite, runs_of(suite, folder / "runs")
 
 
 def finish(run: SuiteRun, acc_t1: float = 0.3, acc_t2: float = 0.25, n: int = 100) -> None:
-    """Leave what a finished run leaves; what the second attempt broke is 10 % of all."""
-    (run.folder / "model").mkdir(parents=True)
-    (run.folder / "config.yaml").write_text(dump(run.config))
+    """Write the files of a finished run; the second attempt broke 10 % of all answers."""
+    run.folder.model.mkdir(parents=True)
+    run.folder.write_config(run.config)
     delta = acc_t2 - acc_t1
     numbers = {"acc_t1": acc_t1, "acc_t2": acc_t2, "delta": delta, "i_to_c": 0.1 + delta,
                "c_to_i": 0.1, "n": n}  # fmt: skip
     last = eval_line(run.config.iterations) | numbers
-    append_lines(run.folder / "evals.jsonl", [eval_line(0), last])
+    append_lines(run.folder.path / "evals.jsonl", [eval_line(0), last])
     counts = {"verdict/correct_t1": 3, "verdict/wrong_t1": 5, "verdict/correct_t2": 8,
               "tokens/sampled": 40, "tokens/trained": 100}  # fmt: skip
     records = [metrics_record(i) | counts for i in range(run.config.iterations)]
-    append_lines(run.folder / "metrics.jsonl", records)
+    append_lines(run.folder.path / "metrics.jsonl", records)

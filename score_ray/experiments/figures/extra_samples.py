@@ -1,7 +1,7 @@
-"""More samples than training and its evaluations draw, of a run's trained and its base model.
+"""Samples that two of the figures need beyond those of a run, of its trained and its base model.
 
-Two passes over the test problems, for two of the figures: many attempts in a row, greedily, and
-many episodes of two attempts. They stay in the run folder, in study/.
+Two passes over the test problems: "attempts" makes many attempts in a row, greedily; "samples"
+draws many episodes of two attempts. Their files stay in the run folder.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from score_ray.config.config import Config, ConfigError, load
+from score_ray.config.config import Config
+from score_ray.reporting.atomic_files import replace_file
+from score_ray.reporting.json_lines import Record, as_lines, read_jsonl
 from score_ray.reporting.reporter import Reporter
-from score_ray.reporting.run_folder import Record, answer_record, as_lines, read_jsonl, replace_file
+from score_ray.reporting.run_folder import RunFolder
+from score_ray.reporting.transcripts import answer_record
 from score_ray.rollout.episodes import derive_seed
 from score_ray.rollout.prompter import Prompter
 from score_ray.training.inputs import Inputs, check_inputs
@@ -19,78 +22,82 @@ from score_ray.training.iteration import in_order
 from score_ray.training.roles import sampling_roles
 from score_ray.types import Grader, Pool, Problem, SamplingPlan
 
-EPISODES = 4096  # sampled before they are graded and put down: what they take in memory
-Say = Callable[[str], None]
+KINDS, MODELS = ("attempts", "samples"), ("model", "base")
+EPISODES_AT_ONCE = 4096  # sampled before they are graded and written, to bound the memory
+ShowLine = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
-    """What is sampled of each problem; `problems` 0 is as many as the run evaluates."""
+class ExtraSamples:
+    """How many extra samples are drawn of each problem."""
 
     attempts: int = 10  # in a row, greedily
     samples: int = 32  # episodes of two attempts
-    temperature: float = 0.7  # of these
-    problems: int = 0
+    temperature: float = 0.7  # of the episodes
+    problems: int = 0  # 0: as many as the run evaluates
 
 
-def missing(folder: Path) -> list[Path]:
-    """The files that a run folder has still to get."""
-    names = [f"{kind}_{who}.jsonl" for who in ("model", "base") for kind in ("attempts", "samples")]
-    return [path for name in names if not (path := folder / "study" / name).is_file()]
+def draw_missing_samples(
+    folder: RunFolder, wanted: ExtraSamples, cache: Path, show: ShowLine
+) -> None:
+    """Sample the files that a run folder lacks; the others stay, however they were sampled.
 
-
-def complete(folder: Path, study: Study, cache: Path, say: Say) -> None:
-    """Sample what is missing in study/; what is there stays, whatever it was sampled with.
-
-    Raises ConfigError where the run has left no model, or its model, data or prompts cannot
+    Raises ConfigError if the run has left no model, or if its model, data or prompts are not to
     be had.
     """
-    for path in sorted((folder / "study").glob("*.jsonl")):
-        say(f"{path}: kept, {_extent(path)}; remove it to sample anew")
-    wanted = missing(folder)
-    if not wanted:
+    for path in folder.all_extra_samples():
+        show(f"{path}: kept, {_extent(path)}; remove it to sample anew")
+    lacking = missing_files(folder)
+    if not any(lacking.values()):
         return
-    if not (folder / "model").is_dir():
-        raise ConfigError(f"{folder}: has no model yet; a finished run leaves one")
-    inputs = inputs_with_room(folder, study, cache, say)
-    (folder / "study").mkdir(exist_ok=True)
-    for who, model in (("model", str(folder / "model")), ("base", inputs.model)):
-        paths = [path for path in wanted if path.stem.endswith(f"_{who}")]
-        if paths:
-            _sample(inputs, model, study, paths, say)
+    trained = folder.trained_model()
+    inputs = inputs_with_room(folder, wanted, cache, show)
+    for model, path in (("model", str(trained)), ("base", inputs.model)):
+        if lacking[model]:
+            _sample(inputs, path, wanted, lacking[model], show)
 
 
-def plan_of(kind: str, config: Config, study: Study) -> SamplingPlan:
-    """How a pass is sampled; the trained and the base model draw with the same seeds."""
+def missing_files(folder: RunFolder) -> dict[str, dict[str, Path]]:
+    """Return the files that a run folder lacks, by model and then by kind."""
+    paths = {model: {kind: folder.extra_samples(kind, model) for kind in KINDS} for model in MODELS}
+    return {
+        model: {kind: path for kind, path in by_kind.items() if not path.is_file()}
+        for model, by_kind in paths.items()
+    }
+
+
+def plan_of(kind: str, config: Config, wanted: ExtraSamples) -> SamplingPlan:
+    """Return how a pass is sampled; both models draw with the same seeds."""
     greedy = kind == "attempts"
     return SamplingPlan(
         seed=derive_seed(config.seed, config.iterations + 1),
-        samples=1 if greedy else study.samples,
+        samples=1 if greedy else wanted.samples,
         attempts=config.evaluated_attempts if greedy else 2,
         max_tokens=config.rollout.max_tokens,
-        temperature=0.0 if greedy else study.temperature,
+        temperature=0.0 if greedy else wanted.temperature,
     )
 
 
-def inputs_with_room(folder: Path, study: Study, cache: Path, say: Say) -> Inputs:
-    """A run's inputs, with room for as many attempts as are wanted or the model can hold.
+def inputs_with_room(
+    folder: RunFolder, wanted: ExtraSamples, cache: Path, show: ShowLine
+) -> Inputs:
+    """Return a run's inputs, with room for the wanted attempts or as many as the model can hold.
 
     Raises ConfigError as `check_inputs` does.
     """
-    limit = [f"evaluation.problems={study.problems}"] if study.problems else []
-    config = load(folder / "config.yaml", limit)
-    own = check_inputs(config, cache, training=False)
-    attempts, length = room_for(own, study.attempts)
-    if attempts < study.attempts:
-        say(f"the model has positions for {attempts} attempts, not for {study.attempts}")
-    wider = [f"evaluation.attempts={attempts}", f"model.max_length={length}"]
-    return check_inputs(load(folder / "config.yaml", [*limit, *wider]), cache, training=False)
+    limit = [f"evaluation.problems={wanted.problems}"] if wanted.problems else []
+    inputs = check_inputs(folder.config(limit), cache, training=False)
+    attempts, length = room_for(inputs, wanted.attempts)
+    if attempts < wanted.attempts:
+        show(f"the model has positions for {attempts} attempts, not for {wanted.attempts}")
+    longer = [f"evaluation.attempts={attempts}", f"model.max_length={length}"]
+    return check_inputs(folder.config([*limit, *longer]), cache, training=False)
 
 
 def room_for(inputs: Inputs, attempts: int) -> tuple[int, int]:
-    """As many of the attempts as the model has positions for, and the tokens they take.
+    """Return how many of the attempts the model has positions for, and the tokens they take.
 
-    Never less than the run itself has; a model that names no limit has none.
+    Both are at least those of the run itself. A model that names no limit has none.
     """
     from transformers import AutoConfig
 
@@ -98,14 +105,14 @@ def room_for(inputs: Inputs, attempts: int) -> tuple[int, int]:
     max_tokens = config.rollout.max_tokens
     turn = prompter.longest_turn(max_tokens)
     longest = max(_opening_tokens(prompter, p, max_tokens) for p in _problems(inputs))
-    known = getattr(AutoConfig.from_pretrained(inputs.model), "max_position_embeddings", None)
+    limit = getattr(AutoConfig.from_pretrained(inputs.model), "max_position_embeddings", None)
     needed = longest + attempts * turn
-    most = max(config.model.max_length, min(needed, known or needed))
+    most = max(config.model.max_length, min(needed, limit or needed))
     return min(attempts, (most - longest) // turn), most
 
 
 def _opening_tokens(prompter: Prompter, problem: Problem, max_tokens: int) -> int:
-    """The tokens of an episode beside its attempts, as its length is checked."""
+    """Return the tokens of an episode apart from its attempts, as its length is checked."""
     given = len(prompter.given_ids(problem.given)) if problem.given else 0
     return len(prompter.first_ids(problem.question)) + max(0, given - max_tokens)
 
@@ -114,35 +121,38 @@ def _problems(inputs: Inputs) -> Sequence[Problem]:
     return inputs.task.problems("test")[: inputs.config.evaluation.problems]
 
 
-def _sample(inputs: Inputs, model: str, study: Study, paths: Sequence[Path], say: Say) -> None:
-    with TemporaryDirectory() as scratch:  # it tells of lost actors, and keeps nothing
-        reporter = Reporter(Path(scratch), 0, 0)
-        # The reference, where it judges, stays the base model.
+def _sample(
+    inputs: Inputs, model: str, wanted: ExtraSamples, paths: dict[str, Path], show: ShowLine
+) -> None:
+    """Sample a model's files of some kinds, each written when it is whole."""
+    # The roles need a reporter, which shows lost actors; its files are not wanted.
+    with TemporaryDirectory() as scratch:
+        reporter = Reporter(RunFolder(Path(scratch)), 0, 0)
+        # A reference that judges answers stays the base model.
         with sampling_roles(inputs, model, reporter) as (pool, grader):
-            for path in paths:
-                plan = plan_of(path.stem.split("_")[0], inputs.config, study)
-                records = _records(pool, grader, _problems(inputs), plan, path, say)
+            for kind, path in paths.items():
+                plan, problems = plan_of(kind, inputs.config, wanted), _problems(inputs)
+                records = []
+                for part in _sampled_parts(pool, grader, problems, plan):
+                    records += part
+                    done = len(records) // plan.samples
+                    show(f"{path}: {done} of {len(problems)} problems")
+                path.parent.mkdir(exist_ok=True)
                 replace_file(path, as_lines(records).encode(errors="replace"))
         reporter.close()
 
 
-def _records(
-    pool: Pool,
-    grader: Grader,
-    problems: Sequence[Problem],
-    plan: SamplingPlan,
-    path: Path,
-    say: Say,
-) -> Iterator[Record]:
-    """A pass over the problems, a part at a time, in order."""
-    step = max(1, EPISODES // plan.samples)
+def _sampled_parts(
+    pool: Pool, grader: Grader, problems: Sequence[Problem], plan: SamplingPlan
+) -> Iterator[list[Record]]:
+    """Yield the answers to the problems in order, as many at once as memory is meant for."""
+    step = max(1, EPISODES_AT_ONCE // plan.samples)
     for start in range(0, len(problems), step):
         part = problems[start : start + step]
         for episodes in pool.sample(part, plan):
             grader.submit(episodes)
-        for graded in in_order(grader.collect(), part, plan.samples, version=0):
-            yield answer_record(graded)
-        say(f"{path}: {start + len(part)} of {len(problems)} problems")
+        graded = in_order(grader.collect(), part, plan.samples, version=0)
+        yield [answer_record(g) for g in graded]
 
 
 def _extent(path: Path) -> str:

@@ -1,13 +1,11 @@
 """The paper's figures, of one run or of several ways of training side by side.
 
-Every figure is saved on light and on dark paper. A series has a colour, a line, a marker and a
-hatch of its own, so that it is told apart in a grey print too; the base model is in ink, dotted.
+Every figure is saved on light and on dark paper. A series has its own colour, line, marker and
+hatch, so that a grey print tells them apart too; the base model is a dotted line in ink.
 """
 
-import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +13,40 @@ from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from score_ray.experiments.figures.data import (
+from score_ray.experiments.figures.curves import (
     BINS,
     Curve,
-    PlottedSeries,
-    RunRecords,
-    Series,
     attempt_curve,
     changed_curve,
     changed_training_curve,
     edit_histogram,
-    entries_of,
     evaluation_curve,
-    levels,
+    flips_by_level,
     over_seeds,
     training_curve,
     voting_curves,
 )
 from score_ray.experiments.figures.drawing import (
-    Trace,
+    RateOverUpdates,
     bar_style,
     draw_band,
     draw_flips,
-    draw_reach,
-    draw_traces,
+    draw_range,
+    draw_rates,
     panel_grid,
     style_of,
     with_legend,
 )
+from score_ray.experiments.figures.series import (
+    PlottedSeries,
+    RunRecords,
+    Series,
+    with_base_models,
+)
+from score_ray.reporting.atomic_files import replace_file
+from score_ray.reporting.document import Document, Picture, to_html
+from score_ray.reporting.palette import ATTEMPTS, DASHED
 from score_ray.reporting.plot import (
-    COLOURS,
     accuracy_figure,
     look,
     new_figure,
@@ -52,14 +54,14 @@ from score_ray.reporting.plot import (
     save_figure,
 )
 
-Named = list[tuple[PlottedSeries, Any]]  # an entry and what of it is drawn
+PerSeries = list[tuple[PlottedSeries, Any]]  # a series and what is drawn of it
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A figure: what it is called, how it is read, and where its numbers come from.
+class FigureKind:
+    """A figure: its title and caption, and the functions that collect and draw its numbers.
 
-    `collect` gives nothing where no run has the data.
+    `collect` returns something empty where no run has the data.
     """
 
     title: str
@@ -69,157 +71,156 @@ class Kind:
 
 
 def draw(series: Sequence[Series], out: Path) -> list[Path]:
-    """Draw every figure whose data exist into a folder, NAME.png and NAME_dark.png.
+    """Draw every figure whose data exist into a folder, as NAME.png and NAME_dark.png.
 
-    Returns the light ones in order. Raises ConfigError for a folder without a config.
+    Returns the light ones in order. Raises ConfigError for a run folder without a config.
     """
-    entries, written = entries_of(series), []
+    plotted, written = with_base_models(series), []
     out.mkdir(parents=True, exist_ok=True)
     for name, kind in FIGURES.items():
-        if not (found := kind.collect(entries)):
+        if not (data := kind.collect(plotted)):
             continue
         written.append(out / f"{name}.png")
         for dark, path in ((False, written[-1]), (True, dark_of(written[-1]))):
             with look(dark):
-                save_figure(kind.draw(found), path)
+                save_figure(kind.draw(data), path)
     return written
 
 
 def dark_of(light: Path) -> Path:
-    """Where the same figure is on dark paper."""
+    """Return the path of the same figure on dark paper."""
     return light.with_name(f"{light.stem}_dark.png")
 
 
-def picture(light: Path) -> str:
-    """A figure as HTML: both papers embedded, the reader's colour scheme chooses."""
-    urls = [
-        f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
-        for path in (light, dark_of(light))
-    ]
-    alt = escape(FIGURES[light.stem].title, quote=True)
-    return (
-        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{urls[1]}">'
-        f'<img alt="{alt}" src="{urls[0]}"></picture>'
-    )
+def picture_of(light: Path) -> Picture:
+    """Return a drawn figure with its caption, for a page."""
+    kind = FIGURES[light.stem]
+    return Picture(kind.title, light, dark_of(light), kind.caption)
 
 
-def figure_html(light: Path) -> str:
-    """A figure with its caption."""
-    caption = escape(FIGURES[light.stem].caption)
-    return f"<figure>{picture(light)}<figcaption>{caption}</figcaption></figure>"
+def write_page(title: str, drawn: Sequence[Path], out: Path) -> None:
+    """Write one self-contained page that shows drawn figures."""
+    page = to_html(Document(title, tuple(picture_of(light) for light in drawn)))
+    replace_file(out, page.encode(errors="replace"))
 
 
-def _collect_accuracy(entries: Sequence[PlottedSeries]) -> Any:
-    """A single run with all it has; of several ones each attempt's traces."""
-    runs = [run for entry in entries if not entry.base for run in entry.runs]
+def _collect_accuracy(plotted: Sequence[PlottedSeries]) -> Any:
+    """Return a single run's records; of several runs the rates of each attempt."""
+    runs = [run for series in plotted if not series.base for run in series.runs]
     if len(runs) == 1:
         return runs[0] if runs[0].metrics or runs[0].evals else None
-    tables = [
-        _traces(
-            entries,
+    rates = [
+        _rates(
+            plotted,
             lambda run, i=i: training_curve(run.metrics, f"train/acc_t{i}"),
             lambda run, i=i: evaluation_curve(run.evals, f"acc_t{i}"),
         )
         for i in (1, 2)
     ]
-    return tables if any(tables) else None
+    return rates if any(rates) else None
 
 
-def _draw_accuracy(found: Any) -> Figure:
-    if isinstance(found, RunRecords):
-        return accuracy_figure(found.metrics, found.evals)
+def _draw_accuracy(data: Any) -> Figure:
+    if isinstance(data, RunRecords):
+        return accuracy_figure(data.metrics, data.evals)
     figure, panels = panel_grid(2, FIGURES["accuracy"].title, "updates", "accuracy")
-    for axes, table, ordinal in zip(panels, found, ("first", "second"), strict=True):
-        draw_traces(axes, table)
+    for axes, rates, ordinal in zip(panels, data, ("first", "second"), strict=True):
+        draw_rates(axes, rates)
         axes.set_title(f"{ordinal} attempt")
     return with_legend(figure, panels)
 
 
-def _traces(
-    entries: Sequence[PlottedSeries],
+def _rates(
+    plotted: Sequence[PlottedSeries],
     training: Callable[[RunRecords], Curve],
     evaluated: Callable[[RunRecords], Curve],
-) -> list[tuple[PlottedSeries, Trace]]:
-    """A rate while training and in evaluations, of every entry that has one."""
-    table = []
-    for entry in entries:
-        curves = [evaluated(run) for run in entry.runs]
-        if entry.base:
+) -> list[tuple[PlottedSeries, RateOverUpdates]]:
+    """Return a rate while training and in evaluations, of every series that has one."""
+    rates = []
+    for series in plotted:
+        curves = [evaluated(run) for run in series.runs]
+        if series.base:
             before = [{0: curve[0]} for curve in curves if 0 in curve]
-            trace = Trace(None, over_seeds(before))
+            rate = RateOverUpdates(None, over_seeds(before))
         else:
-            trace = Trace(over_seeds([training(run) for run in entry.runs]), over_seeds(curves))
-        if trace.training or trace.evaluated:
-            table.append((entry, trace))
-    return table
+            trained = over_seeds([training(run) for run in series.runs])
+            rate = RateOverUpdates(trained, over_seeds(curves))
+        if rate.training or rate.evaluated:
+            rates.append((series, rate))
+    return rates
 
 
-def _draw_changed(table: Sequence[tuple[PlottedSeries, Trace]]) -> Figure:
+def _draw_changed(rates: Sequence[tuple[PlottedSeries, RateOverUpdates]]) -> Figure:
     figure = new_figure(9, 4.6)
     axes = figure.add_subplot()
-    draw_traces(axes, table)
+    draw_rates(axes, rates)
     axes.set(xlabel="updates", ylabel="share of problems", title=FIGURES["changed"].title)
-    axes.set_ylim(bottom=-0.03 * axes.get_ylim()[1])  # 0 apart from the axis
+    axes.set_ylim(bottom=-0.03 * axes.get_ylim()[1])  # 0 must be seen apart from the axis
     return with_legend(figure, [axes])
 
 
-def _collect_edits(entries: Sequence[PlottedSeries]) -> Named:
-    return _named(entries, lambda run, base: edit_histogram(run.greedy(base)))
+def _collect_edits(plotted: Sequence[PlottedSeries]) -> PerSeries:
+    return _bands(plotted, lambda run, base: edit_histogram(run.greedy(base)))
 
 
-def _draw_edits(found: Named) -> Figure:
-    """A panel each, with the outline of the first base model in all."""
+def _draw_edits(data: PerSeries) -> Figure:
+    """Draw a panel for each series, with the outline of the first base model in all."""
     scales = "edit distance / length of both texts", "share of problems"
-    figure, panels = panel_grid(len(found), FIGURES["edit_distance"].title, *scales)
-    last = max(x for _, band in found for x, y in zip(band.xs, band.high, strict=True) if y)
+    figure, panels = panel_grid(len(data), FIGURES["edit_distance"].title, *scales)
+    last = max(x for _, band in data for x, y in zip(band.xs, band.high, strict=True) if y)
     edges = [i / BINS for i in range(BINS + 1)]
-    for axes, (entry, band) in zip(panels, found, strict=True):
-        if found[0][0].base and entry is not found[0][0]:
-            axes.stairs(found[0][1].mean, edges, color=rcParams["text.color"], ls=":", lw=1.6,
-                        label=found[0][0].label)  # fmt: skip
-        axes.bar(edges[:-1], band.mean, width=1 / BINS, align="edge", **bar_style(entry))
-        draw_reach(axes, [edge + 0.5 / BINS for edge in edges[:-1]], band)
-        axes.set_title(entry.label)
+    first, first_band = data[0]
+    for axes, (series, band) in zip(panels, data, strict=True):
+        if first.base and series is not first:
+            axes.stairs(first_band.mean, edges, color=rcParams["text.color"], ls=":", lw=1.6,
+                        label=first.label)  # fmt: skip
+        axes.bar(edges[:-1], band.mean, width=1 / BINS, align="edge", **bar_style(series))
+        draw_range(axes, [edge + 0.5 / BINS for edge in edges[:-1]], band)
+        axes.set_title(series.label)
         open_axes(axes)
     panels[0].set_xlim(0, max(10, last + 1) / BINS)
     return with_legend(figure, panels)
 
 
-def _collect_attempts(entries: Sequence[PlottedSeries]) -> Named:
-    return _named(entries, lambda run, base: attempt_curve(run.study("attempts", base)))
+def _collect_attempts(plotted: Sequence[PlottedSeries]) -> PerSeries:
+    return _bands(plotted, lambda run, base: attempt_curve(run.extra_samples("attempts", base)))
 
 
-def _draw_attempts(found: Named) -> Figure:
+def _draw_attempts(data: PerSeries) -> Figure:
     figure = new_figure(9, 4.6)
     axes = figure.add_subplot()
-    for entry, band in found:
-        draw_band(axes, band, {**style_of(entry), "label": entry.label})
+    for series, band in data:
+        draw_band(axes, band, {**style_of(series), "label": series.label})
     axes.set(xlabel="attempt", ylabel="accuracy", title=FIGURES["attempts"].title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     open_axes(axes)
     return with_legend(figure, [axes])
 
 
-def _collect_sampling(entries: Sequence[PlottedSeries]) -> Named:
-    found = []
-    for entry in entries:
-        curves = [voting_curves(run.study("samples", entry.base), run.answer) for run in entry.runs]
+def _collect_sampling(plotted: Sequence[PlottedSeries]) -> PerSeries:
+    data = []
+    for series in plotted:
+        curves = [
+            voting_curves(run.extra_samples("samples", series.base), run.read_answer)
+            for run in series.runs
+        ]
         bands = [over_seeds([pair[i] for pair in curves]) for i in (0, 1)]
         if all(bands):
-            found.append((entry, bands))
-    return found
+            data.append((series, bands))
+    return data
 
 
-def _draw_sampling(found: Named) -> Figure:
+def _draw_sampling(data: PerSeries) -> Figure:
     scales = "attempts sampled per problem", "accuracy of the vote"
-    figure, panels = panel_grid(len(found), FIGURES["sampling"].title, *scales)
-    ways = (("parallel: first attempts", COLOURS["t1"], "s", (0, (5, 1))),
-            ("sequential: second attempts", COLOURS["t2"], "o", "-"))  # fmt: skip
-    for axes, (entry, bands) in zip(panels, found, strict=True):
-        for band, (label, colour, marker, line) in zip(bands, ways, strict=True):
-            style = {"color": colour, "marker": marker, "linestyle": line, "label": label}
+    figure, panels = panel_grid(len(data), FIGURES["sampling"].title, *scales)
+    styles = (
+        {"label": "parallel: first attempts", "color": ATTEMPTS["t1"], "marker": "s", "ls": DASHED},
+        {"label": "sequential: second attempts", "color": ATTEMPTS["t2"], "marker": "o", "ls": "-"},
+    )
+    for axes, (series, bands) in zip(panels, data, strict=True):
+        for band, style in zip(bands, styles, strict=True):
             draw_band(axes, band, style)
-        axes.set_title(entry.label)
+        axes.set_title(series.label)
         axes.set_xscale("log", base=2)
         axes.set_xticks(bands[0].xs, [str(x) for x in bands[0].xs])
         axes.minorticks_off()
@@ -227,69 +228,70 @@ def _draw_sampling(found: Named) -> Figure:
     return with_legend(figure, panels)
 
 
-def _collect_levels(entries: Sequence[PlottedSeries]) -> Named:
-    tables = [(entry, levels([r.greedy(entry.base) for r in entry.runs])) for entry in entries]
-    return [(entry, table) for entry, table in tables if table]
+def _collect_levels(plotted: Sequence[PlottedSeries]) -> PerSeries:
+    answers = [(series, [run.greedy(series.base) for run in series.runs]) for series in plotted]
+    return [(series, levels) for series, runs in answers if (levels := flips_by_level(runs))]
 
 
-def _draw_levels(found: Named) -> Figure:
+def _draw_levels(data: PerSeries) -> Figure:
     scales = "", "share of the level's problems"
-    figure, panels = panel_grid(len(found), FIGURES["levels"].title, *scales, sharex=False)
-    for axes, (entry, table) in zip(panels, found, strict=True):
-        for number, name in enumerate(("i_to_c", "c_to_i")):
-            draw_flips(axes, table, name, number)
-        crowded = sum(len(level.name) for level in table) > 34
-        ticks = [f"{level.name}\nn = {level.n}" for level in table]
-        axes.set_xticks(range(len(table)), ticks, rotation=45 * crowded, fontsize=9)
-        axes.set_title(entry.label)
+    figure, panels = panel_grid(len(data), FIGURES["levels"].title, *scales, sharex=False)
+    for axes, (series, levels) in zip(panels, data, strict=True):
+        draw_flips(axes, levels)
+        crowded = sum(len(level.name) for level in levels) > 34
+        ticks = [f"{level.name}\nn = {level.n}" for level in levels]
+        axes.set_xticks(range(len(levels)), ticks, rotation=45 * crowded, fontsize=9)
+        axes.set_title(series.label)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         open_axes(axes)
         axes.grid(visible=False, axis="x")
     return with_legend(figure, panels)
 
 
-def _named(entries: Sequence[PlottedSeries], curve: Callable[[RunRecords, bool], Curve]) -> Named:
-    """The band of each entry that has one."""
-    bands = [(e, over_seeds([curve(run, e.base) for run in e.runs])) for e in entries]
-    return [(entry, band) for entry, band in bands if band]
+def _bands(
+    plotted: Sequence[PlottedSeries], curve: Callable[[RunRecords, bool], Curve]
+) -> PerSeries:
+    """Return the band of each series that has one."""
+    bands = [(s, over_seeds([curve(run, s.base) for run in s.runs])) for s in plotted]
+    return [(series, band) for series, band in bands if band]
 
 
 FIGURES = {
-    "accuracy": Kind(
+    "accuracy": FigureKind(
         "Accuracy over training",
         "Lines: episodes while training, smoothed; markers: greedy evaluation on the test split; "
         "dotted: the base model. Several seeds: their mean and range.",
         _collect_accuracy,
         _draw_accuracy,
     ),
-    "edit_distance": Kind(
+    "edit_distance": FigureKind(
         "How much the second attempt changes",
         "Edit distance of the first two attempts over the length of both, greedy; dotted: the "
         "base model.",
         _collect_edits,
         _draw_edits,
     ),
-    "changed": Kind(
+    "changed": FigureKind(
         "How often the second answer differs from the first",
         "Lines: episodes while training, smoothed; markers: greedy evaluation; dotted: the base "
         "model. A model that never changes its answer has collapsed to a single attempt.",
-        lambda entries: _traces(entries, changed_training_curve, changed_curve),
+        lambda plotted: _rates(plotted, changed_training_curve, changed_curve),
         _draw_changed,
     ),
-    "attempts": Kind(
+    "attempts": FigureKind(
         "Accuracy over repeated attempts",
         "Greedy, each attempt sees all attempts before it. Several seeds: their mean and range.",
         _collect_attempts,
         _draw_attempts,
     ),
-    "sampling": Kind(
+    "sampling": FigureKind(
         "Majority vote: sampling in parallel or in sequence",
         "At an equal number of attempts: a vote over first attempts, or over the second attempts "
         "of half as many episodes. Smaller votes are averaged over all samples drawn.",
         _collect_sampling,
         _draw_sampling,
     ),
-    "levels": Kind(
+    "levels": FigureKind(
         "What the second attempt fixes and breaks, by difficulty",
         "Shares of all problems of a level, greedy, with 95 % Wilson intervals; several seeds: "
         "their mean, with the interval of one.",

@@ -1,4 +1,4 @@
-"""The machine that a suite runs on: what it has, what is installed, and how runs share it."""
+"""The machine that a suite runs on: its hardware, its packages, and how runs share it."""
 
 import importlib.metadata
 import json
@@ -15,11 +15,11 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def shares(jobs: int) -> list[dict[str, str]]:
-    """Environments for `jobs` runs side by side, each with its share of cores and GPUs.
+    """Return environment variables for `jobs` runs side by side: their shares of cores and GPUs.
 
-    A run makes a private Ray, which would take the whole machine for its own. With one job, or
-    on the cluster that RAY_ADDRESS names, nothing is set: there Ray divides what there is.
-    Raises ConfigError if there are GPUs, but not one for each.
+    A run starts a private Ray, which takes the whole machine unless it is told otherwise. With
+    one job, or on the cluster that RAY_ADDRESS names, nothing is set: there Ray divides the
+    machine. Raises ConfigError if there are GPUs, but not one for each run.
     """
     if jobs == 1 or os.environ.get("RAY_ADDRESS"):
         return [{} for _ in range(jobs)]
@@ -27,22 +27,22 @@ def shares(jobs: int) -> list[dict[str, str]]:
     if ids and len(ids) < jobs:
         raise ConfigError(f"jobs: {jobs} runs side by side; this machine has {len(ids)} GPUs")
     common = {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": cores}), "OMP_NUM_THREADS": str(cores)}
-    each = len(ids) // jobs
+    gpus = len(ids) // jobs
     return [
-        common | ({"CUDA_VISIBLE_DEVICES": ",".join(ids[i * each :][:each])} if ids else {})
+        common | ({"CUDA_VISIBLE_DEVICES": ",".join(ids[i * gpus :][:gpus])} if ids else {})
         for i in range(jobs)
     ]
 
 
 def usable_cores(quota: Path = QUOTA) -> int:
-    """The CPU cores that this process may use, within a container's quota if it has one."""
+    """Return how many cores this process may use, within a container's quota if it has one."""
     cores = len(os.sched_getaffinity(0))
     limit, _, period = (quota.read_text().strip() if quota.is_file() else "max").partition(" ")
     return cores if limit == "max" else max(1, min(cores, int(limit) // int(period)))
 
 
 def gpu_ids() -> list[str]:
-    """The GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES has for them."""
+    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [name for name in chosen.split(",") if name.strip()]
@@ -50,14 +50,12 @@ def gpu_ids() -> list[str]:
 
 
 def describe() -> list[tuple[str, str]]:
-    """What a result's reader has to know: processor, memory, GPUs, and versions, by name."""
-    gpus = _gpu_names()
+    """Return rows of name and value: processor, GPUs, system, and versions."""
+    names = _gpu_names()
+    gpus = ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
     return [
         ("processor", f"{_processor()}, {usable_cores()} cores"),
-        (
-            "GPUs",
-            ", ".join(f"{gpus.count(name)} x {name}" for name in dict.fromkeys(gpus)) or "none",
-        ),
+        ("GPUs", gpus or "none"),
         ("system", f"{platform.system()} {platform.release()}"),
         ("python", platform.python_version()),
         *((name, version) for name in PACKAGES if (version := _version(name))),
@@ -67,10 +65,10 @@ def describe() -> list[tuple[str, str]]:
 def _gpu_names() -> list[str]:
     query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
-        found = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True)
+        listed = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    return found.stdout.splitlines()
+    return listed.stdout.splitlines()
 
 
 def _processor() -> str:

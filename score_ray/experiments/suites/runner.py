@@ -1,8 +1,8 @@
-"""Carries a suite out: its unfinished runs as child processes, some of them side by side.
+"""Runs the unfinished runs of a suite as child processes, some of them side by side.
 
-A run is `launch.py train`, which goes on from its last checkpoint; so does the suite. With
-RAY_ADDRESS set the runs join that cluster and share it; without, each has a private Ray and
-its share of this machine.
+A run is the command `train`, which resumes from its last checkpoint; so a suite resumes too.
+With RAY_ADDRESS set the runs join that cluster and share it; without, each has a private Ray and
+a share of this machine.
 """
 
 import os
@@ -16,23 +16,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 from score_ray.experiments.suites.machine import shares
-from score_ray.experiments.suites.suite import SuiteRun, finished, iterations_done
+from score_ray.experiments.suites.suite import SuiteRun, finished
+from score_ray.reporting.json_lines import append_lines
+from score_ray.reporting.progress_bar import ProgressBar
 from score_ray.reporting.reporter import duration
-from score_ray.reporting.run_folder import append_lines
 
 LAUNCH = Path(__file__).resolve().parents[3] / "launch.py"
 POLL_SECONDS = 1.0
 STOP_SECONDS = 20.0
-TIMES = "times.jsonl"  # in a suite's folder: a line for every time that a run was carried on
+TIMES = "times.jsonl"  # in a suite's folder: a record per process of a run
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A run that ended without being finished, and the last it said."""
+    """A run that ended unfinished, its last error line, and its log."""
 
     run: SuiteRun
     reason: str
@@ -42,19 +41,21 @@ class Failure:
         return f"{self.run}: {self.reason} (log: {self.log})"
 
 
-class Child:
+class RunProcess:
     """A run in progress, in a process of its own."""
 
     def __init__(self, run: SuiteRun, share: dict[str, str]) -> None:
-        run.folder.parent.mkdir(parents=True, exist_ok=True)
-        self.run, self.log = run, run.folder.with_name(run.folder.name + ".log")
+        """Start the run with the environment variables of its share of the machine."""
+        folder = run.folder.path
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self.run, self.log = run, folder.with_name(folder.name + ".log")
         self._began, self._clock = time.time(), time.monotonic()
         command = [sys.executable, str(LAUNCH), "train", str(run.recipe), *run.overrides,
-                   "--runs", str(run.folder.parent)]  # fmt: skip
+                   "--runs", str(folder.parent)]  # fmt: skip
         with self.log.open("ab") as log:
-            self._said = log.tell()
-            # A group of its own: Ctrl-C reaches this process alone, which passes it on once.
-            # Twice would cut a run's own clearing up short, and leave its Ray behind.
+            self._log_start = log.tell()
+            # In its own process group the run does not get the terminal's Ctrl-C, which this
+            # process passes on. A second one would cut its shutdown short and leave its Ray.
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -66,144 +67,136 @@ class Child:
 
     @property
     def seconds(self) -> float:
-        """How long it has been running."""
+        """Seconds since the start."""
         return time.monotonic() - self._clock
 
     def record(self) -> None:
-        """Note in the suite's folder how long the run was carried on for."""
+        """Append the seconds and the exit code of the ended process to the suite's folder."""
         record = {
             "run": str(self.run),
             "began": self._began,
             "seconds": self.seconds,
             "exit": self.process.returncode,
         }
-        append_lines(self.run.folder.parents[1] / TIMES, [record])
+        append_lines(self.run.folder.path.parents[1] / TIMES, [record])
 
     def failure(self) -> Failure | None:
-        """Why the ended run is not finished, if it is not."""
+        """Return why the ended run is not finished; None if it is."""
         code = self.process.returncode
         if code == 0 and finished(self.run):
             return None
-        return Failure(self.run, self._last_words() or f"exit code {code}", self.log)
+        return Failure(self.run, self._last_error() or f"exit code {code}", self.log)
 
-    def _last_words(self) -> str:
-        """The last error line of this start, or else its last line."""
-        said = self.log.read_bytes()[self._said :].decode(errors="replace").splitlines()
-        lines = [line.strip() for line in said if line.strip()]
+    def _last_error(self) -> str:
+        """Return the last error line that this process logged, or else its last line."""
+        logged = self.log.read_bytes()[self._log_start :].decode(errors="replace").splitlines()
+        lines = [line.strip() for line in logged if line.strip()]
         errors = [line for line in lines if line.startswith("error: ")]
         return (errors or lines or [""])[-1]
 
 
-class Display:
-    """How far a suite is: a bar on a terminal, else a line per run that starts or ends."""
+class SuiteProgress:
+    """The progress of a suite: a bar on a terminal, and a line per run that starts or ends."""
 
-    def __init__(self, runs: Sequence[SuiteRun], waiting: int) -> None:
-        """Shows all `runs`, of which `waiting` are yet to be finished."""
-        self._runs, self._waiting, self._clock = runs, waiting, time.monotonic()
+    def __init__(self, runs: Sequence[SuiteRun], unfinished: int) -> None:
+        """Show the progress of all `runs`, of which so many are unfinished."""
+        self._runs, self._unfinished, self._clock = runs, unfinished, time.monotonic()
         self._total = sum(run.config.iterations for run in runs)
-        self._first = self._done()
-        self._console = Console(stderr=True)
-        self._bar: Progress | None = None
-        if self._console.is_terminal:
-            columns = BarColumn(bar_width=20), TextColumn("{task.description}", markup=False)
-            self._bar = Progress(*columns, console=self._console)
-            self._task = self._bar.add_task("starting", total=self._total, completed=self._first)
-            self._bar.start()
+        self._at_start = self._done()
+        self._bar = ProgressBar(self._total, self._at_start)
 
-    def started(self, child: Child) -> None:
-        """Say that a run starts."""
-        self._say(f"{child.run}: started, {self._progress()} (log: {child.log})")
+    def started(self, process: RunProcess) -> None:
+        """Print that a run has started."""
+        self._bar.print(f"{process.run}: started, {self._summary()} (log: {process.log})")
 
-    def ended(self, child: Child, failure: Failure | None) -> None:
-        """Say how a run ended."""
-        self._waiting -= failure is None
+    def ended(self, process: RunProcess, failure: Failure | None) -> None:
+        """Print how a run has ended."""
+        self._unfinished -= failure is None
         how = f"failed: {failure.reason}" if failure else "finished"
-        self._say(f"{child.run}: {how} after {duration(child.seconds)}, {self._progress()}")
+        after = duration(process.seconds)
+        self._bar.print(f"{process.run}: {how} after {after}, {self._summary()}")
 
     def update(self, running: Iterable[SuiteRun]) -> None:
-        """Move the bar, if there is one."""
-        if self._bar is not None:
+        """Move the bar, if there is one, and name the runs in progress."""
+        if self._bar.visible:
             names = ", ".join(map(str, running))
-            text = f"{self._progress()}; {names}"
-            self._bar.update(self._task, completed=self._done(), description=text)
+            self._bar.update(self._done(), f"{self._summary()}; {names}")
 
     def close(self) -> None:
-        """Take the bar off the terminal."""
-        if self._bar is not None:
-            self._bar.stop()
+        """Remove the bar from the terminal."""
+        self._bar.close()
 
     def _done(self) -> int:
-        return sum(min(iterations_done(run), run.config.iterations) for run in self._runs)
+        """Return the iterations that all runs have done."""
+        return sum(min(run.folder.iterations_done(), run.config.iterations) for run in self._runs)
 
-    def _progress(self) -> str:
-        done, whole = self._done(), len(self._runs)
-        text = (
-            f"{whole - self._waiting} of {whole} runs and {done} of {self._total} iterations done"
+    def _summary(self) -> str:
+        done, runs = self._done(), len(self._runs)
+        summary = (
+            f"{runs - self._unfinished} of {runs} runs and {done} of {self._total} iterations done"
         )
-        if self._first < done < self._total:
-            pace = (time.monotonic() - self._clock) / (done - self._first)
-            text += f", {duration(pace * (self._total - done))} left"
-        return text
-
-    def _say(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if self._at_start < done < self._total:
+            pace = (time.monotonic() - self._clock) / (done - self._at_start)
+            summary += f", {duration(pace * (self._total - done))} left"
+        return summary
 
 
 def carry_out(runs: Sequence[SuiteRun], jobs: int) -> list[Failure]:
-    """Bring every run to its end, `jobs` at a time and in their order; those that failed.
+    """Finish every run, `jobs` at a time and in their order, and return those that failed.
 
-    A failure stops no other run. On Ctrl-C, or when the terminal goes away, all are ended as
-    Ctrl-C ends a run, and KeyboardInterrupt goes on. Raises ConfigError for more jobs than GPUs.
+    A failure stops no other run. On Ctrl-C, or when the terminal closes, all running ones are
+    interrupted and KeyboardInterrupt is raised. Raises ConfigError for more jobs than GPUs.
     """
     waiting = deque(run for run in runs if not finished(run))
     free, running, failures = deque(shares(jobs)), {}, []
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not where nohup ignores it
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # under nohup it stays ignored
         signal.signal(signal.SIGHUP, signal.default_int_handler)
-    display = Display(runs, len(waiting))
+    progress = SuiteProgress(runs, len(waiting))
     try:
         while waiting or running:
             while waiting and free:
                 share = free.popleft()
-                child = Child(waiting.popleft(), share)
-                running[child] = share
-                display.started(child)
-            for child in [child for child in running if child.process.poll() is not None]:
-                free.append(running.pop(child))
-                failures += _ended(child, display)
-            display.update(child.run for child in running)
+                process = RunProcess(waiting.popleft(), share)
+                running[process] = share
+                progress.started(process)
+            for process in [p for p in running if p.process.poll() is not None]:
+                free.append(running.pop(process))
+                failures += _ended(process, progress)
+            progress.update(process.run for process in running)
             time.sleep(POLL_SECONDS)
     finally:
-        display.close()
+        progress.close()
         stop(list(running))
     return sorted(failures, key=lambda failure: runs.index(failure.run))
 
 
-def _ended(child: Child, display: Display) -> list[Failure]:
-    child.record()
-    failure = child.failure()
-    display.ended(child, failure)
+def _ended(process: RunProcess, progress: SuiteProgress) -> list[Failure]:
+    process.record()
+    failure = process.failure()
+    progress.ended(process, failure)
     return [failure] if failure else []
 
 
-def stop(children: Sequence[Child]) -> None:
-    """End runs as Ctrl-C does; what is left of them after 20 s, with all its processes."""
-    family = [p for child in children for p in _family(child.process.pid)]
-    for child in children:
-        # To launch.py the same as SIGINT, which a shell's background processes ignore.
-        child.process.terminate()
-    late = time.monotonic() + STOP_SECONDS
-    for child in children:
+def stop(running: Sequence[RunProcess]) -> None:
+    """Interrupt runs; after STOP_SECONDS kill what is left of them, with all its processes."""
+    families = [p for run in running for p in _family(run.process.pid)]
+    for run in running:
+        # SIGTERM means the same to `train` as SIGINT, which a shell's background jobs ignore.
+        run.process.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    for run in running:
         try:
-            child.process.wait(max(0.0, late - time.monotonic()))
+            run.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            for process in family:
+            for process in families:
                 if process.is_running():
                     process.kill()
-            child.process.wait()
-        child.record()
+            run.process.wait()
+        run.record()
 
 
 def _family(pid: int) -> list[psutil.Process]:
+    """Return a process and all its descendants; [] if it is gone."""
     try:
         root = psutil.Process(pid)
         return [root, *root.children(recursive=True)]

@@ -1,7 +1,7 @@
-"""What repeated runs say about each other: intervals over seeds, paired tests, McNemar's test.
+"""Statistics of repeated runs: intervals over seeds, paired tests, McNemar's test.
 
-Functions of plain numbers. One value says nothing about its own spread: its interval is
-infinite and its p is 1, so that nothing follows from it.
+These are functions of plain numbers. A single value says nothing about its spread: its interval
+is infinite and its p is 1, so that no claim follows from it.
 """
 
 import math
@@ -13,11 +13,11 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.05
-ROUNDING = 1e-12  # differences of fractions that are equal but for their rounding
+ROUNDING = 1e-12  # differences below it come from rounding alone
 
 
 class ClaimOutcome(StrEnum):
-    """What became of a claim."""
+    """The outcome of testing a claim."""
 
     HOLDS = "holds"
     REVERSED = "reversed"
@@ -35,7 +35,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The mean of n differences, half the width of its 95 % t-interval, and p of "it is 0"."""
+    """The mean of n differences, half the width of its 95 % t-interval, and p for a mean of 0."""
 
     n: int
     mean: float
@@ -44,7 +44,7 @@ class Difference:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """The mean of some values and its interval; ValueError if there are none."""
+    """Return the mean of some values and its interval; ValueError if there are none."""
     if not values:
         raise ValueError("no values to take the mean of")
     mean = float(np.mean(values))
@@ -55,7 +55,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference:
-    """Ours minus theirs, by seed: a paired t-test over the seeds that both have.
+    """Return ours minus theirs by seed, with a paired t-test over the seeds that both have.
 
     Raises ValueError if they have none in common.
     """
@@ -64,24 +64,26 @@ def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference
 
 
 def against(values: Sequence[float], number: float) -> Difference:
-    """Values minus a number that no seed changes: a one-sample t-test; ValueError if none."""
+    """Return values minus a number without seeds, with a one-sample t-test.
+
+    Raises ValueError if there are no values.
+    """
     return _test([value - number for value in values])
 
 
 def _test(differences: Sequence[float]) -> Difference:
-    found = estimate(differences)
-    if found.n == 1:
-        return Difference(1, found.mean, math.inf, 1.0)
+    mean = estimate(differences)
+    if mean.n == 1:
+        return Difference(1, mean.mean, math.inf, 1.0)
     if max(differences) - min(differences) < ROUNDING:
-        # Without any spread t is 0/0 or infinite.
-        return Difference(found.n, found.mean, 0.0, float(abs(found.mean) < ROUNDING))
-    return Difference(
-        found.n, found.mean, found.half, float(stats.ttest_1samp(differences, 0.0).pvalue)
-    )
+        # Without any spread t is 0/0 or infinite, so p is 1 or 0.
+        return Difference(mean.n, mean.mean, 0.0, float(abs(mean.mean) < ROUNDING))
+    p = float(stats.ttest_1samp(differences, 0.0).pvalue)
+    return Difference(mean.n, mean.mean, mean.half, p)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """The p-values of one family of tests, corrected for their number by Holm's method."""
+    """Return the p-values of one family of tests, corrected for their number by Holm's method."""
     corrected, floor = [0.0] * len(ps), 0.0
     for rank, place in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
         floor = max(floor, min(1.0, (len(ps) - rank) * ps[place]))
@@ -90,13 +92,13 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def mcnemar(fixed: int, broken: int) -> float:
-    """Exact two-sided p of McNemar's test: were as many answers broken as were fixed?"""
+    """Return the exact two-sided p of McNemar's test that as many answers break as are fixed."""
     changed = fixed + broken
     return float(stats.binomtest(fixed, changed).pvalue) if changed else 1.0
 
 
 def outcome(difference: Difference, sign: int = 1) -> ClaimOutcome:
-    """What a difference says about the claim that it has this sign (1 or -1)."""
+    """Return the outcome of the claim that a difference has this sign (1 or -1)."""
     if difference.p >= LEVEL:
         return ClaimOutcome.OPEN
     return ClaimOutcome.HOLDS if difference.mean * sign > 0 else ClaimOutcome.REVERSED

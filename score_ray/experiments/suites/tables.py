@@ -1,4 +1,4 @@
-"""A suite's finished runs in numbers: accuracies, comparisons, claims, budgets, as table rows."""
+"""The finished runs of a suite as rows of tables: accuracies, comparisons, claims, budgets."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,6 @@ from typing import cast
 from score_ray.experiments.suites.statistics import (
     ClaimOutcome,
     Difference,
-    Estimate,
     against,
     estimate,
     holm,
@@ -25,8 +24,8 @@ from score_ray.experiments.suites.suite import (
     final_evaluation,
     finished,
 )
+from score_ray.reporting.json_lines import Record
 from score_ray.reporting.reporter import duration
-from score_ray.reporting.run_folder import Record, read_jsonl
 
 TITLES: dict[Metric, str] = {
     "acc_t1": "t1",
@@ -45,18 +44,18 @@ Row = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a run has used, counted in its own records."""
+    """The work and time that a run has used, counted in its records."""
 
     updates: int
     attempts: int
     sampled: int  # tokens
     trained: int  # tokens
     seconds: float  # in iterations
-    wall: float  # of its processes, as long as the suite has run them
+    wall: float  # seconds of its processes while the suite ran them; 0 if unknown
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class RunResult:
     """A finished run: its final evaluation and its budget."""
 
     run: SuiteRun
@@ -65,34 +64,34 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """A claim and what the finished runs say about it."""
+class ClaimResult:
+    """A claim, and what the finished runs say about it."""
 
     claim: Claim
     difference: Difference
-    holm: float
+    holm: float  # p after Holm's correction
     outcome: ClaimOutcome
 
 
-class Results:
+class SuiteResults:
     """The finished runs of a suite, by variant and seed."""
 
-    def __init__(self, suite: Suite, found: Iterable[Result]) -> None:
+    def __init__(self, suite: Suite, results: Iterable[RunResult]) -> None:
         self.suite = suite
-        self.by_variant: dict[str, dict[int, Result]] = {name: {} for name in suite.variants}
-        for result in found:
+        self.by_variant: dict[str, dict[int, RunResult]] = {name: {} for name in suite.variants}
+        for result in results:
             self.by_variant[result.run.variant][result.run.config.seed] = result
 
     def values(self, variant: str, metric: str) -> dict[int, float]:
-        """A metric of a variant, by seed."""
-        found = self.by_variant[variant].items()
-        return {seed: float(result.evaluation[metric]) for seed, result in found}
+        """Return a metric of a variant by seed."""
+        by_seed = self.by_variant[variant].items()
+        return {seed: float(result.evaluation[metric]) for seed, result in by_seed}
 
     def difference(self, ours: str, theirs: str, metric: str) -> Difference | None:
-        """Ours minus theirs, paired by seed; None while there is nothing to compare.
+        """Return ours minus theirs, paired by seed; None while there is nothing to compare.
 
-        A variant without updates has no seeds to speak of: greedy evaluation of the base model
-        gives one number, and that is what the other side's seeds are compared with.
+        The seed does not change a variant without updates: greedy evaluation of the base model
+        gives one number, which all seeds of the other side are compared with.
         """
         a, b = self.values(ours, metric), self.values(theirs, metric)
         if not a or not b:
@@ -107,13 +106,13 @@ class Results:
         return not any(r.run.config.iterations for r in self.by_variant[variant].values())
 
 
-def gather(suite: Suite, runs: Iterable[SuiteRun], times: Sequence[Record]) -> Results:
-    """Read the finished ones of some runs; `times` says how long each process took."""
-    return Results(suite, (_result(run, times) for run in runs if finished(run)))
+def gather(suite: Suite, runs: Iterable[SuiteRun], times: Sequence[Record]) -> SuiteResults:
+    """Read the finished runs among some; `times` has the seconds of each of their processes."""
+    return SuiteResults(suite, (_result(run, times) for run in runs if finished(run)))
 
 
-def _result(run: SuiteRun, times: Sequence[Record]) -> Result:
-    metrics = read_jsonl(run.folder / "metrics.jsonl")
+def _result(run: SuiteRun, times: Sequence[Record]) -> RunResult:
+    metrics = run.folder.metrics()
     rollout, given = run.config.rollout, bool(run.config.task.attempt_column)
     share = 1.0 if given else rollout.offline_share  # of first attempts that were not sampled
     not_sampled = round(share * rollout.problems) * rollout.samples * len(metrics)
@@ -126,36 +125,36 @@ def _result(run: SuiteRun, times: Sequence[Record]) -> Result:
         seconds=_sum(metrics, "time/iteration"),
         wall=sum(r["seconds"] for r in times if r["run"] == str(run)),
     )
-    return Result(run, cast(Record, final_evaluation(run)), budget)
+    return RunResult(run, cast(Record, final_evaluation(run)), budget)
 
 
 def _sum(metrics: Sequence[Record], name: str) -> float:
     return sum(record.get(name, 0) for record in metrics)
 
 
-def accuracy_rows(results: Results) -> list[Row]:
-    """Per variant: its name, the paper's columns in percent, and how many seeds."""
+def accuracy_rows(results: SuiteResults) -> list[Row]:
+    """Return per variant its name, the paper's columns in percent, and the number of seeds."""
     return [
         (
             results.suite.label_of(variant),
             *(_spread(results.values(variant, m).values(), m) for m in SHOWN),
-            str(len(found)),
+            str(len(by_seed)),
         )
-        for variant, found in results.by_variant.items()
-        if found
+        for variant, by_seed in results.by_variant.items()
+        if by_seed
     ]
 
 
-def comparison_rows(results: Results) -> list[Row]:
-    """Per metric and other variant: the difference from it, and p before and after Holm."""
+def comparison_rows(results: SuiteResults) -> list[Row]:
+    """Return per metric and other variant the difference, and p before and after Holm."""
     compare, suite = results.suite.compare, results.suite
     if compare is None:
         return []
     rows = []
     for metric in compare.metrics:
         others = [name for name in suite.variants if name != compare.variant]
-        found = {name: results.difference(compare.variant, name, metric) for name in others}
-        tested = {name: difference for name, difference in found.items() if difference}
+        differences = {name: results.difference(compare.variant, name, metric) for name in others}
+        tested = {name: difference for name, difference in differences.items() if difference}
         corrected = holm([difference.p for difference in tested.values()])
         for (name, difference), p in zip(tested.items(), corrected, strict=True):
             pair = f"{suite.label_of(compare.variant)} minus {suite.label_of(name)}"
@@ -164,32 +163,32 @@ def comparison_rows(results: Results) -> list[Row]:
 
 
 def _difference_cells(difference: Difference, holm_p: float) -> Row:
-    number = str(difference.n)
-    return (
-        interval(difference),
-        number,
-        *(("", "") if difference.n == 1 else (short_p(difference.p), short_p(holm_p))),
-    )
+    ps = ("", "") if difference.n == 1 else (short_p(difference.p), short_p(holm_p))
+    return (interval(difference), str(difference.n), *ps)
 
 
-def settled_claims(results: Results) -> tuple[list[Settled], list[Claim]]:
-    """The claims, those that hold first, then reversed, then open; and those without runs."""
-    found = [(c, results.difference(c.better, c.than, c.metric)) for c in results.suite.claims]
+def claim_results(results: SuiteResults) -> tuple[list[ClaimResult], list[Claim]]:
+    """Return the tested claims, by outcome, and the claims that no runs can test yet.
+
+    Those that hold come first, then the reversed, then the open ones. Holm's correction is over
+    the claims of one metric.
+    """
+    claims = [(c, results.difference(c.better, c.than, c.metric)) for c in results.suite.claims]
     tested = []
-    for metric in dict.fromkeys(claim.metric for claim, _ in found):
-        family = [(c, d) for c, d in found if d is not None and c.metric == metric]
+    for metric in dict.fromkeys(claim.metric for claim, _ in claims):
+        family = [(c, d) for c, d in claims if d is not None and c.metric == metric]
         corrected = holm([difference.p for _, difference in family])
         sign = -1 if metric == LESS_IS_BETTER else 1
         tested += [
-            Settled(claim, difference, p, outcome(difference, sign))
+            ClaimResult(claim, difference, p, outcome(difference, sign))
             for (claim, difference), p in zip(family, corrected, strict=True)
         ]
     tested.sort(key=lambda t: list(ClaimOutcome).index(t.outcome))
-    return tested, [claim for claim, difference in found if difference is None]
+    return tested, [claim for claim, difference in claims if difference is None]
 
 
-def flip_rows(results: Results) -> list[Row]:
-    """Per run: how many answers the second attempt fixed and broke, and McNemar's p."""
+def flip_rows(results: SuiteResults) -> list[Row]:
+    """Return per run how many answers the second attempt fixed and broke, and McNemar's p."""
     rows = []
     for variant, by_seed in results.by_variant.items():
         for seed, result in by_seed.items():
@@ -200,20 +199,23 @@ def flip_rows(results: Results) -> list[Row]:
     return rows
 
 
-def budget_rows(results: Results) -> list[Row]:
-    """Per variant: what each of its runs has used, on average."""
+def budget_rows(results: SuiteResults) -> list[Row]:
+    """Return per variant the budget of a run, on average over seeds."""
     rows = []
     for variant, by_seed in results.by_variant.items():
         used = [result.budget for result in by_seed.values()]
         if used:
+            counts = (
+                fmean(b.updates for b in used),
+                fmean(b.attempts for b in used),
+                fmean(b.sampled for b in used),
+                fmean(b.trained for b in used),
+            )
             wall = fmean(b.wall for b in used)
             rows.append(
                 (
                     results.suite.label_of(variant),
-                    *(
-                        f"{fmean(getattr(b, name) for b in used):,.0f}"
-                        for name in ("updates", "attempts", "sampled", "trained")
-                    ),
+                    *(f"{count:,.0f}" for count in counts),
                     duration(fmean(b.seconds for b in used)),
                     duration(wall) if wall else "unknown",
                 )
@@ -221,27 +223,27 @@ def budget_rows(results: Results) -> list[Row]:
     return rows
 
 
-def unequal_budgets(results: Results) -> list[str]:
-    """Variants with updates that differ from the first such in updates or attempts, in words."""
+def unequal_budgets(results: SuiteResults) -> list[str]:
+    """Return the trained variants whose updates or attempts differ from the first one's."""
     used = {
         results.suite.label_of(variant): {
             (r.budget.updates, r.budget.attempts) for r in by_seed.values() if r.budget.updates
         }
         for variant, by_seed in results.by_variant.items()
     }
-    trained = {label: found for label, found in used.items() if found}
+    trained = {label: budgets for label, budgets in used.items() if budgets}
     first = next(iter(trained.values()), set())
-    return [label for label, found in trained.items() if found != first or len(found) > 1]
+    return [label for label, budgets in trained.items() if budgets != first or len(budgets) > 1]
 
 
 def _spread(values: Iterable[float], metric: str) -> str:
-    found: Estimate = estimate(list(values))
-    half = "" if math.isinf(found.half) else f" ± {100 * found.half:.1f}"
-    return f"{100 * found.mean:{'+' if metric == SIGNED else ''}.1f}{half}"
+    mean = estimate(list(values))
+    half = "" if math.isinf(mean.half) else f" ± {100 * mean.half:.1f}"
+    return f"{100 * mean.mean:{'+' if metric == SIGNED else ''}.1f}{half}"
 
 
 def interval(difference: Difference) -> str:
-    """A difference in percentage points with its 95 % interval, where it has one."""
+    """Return a difference in percentage points, with its 95 % interval if it has one."""
     mean = f"{100 * difference.mean:+.1f}"
     if math.isinf(difference.half):
         return mean
@@ -250,5 +252,5 @@ def interval(difference: Difference) -> str:
 
 
 def short_p(p: float) -> str:
-    """Two digits of a p-value, as far as they mean anything."""
+    """Return a p-value with two digits; very small ones only as a bound."""
     return "< 1e-6" if p < 1e-6 else f"{p:.2g}"

@@ -8,12 +8,13 @@ import pytest
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from score_ray.experiments.figures.data import Series, entries_of
-from score_ray.experiments.figures.figures import FIGURES, dark_of, draw, figure_html, picture
+from score_ray.experiments.figures.figures import FIGURES, dark_of, draw, write_page
+from score_ray.experiments.figures.series import Series, with_base_models
 from score_ray.reporting.plot import look
-from tests.support.sample_figure_run import add_study, make_run
+from score_ray.reporting.run_folder import RunFolder
+from tests.support.sample_figure_run import add_extra_samples, make_run
 
-WITHOUT_STUDY = ["accuracy", "edit_distance", "changed", "levels"]
+WITHOUT_EXTRA_SAMPLES = ["accuracy", "edit_distance", "changed", "levels"]
 
 
 @pytest.fixture
@@ -21,8 +22,9 @@ def series(tmp_path):
     """Two ways of training, the first one with two seeds."""
     folders = [make_run(tmp_path / name, f"seed={i}") for i, name in enumerate("abc")]
     for folder in folders:
-        add_study(folder)
-    return [Series("one way", tuple(folders[:2])), Series("another", tuple(folders[2:]))]
+        add_extra_samples(folder)
+    runs = [RunFolder(folder) for folder in folders]
+    return [Series("one way", tuple(runs[:2])), Series("another", tuple(runs[2:]))]
 
 
 def names(paths) -> list[str]:
@@ -46,9 +48,9 @@ def test_every_figure_is_written_on_light_and_on_dark_paper(series, single, tmp_
 
 
 def test_a_figure_without_data_is_left_out(series, tmp_path):
-    run = series[1].folders[0]
+    run = series[1].folders[0].path
     shutil.rmtree(run / "study")
-    assert names(draw(series[1:], tmp_path / "out")) == WITHOUT_STUDY
+    assert names(draw(series[1:], tmp_path / "out")) == WITHOUT_EXTRA_SAMPLES
     shutil.rmtree(run / "answers")
     assert names(draw(series[1:], tmp_path / "out")) == ["accuracy"]
     for name in ("metrics", "evals"):
@@ -58,11 +60,11 @@ def test_a_figure_without_data_is_left_out(series, tmp_path):
 
 
 def test_a_series_without_the_data_does_not_keep_others_from_being_drawn(series, tmp_path):
-    shutil.rmtree(series[0].folders[0] / "study")  # one of two seeds
-    shutil.rmtree(series[1].folders[0] / "study")
+    shutil.rmtree(series[0].folders[0].path / "study")  # one of two seeds
+    shutil.rmtree(series[1].folders[0].path / "study")
     assert names(draw(series, tmp_path / "out")) == [*FIGURES]
-    found = FIGURES["attempts"].collect(entries_of(series))
-    assert [(entry.label, band.mean) for entry, band in found] == [
+    data = FIGURES["attempts"].collect(with_base_models(series))
+    assert [(plotted.label, band.mean) for plotted, band in data] == [
         ("base model", (0.0, 0.5, 1.0)),
         ("one way", (0.0, 0.5, 1.0)),
     ]
@@ -76,7 +78,7 @@ def test_texts_can_be_read_and_lie_inside_the_figure_apart_from_each_other(
     kind, drawn, draw_text = FIGURES[name], {}, Text.draw
     monkeypatch.setattr(Text, "draw", lambda self, to: draw_text(drawn.setdefault(self, self), to))
     with look(dark):
-        figure = kind.draw(kind.collect(entries_of(series)))
+        figure = kind.draw(kind.collect(with_base_models(series)))
         figure.canvas.draw()
         shown = [t for t in drawn if t.get_visible() and t.get_text().strip()]
         boxes = [t.get_window_extent() for t in shown]
@@ -90,28 +92,31 @@ def test_texts_can_be_read_and_lie_inside_the_figure_apart_from_each_other(
             assert not box.overlaps(its), (text.get_text(), other.get_text())
 
 
-class Sources(HTMLParser):
-    """What a page embeds, by tag."""
+class Attributes(HTMLParser):
+    """The attributes of a page's last element of each tag."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.found: dict[str, dict] = {}
+        self.by_tag: dict[str, dict] = {}
         self.feed(page)
 
     def handle_starttag(self, tag, attrs):
-        self.found[tag] = dict(attrs)
+        self.by_tag[tag] = dict(attrs)
 
 
 def pixels_of(url: str) -> np.ndarray:
     return imread(BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,"))))
 
 
-def test_a_picture_embeds_both_papers_and_lets_the_readers_scheme_choose(series, tmp_path):
+def test_a_page_embeds_light_and_dark_figures_and_lets_the_readers_scheme_choose(series, tmp_path):
     light = draw(series, tmp_path)[0]
-    found = Sources(picture(light)).found
-    assert [*found] == ["picture", "source", "img"]
-    assert found["source"]["media"] == "(prefers-color-scheme: dark)"
-    assert (pixels_of(found["source"]["srcset"]) == imread(dark_of(light))).all()
-    assert (pixels_of(found["img"]["src"]) == imread(light)).all()
-    assert found["img"]["alt"] == "Accuracy over training"
-    assert FIGURES["accuracy"].caption in figure_html(light)
+    write_page("two <ways>", [light], tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    embedded = Attributes(page).by_tag
+    assert [*embedded][-5:] == ["figure", "picture", "source", "img", "figcaption"]
+    assert embedded["source"]["media"] == "(prefers-color-scheme: dark)"
+    assert (pixels_of(embedded["source"]["srcset"]) == imread(dark_of(light))).all()
+    assert (pixels_of(embedded["img"]["src"]) == imread(light)).all()
+    assert embedded["img"]["alt"] == "Accuracy over training"
+    assert f"<figcaption>{FIGURES['accuracy'].caption}</figcaption>" in page
+    assert "<h1>score_ray: two &lt;ways&gt;</h1>" in page

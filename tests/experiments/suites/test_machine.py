@@ -6,7 +6,7 @@ from score_ray.experiments.suites import machine
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
-    """Four cores, no cluster, no GPU."""
+    """Pretend a machine of four cores, without cluster or GPU."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(machine, "usable_cores", lambda: 4)
@@ -19,13 +19,13 @@ def test_runs_side_by_side_share_the_cores():
     assert [s["OMP_NUM_THREADS"] for s in machine.shares(5)] == ["1"] * 5
 
 
-def test_one_run_has_the_machine_and_a_cluster_divides_itself(monkeypatch):
+def test_one_run_gets_the_whole_machine_and_a_cluster_is_left_to_ray(monkeypatch):
     assert machine.shares(1) == [{}]
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert machine.shares(2) == [{}, {}]
 
 
-def test_runs_side_by_side_have_gpus_of_their_own(monkeypatch):
+def test_runs_side_by_side_share_no_gpu(monkeypatch):
     monkeypatch.setattr(machine, "_gpu_names", lambda: ["H100"] * 5)
     assert [s["CUDA_VISIBLE_DEVICES"] for s in machine.shares(2)] == ["0,1", "2,3"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
@@ -46,7 +46,7 @@ def test_a_containers_quota_limits_the_cores(monkeypatch, tmp_path):
 
 def test_the_machine_is_described_with_its_versions(monkeypatch):
     monkeypatch.setattr(machine, "_gpu_names", lambda: ["H100", "H100", "A100"])
-    found = dict(machine.describe())
-    assert found["processor"].endswith(", 4 cores")
-    assert found["GPUs"] == "2 x H100, 1 x A100"
-    assert {"python", "torch", "ray", "deepspeed", "transformers", "score-ray"} <= found.keys()
+    rows = dict(machine.describe())
+    assert rows["processor"].endswith(", 4 cores")
+    assert rows["GPUs"] == "2 x H100, 1 x A100"
+    assert {"python", "torch", "ray", "deepspeed", "transformers", "score-ray"} <= rows.keys()

@@ -1,8 +1,8 @@
 from score_ray.experiments.suites.report import sentence, wall_seconds, write_suite_report
 from score_ray.experiments.suites.statistics import ClaimOutcome, Difference
 from score_ray.experiments.suites.suite import Claim
-from score_ray.experiments.suites.tables import Settled
-from score_ray.reporting.run_folder import append_lines
+from score_ray.experiments.suites.tables import ClaimResult
+from score_ray.reporting.json_lines import append_lines
 from tests.support.sample_suite import finish, planned
 
 CLAIM = {"better": "score", "than": "plain", "metric": "delta", "source": "Table 4"}
@@ -40,18 +40,18 @@ def test_a_report_of_nothing_lists_every_run_as_missing(tmp_path):
     assert "SCoRe has a higher delta than plain (Table 4): not tested, runs are missing" in text
 
 
-def test_claims_are_told_in_sentences(tmp_path):
+def test_claims_are_written_as_sentences(tmp_path):
     suite, _ = planned(tmp_path)
     claim = Claim(**CLAIM)
-    held = Settled(claim, Difference(5, 0.034, 0.012, 1e-7), 2e-3, ClaimOutcome.HOLDS)
+    held = ClaimResult(claim, Difference(5, 0.034, 0.012, 1e-7), 2e-3, ClaimOutcome.HOLDS)
     assert sentence(suite, held) == (
         "SCoRe has a higher delta than plain (Table 4): holds; +3.4 [+2.2, +4.6] points, "
         "5 seeds, p < 1e-6, after Holm 0.002."
     )
-    single = Settled(claim, Difference(1, 0.034, float("inf"), 1.0), 1.0, ClaimOutcome.OPEN)
+    single = ClaimResult(claim, Difference(1, 0.034, float("inf"), 1.0), 1.0, ClaimOutcome.OPEN)
     assert sentence(suite, single).endswith("(Table 4): open; +3.4 points with one seed.")
     less = Claim(better="score", than="plain", metric="c_to_i")
-    reversed_ = Settled(less, Difference(5, 0.02, 0.01, 0.01), 0.01, ClaimOutcome.REVERSED)
+    reversed_ = ClaimResult(less, Difference(5, 0.02, 0.01, 0.01), 0.01, ClaimOutcome.REVERSED)
     assert sentence(suite, reversed_).startswith("SCoRe has a lower c->i than plain: reversed;")
 
 

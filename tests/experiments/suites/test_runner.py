@@ -1,4 +1,4 @@
-"""Suites carried out: with a stand-in for a run, and once with the real thing."""
+"""Suites are carried out with a stand-in for a run, and once with real runs."""
 
 import os
 import signal
@@ -14,17 +14,18 @@ import yaml
 
 from score_ray.experiments.suites import runner
 from score_ray.experiments.suites.runner import carry_out
-from score_ray.reporting.run_folder import read_jsonl
+from score_ray.reporting.json_lines import read_jsonl
 from tests.support.sample_suite import finish, planned
 from tests.support.tiny_model import make_model
 
-# Leaves what a finished run leaves; a variant's name says what it does instead.
+# It leaves the files of a finished run, unless the variant's name asks for something else.
 STAND_IN = """
 import pathlib, signal, sys, time
 sys.path[:0] = {path!r}
 from tests.support.sample_suite import finish
 from score_ray.config.config import load
 from score_ray.experiments.suites.suite import SuiteRun
+from score_ray.reporting.run_folder import RunFolder
 
 recipe, *overrides, _, folder = sys.argv[2:]
 config, folder = load(pathlib.Path(recipe), overrides), pathlib.Path(folder)
@@ -39,13 +40,13 @@ if folder.name == "stuck":
 if folder.name in ("stuck", "long"):
     print("waiting", flush=True)
     time.sleep(600)
-finish(SuiteRun(folder.name, config, folder / config.name, pathlib.Path(recipe), ()))
+finish(SuiteRun(folder.name, config, RunFolder(folder / config.name), pathlib.Path(recipe), ()))
 """
 
 
 @pytest.fixture(autouse=True)
 def stand_in(request, tmp_path, monkeypatch):
-    """The command line of runs, replaced but for the test with the real thing."""
+    """Replace the command of a run, except in the test with real runs."""
     if "ray" not in request.keywords:
         script = tmp_path / "launch.py"
         script.write_text(STAND_IN.format(path=[os.getcwd()]))
@@ -79,23 +80,24 @@ def test_a_failing_run_stops_no_other_and_is_named_with_its_last_error_and_its_l
     assert "goodbye" in bad.log.read_text()
     # An exit code of 0 alone finishes nothing.
     assert (str(empty.run), empty.reason) == ("empty/seed_0", "exit code 0")
-    assert (runs[2].folder / "model").is_dir()
+    assert runs[2].folder.model.is_dir()
 
 
-def test_what_an_earlier_start_said_is_not_a_runs_last_error(tmp_path):
+def test_an_error_that_an_earlier_process_logged_is_not_the_reason_of_a_failure(tmp_path):
     _, runs = planned(tmp_path, variants=variants("empty"))
-    runs[0].folder.parent.mkdir(parents=True)
-    runs[0].folder.with_name("seed_0.log").write_text("error: of yesterday\n")
+    folder = runs[0].folder.path
+    folder.parent.mkdir(parents=True)
+    folder.with_name("seed_0.log").write_text("error: of yesterday\n")
     (failure,) = carry_out(runs, 1)
     assert failure.reason == "exit code 0"
     assert failure.log.read_text() == "error: of yesterday\n"
 
 
 @pytest.mark.parametrize("name", ["long", "stuck"])
-def test_an_interruption_ends_every_run_and_goes_on(name, tmp_path, monkeypatch):
+def test_an_interruption_ends_every_run_and_is_raised(name, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "STOP_SECONDS", 1.0)
     _, runs = planned(tmp_path, variants={name: {"seeds": [0, 1]}})
-    logs = [run.folder.with_name(run.folder.name + ".log") for run in runs]
+    logs = [run.folder.path.with_suffix(".log") for run in runs]
 
     def interrupt() -> None:
         while not all(log.exists() and log.read_text() for log in logs):
@@ -122,11 +124,11 @@ def test_a_terminal_gets_a_bar_with_the_time_left(tmp_path, monkeypatch, capsys)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "160")
     _, runs = planned(tmp_path)
-    display = runner.Display(runs, 4)
+    progress = runner.SuiteProgress(runs, 4)
     finish(runs[0])
-    monkeypatch.setattr(display, "_clock", time.monotonic() - 100)
-    display.update(runs[1:2])
-    display.close()
+    monkeypatch.setattr(progress, "_clock", time.monotonic() - 100)
+    progress.update(runs[1:2])
+    progress.close()
     shown = capsys.readouterr().err
     # Two of eight iterations took 100 s.
     assert "0 of 4 runs and 2 of 8 iterations done, 5 min left; plain/seed_0" in shown
@@ -136,7 +138,7 @@ TINY = ["rollout.problems=8", "evaluation.problems=16", "checkpoint.every=1"]
 
 
 def real_suite(folder: Path) -> list[str]:
-    """The command for a base model and a run of 20 iterations, kept in folder/tiny."""
+    """Return the command for a suite in folder/tiny: a base model, and a run of 20 iterations."""
     stages = "stages=[{name: only, iterations: 20, reward: [1, 1], bonus: 10, kl: [0.3, 0.3]}]"
     suite = {
         "name": "tiny",
@@ -155,8 +157,8 @@ def real_suite(folder: Path) -> list[str]:
 
 
 def interrupted(command: list[str], checkpoints: Path) -> None:
-    """Carry a suite out until a run has a checkpoint; see that nothing of it stays."""
-    # A test run in the background of a shell ignores SIGINT, and would hand that down.
+    """Interrupt a suite once a run has a checkpoint, and check that no process stays."""
+    # A background job of a shell ignores SIGINT, and its children would inherit that.
     process = subprocess.Popen(
         command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     )
@@ -169,7 +171,7 @@ def interrupted(command: list[str], checkpoints: Path) -> None:
 
 
 @pytest.mark.ray
-def test_a_suite_that_is_interrupted_goes_on_and_reports_every_variant(tmp_path):
+def test_an_interrupted_suite_resumes_and_reports_every_variant(tmp_path):
     command, folder = real_suite(tmp_path), tmp_path / "tiny"
     interrupted(command, folder / "score" / "seed_0" / "checkpoints")
     assert not (folder / "score" / "seed_0" / "model").exists()

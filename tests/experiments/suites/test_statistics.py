@@ -21,9 +21,9 @@ P = 1 - math.sqrt(12 / 14)
 
 
 def test_an_interval_is_that_of_students_t():
-    found = estimate([1.0, 2.0, 3.0])
-    assert (found.n, found.mean) == (3, 2.0)
-    assert found.half == pytest.approx(T_2 / math.sqrt(3))
+    mean = estimate([1.0, 2.0, 3.0])
+    assert (mean.n, mean.mean) == (3, 2.0)
+    assert mean.half == pytest.approx(T_2 / math.sqrt(3))
     with pytest.raises(ValueError, match="no values"):
         estimate([])
 
@@ -31,16 +31,16 @@ def test_an_interval_is_that_of_students_t():
 def test_a_paired_test_takes_the_seeds_that_both_have():
     ours = {0: 0.5, 1: 0.7, 2: 0.9, 3: 0.1}
     theirs = {2: 0.6, 1: 0.5, 0: 0.4, 7: 0.9}
-    found = paired(ours, theirs)
-    assert found.n == 3
-    assert [found.mean, found.half, found.p] == pytest.approx([0.2, HALF, P])
+    difference = paired(ours, theirs)
+    assert difference.n == 3
+    assert [difference.mean, difference.half, difference.p] == pytest.approx([0.2, HALF, P])
     with pytest.raises(ValueError, match="no values"):
         paired({0: 1.0}, {1: 1.0})
 
 
-def test_a_number_without_seeds_is_tested_against_in_one_sample():
-    found = against([0.5, 0.6, 0.7], 0.4)
-    assert [found.mean, found.half, found.p] == pytest.approx([0.2, HALF, P])
+def test_values_are_tested_against_a_number_without_seeds_in_one_sample():
+    difference = against([0.5, 0.6, 0.7], 0.4)
+    assert [difference.mean, difference.half, difference.p] == pytest.approx([0.2, HALF, P])
 
 
 def test_one_seed_proves_nothing():

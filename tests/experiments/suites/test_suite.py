@@ -3,15 +3,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from score_ray.config.config import ConfigError, dump, load
+from score_ray.config.config import ConfigError, load
 from score_ray.experiments.suites.suite import (
     final_evaluation,
     finished,
-    iterations_done,
     load_suite,
     runs_of,
 )
-from score_ray.reporting.run_folder import append_lines
+from score_ray.reporting.json_lines import append_lines
 from tests.support.sample_run_folder import eval_line
 from tests.support.sample_suite import ARITHMETIC, SHORT, finish, planned, tree, write_suite
 
@@ -29,12 +28,12 @@ def test_runs_come_seed_by_seed_each_with_its_whole_config_and_folder(tmp_path):
     _, runs = planned(tmp_path, variants=variants, seeds=[0, 3])
     assert [str(run) for run in runs] == ["base/seed_0", "score/seed_0", "score/seed_3"]
     last = runs[-1]
-    assert last.folder == tmp_path / "runs" / "demo" / "score" / "seed_3"
+    assert last.folder.path == tmp_path / "runs" / "demo" / "score" / "seed_3"
     assert last.config == load(last.recipe, last.overrides)
     assert (last.config.name, last.config.seed, last.config.stages[0].bonus) == ("seed_3", 3, 5)
 
 
-def test_the_config_is_looked_for_beside_the_suite_file(tmp_path):
+def test_the_path_of_the_config_is_relative_to_the_suite_file(tmp_path):
     (tmp_path / "recipe.yaml").write_text(ARITHMETIC.read_text())
     (tmp_path / "suites").mkdir()
     path = write_suite(tmp_path / "suites", config="../recipe.yaml")
@@ -85,46 +84,46 @@ def test_a_variant_whose_config_does_not_fit_is_named_before_anything_starts(tmp
 
 def test_a_run_folder_of_another_config_is_refused_by_name(tmp_path):
     _, runs = planned(tmp_path)
-    runs[1].folder.mkdir(parents=True)
+    runs[1].folder.path.mkdir(parents=True)
     other = load(ARITHMETIC, [*runs[1].overrides, "rollout.samples=8", "checkpoint.keep=7"])
-    (runs[1].folder / "config.yaml").write_text(dump(other))
+    runs[1].folder.write_config(other)
     with pytest.raises(ConfigError, match=r"plain/seed_0[^$]*rollout\.samples: 8 -> 4") as caught:
         planned(tmp_path)
     assert "checkpoint" not in str(caught.value)
 
 
-def test_a_run_is_finished_with_its_final_evaluation_and_its_model(tmp_path):
+def test_a_run_is_finished_once_it_has_its_final_evaluation_and_its_model(tmp_path):
     _, (run, *_) = planned(tmp_path)
     assert not finished(run)
-    assert iterations_done(run) == 0
-    run.folder.mkdir(parents=True)
-    append_lines(run.folder / "evals.jsonl", [eval_line(0), eval_line(2)])
+    assert run.folder.iterations_done() == 0
+    run.folder.path.mkdir(parents=True)
+    append_lines(run.folder.path / "evals.jsonl", [eval_line(0), eval_line(2)])
     assert final_evaluation(run) == eval_line(2)
     assert not finished(run)
-    (run.folder / "model").mkdir()
+    run.folder.model.mkdir()
     assert finished(run)
 
 
 def test_an_evaluation_before_the_last_iteration_finishes_nothing(tmp_path):
     _, (run, *_) = planned(tmp_path, overrides=[SHORT, "stages.0.iterations=3"])
-    (run.folder / "model").mkdir(parents=True)
-    append_lines(run.folder / "evals.jsonl", [eval_line(2)])
+    run.folder.model.mkdir(parents=True)
+    append_lines(run.folder.path / "evals.jsonl", [eval_line(2)])
     assert final_evaluation(run) is None
     assert not finished(run)
 
 
-def test_what_is_selected_is_evaluated_last_and_held_out_problems_are_no_result(tmp_path):
+def test_the_result_is_the_last_evaluation_on_test_problems_after_the_last_iteration(tmp_path):
     _, (run, *_) = planned(tmp_path)
-    run.folder.mkdir(parents=True)
+    run.folder.path.mkdir(parents=True)
     held_out = eval_line(2) | {"split": "held_out"}
-    append_lines(run.folder / "evals.jsonl", [eval_line(1), held_out])
+    append_lines(run.folder.path / "evals.jsonl", [eval_line(1), held_out])
     assert final_evaluation(run) is None
     selected = eval_line(1) | {"label": "selected, iteration 1"}
-    append_lines(run.folder / "evals.jsonl", [eval_line(2), held_out, selected, held_out])
+    append_lines(run.folder.path / "evals.jsonl", [eval_line(2), held_out, selected, held_out])
     assert final_evaluation(run) == selected
 
 
 def test_iterations_are_counted_in_the_metrics(tmp_path):
     _, (run, *_) = planned(tmp_path)
     finish(run)
-    assert iterations_done(run) == 2
+    assert run.folder.iterations_done() == 2

@@ -1,28 +1,25 @@
 import pytest
 
-from score_ray.config.config import ConfigError
-from score_ray.experiments.figures.data import (
+from score_ray.experiments.figures.curves import (
     Band,
-    RunRecords,
-    Series,
     attempt_curve,
-    changed,
+    changed_share,
     changed_training_curve,
     edit_histogram,
-    entries_of,
-    is_right,
-    levels,
-    natural,
+    flips_by_level,
+    majority_is_right,
+    natural_sort_key,
     over_seeds,
     rate,
-    series_of,
     voted_accuracy,
     voting_curves,
 )
+from score_ray.experiments.figures.series import RunRecords
+from score_ray.reporting.run_folder import RunFolder
 from tests.support.sample_figure_run import evaluation, line, make_run, write
 
 
-def ballots(answers: str, gold: str = "1") -> list[tuple[str, bool]]:
+def votes(answers: str, gold: str = "1") -> list[tuple[str, bool]]:
     """A letter per vote; "-" gives no answer."""
     return [(a.strip("-"), a == gold) for a in answers]
 
@@ -39,25 +36,25 @@ def ballots(answers: str, gold: str = "1") -> list[tuple[str, bool]]:
     ],
 )  # fmt: skip
 def test_a_vote_is_won_by_the_most_frequent_answer_and_a_tie_by_the_first_seen(answers, right):
-    assert is_right(ballots(answers)) is right
+    assert majority_is_right(votes(answers)) is right
 
 
-def test_an_answer_that_one_grading_found_right_is_right():
-    assert is_right([("1", False), ("1", True)])
+def test_an_answer_that_one_grading_found_right_majority_is_right():
+    assert majority_is_right([("1", False), ("1", True)])
 
 
 def test_a_small_vote_is_averaged_over_all_disjoint_votes():
-    problems = [ballots("1122"), ballots("2111")]
+    problems = [votes("1122"), votes("2111")]
     assert voted_accuracy(problems, 1) == pytest.approx((2 / 4 + 3 / 4) / 2)
     # 11 is right, 22 is not; 21 is a tie that 2 wins, 11 is right.
     assert voted_accuracy(problems, 2) == pytest.approx((1 / 2 + 1 / 2) / 2)
     # 1122 is a tie that 1 wins; 2111 is right.
     assert voted_accuracy(problems, 4) == 1.0
-    # Of three votes one is possible, and the last ballot is left over: 112, 211.
+    # Only one vote of three is possible, and the last vote is left over: 112, 211.
     assert voted_accuracy(problems, 3) == 1.0
 
 
-def test_a_sequence_costs_twice_as_much_as_a_first_attempt():
+def test_a_second_attempt_costs_twice_as_much_as_a_first_attempt():
     episodes = ["1 2", "1 2", "2 1", "3 1"]  # firsts 1123, seconds 2211
     records = [line(0, texts, sample=i) for i, texts in enumerate(episodes)]
     parallel, sequential = voting_curves(records, str.strip)
@@ -66,14 +63,14 @@ def test_a_sequence_costs_twice_as_much_as_a_first_attempt():
     assert sequential == {2: 0.5, 4: 0.5}
 
 
-def test_budgets_are_those_that_every_problems_samples_can_fill():
+def test_budgets_are_the_powers_of_two_that_every_problem_has_samples_for():
     records = [line(p, "1 1", sample=s) for p, n in ((0, 9), (1, 7)) for s in range(n)]
     assert [list(curve) for curve in voting_curves(records, str)] == [[2, 4], [2, 4]]
     assert voting_curves([], str) == ({}, {})
     assert voting_curves([line(0, "1 1")], str) == ({}, {})
 
 
-def test_samples_vote_in_their_own_order():
+def test_samples_vote_in_the_order_of_their_numbers():
     records = [line(0, "1 1", sample=1), line(0, "2 2", sample=0)]
     assert voting_curves(records, str)[0] == {2: 0.0}
 
@@ -86,8 +83,8 @@ def test_accuracy_by_attempt():
 
 def test_a_change_is_another_answer_not_another_text():
     records = [line(0, "1 1."), line(1, "1 2")]
-    assert changed(records, lambda text: text) == 1.0
-    assert changed(records, lambda text: text.rstrip(".")) == 0.5
+    assert changed_share(records, lambda text: text) == 1.0
+    assert changed_share(records, lambda text: text.rstrip(".")) == 0.5
 
 
 def test_edit_ratios_fall_into_bins_of_a_twentieth():
@@ -112,9 +109,9 @@ def test_a_ratio_of_one_is_in_the_last_bin():
     ],
 )  # fmt: skip
 def test_wilson_intervals(count, n, low, high):
-    found = rate(count, n)
-    assert found.value == count / n
-    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-6)
+    interval = rate(count, n)
+    assert interval.value == count / n
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=1e-6)
 
 
 def test_flips_are_shares_of_all_problems_of_a_level():
@@ -124,7 +121,7 @@ def test_flips_are_shares_of_all_problems_of_a_level():
         line(4, "1 1", level="Level 10"),
         line(5, "2 2", level=""),
     ]
-    two, ten = levels([records])
+    two, ten = flips_by_level([records])
     assert (two.name, two.n, two.i_to_c.value, two.c_to_i.value) == ("Level 2", 4, 0.75, 0.25)
     assert (ten.name, ten.n, ten.i_to_c.value, ten.c_to_i.value) == ("Level 10", 1, 0.0, 0.0)
 
@@ -132,83 +129,35 @@ def test_flips_are_shares_of_all_problems_of_a_level():
 def test_seeds_are_averaged_and_do_not_narrow_the_interval():
     one = [line(0, "2 1", level="a"), line(1, "1 1", level="a")]
     other = [line(0, "2 2", level="a"), line(1, "1 1", level="a")]
-    (both,) = levels([one, other, []])
+    (both,) = flips_by_level([one, other, []])
     assert (both.n, both.i_to_c.value) == (2, 0.25)
     assert both.i_to_c.high - both.i_to_c.low >= rate(1, 4).high - rate(1, 4).low
-    (twice,), (once,) = levels([one, one]), levels([one])
+    (twice,), (once,) = flips_by_level([one, one]), flips_by_level([one])
     assert twice == once
 
 
 def test_no_levels_or_too_many_are_none():
-    assert levels([[line(0, "1 1")]]) == []
-    assert levels([]) == []
-    assert levels([[line(i, "1 1", level=str(i)) for i in range(13)]]) == []
+    assert flips_by_level([[line(0, "1 1")]]) == []
+    assert flips_by_level([]) == []
+    assert flips_by_level([[line(i, "1 1", level=str(i)) for i in range(13)]]) == []
 
 
 def test_numbers_in_texts_are_sorted_as_numbers():
-    assert sorted(["10", "9", "Level 10", "Level 9"], key=natural) == [
+    assert sorted(["10", "9", "Level 10", "Level 9"], key=natural_sort_key) == [
         "9", "10", "Level 9", "Level 10",
     ]  # fmt: skip
 
 
 def test_a_band_is_where_all_seeds_have_a_point():
-    found = over_seeds([{0: 0.1, 2: 0.5, 4: 1.0}, {2: 0.7, 0: 0.3}, {}])
-    assert found == Band((0, 2), pytest.approx((0.2, 0.6)), (0.1, 0.5), (0.3, 0.7))
+    band = over_seeds([{0: 0.1, 2: 0.5, 4: 1.0}, {2: 0.7, 0: 0.3}, {}])
+    assert band == Band((0, 2), pytest.approx((0.2, 0.6)), (0.1, 0.5), (0.3, 0.7))
     assert over_seeds([{}, {}]) is None
     assert over_seeds([]) is None
     assert over_seeds([{0: 1.0}, {1: 1.0}]) is None
 
 
-def test_a_run_is_judged_by_its_last_evaluation_on_the_test_split(tmp_path):
+def test_training_has_a_share_of_changes_only_where_changed_texts_are_changed_answers(tmp_path):
     folder = make_run(tmp_path / "run")
-    assert [r["attempts"] for r in RunRecords(folder).greedy(base=True)] == [
-        ["1", "1"], ["2", "2"], ["1", "2"],
-    ]  # fmt: skip
-    assert [r["attempts"][1] for r in RunRecords(folder).greedy(base=False)] == ["1", "1", "3"]
-    # A checkpoint before the last one was selected, and is evaluated after the others.
-    lines = [evaluation(4, 0, 0, 0), evaluation(2, 0, 0, 0), evaluation(4, 0, 0, 0, "held_out")]
-    write(folder / "evals.jsonl", lines)
-    write(folder / "answers/after_000002.jsonl", [line(0, "5 6")])
-    assert [r["attempts"] for r in RunRecords(folder).greedy(base=False)] == [["5", "6"]]
-
-
-def test_without_answers_the_study_tells_how_a_model_answers(tmp_path):
-    folder = make_run(tmp_path / "run")
-    for path in (folder / "answers").iterdir():
-        path.unlink()
-    assert RunRecords(folder).greedy(base=False) == []
-    write(folder / "study/attempts_model.jsonl", [line(0, "7 8 9")])
-    assert [r["attempts"] for r in RunRecords(folder).greedy(base=False)] == [["7", "8", "9"]]
-    assert RunRecords(folder).greedy(base=True) == []
-
-
-def test_training_counts_changes_only_where_these_are_changes_of_the_answer(tmp_path):
-    folder = make_run(tmp_path / "run")
-    assert changed_training_curve(RunRecords(folder)) == dict.fromkeys(range(4), 0.5)
+    assert changed_training_curve(RunRecords(RunFolder(folder))) == dict.fromkeys(range(4), 0.5)
     write(folder / "evals.jsonl", [evaluation(0, 0, 0, 1 / 3), evaluation(4, 0, 0, 1.0)])
-    assert changed_training_curve(RunRecords(folder)) == {}
-
-
-def test_runs_of_one_origin_share_a_base_model(tmp_path):
-    a, b = make_run(tmp_path / "a", "seed=1"), make_run(tmp_path / "b", "seed=2")
-    c = make_run(tmp_path / "c", "task.held_out=500")
-    found = entries_of([Series("A", (a, b)), Series("B", (b,))])
-    assert [(e.label, e.base, len(e.runs)) for e in found] == [
-        ("base model", True, 3), ("A", False, 2), ("B", False, 1),
-    ]  # fmt: skip
-    found = entries_of([Series("A", (a,)), Series("C", (c,))])
-    assert [e.label for e in found] == ["base of A", "base of C", "A", "C"]
-
-
-def test_a_folder_without_a_config_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="nowhere/config.yaml: no such config file"):
-        entries_of([Series("A", (tmp_path / "nowhere",))])
-
-
-def test_series_are_named_after_their_folders_unless_these_are_alike(tmp_path):
-    a, b, c = tmp_path / "a" / "run", tmp_path / "b" / "run", tmp_path / "other"
-    assert [s.label for s in series_of([a, c])] == ["run", "other"]
-    assert [s.label for s in series_of([a, b])] == ["a", "b"]
-    deep = tmp_path / "b" / "c" / "run"
-    assert [s.label for s in series_of([a, b, deep])] == ["a", "b", "b/c"]
-    assert [s.label for s in series_of([a, a])] == ["run", "run"]
+    assert changed_training_curve(RunRecords(RunFolder(folder))) == {}

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from score_ray.reporting.html import write_report
+from score_ray.reporting.report_page import write_report
 from score_ray.reporting.reporter import Reporter
+from score_ray.reporting.run_folder import RunFolder
 from tests.support.sample_run_folder import make_run, metrics_record
 
 EVIL = "<script>alert('x')</script> & <b>4</b>"
@@ -13,10 +14,10 @@ def test_the_report_escapes_and_holds_everything(tmp_path):
     folder = tmp_path / "a<b>"
     make_run(folder, 0, 4, EVIL)
     (folder / "config.yaml").write_text("model: <evil & co>\n")
-    write_report(folder)
+    write_report(RunFolder(folder))
     page = (folder / "report.html").read_text()
     assert "<script" not in page
-    assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt; &amp; &lt;b&gt;4" in page
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; &lt;b&gt;4" in page
     assert "model: &lt;evil &amp; co&gt;" in page
     assert "<h1>score_ray: a&lt;b&gt;</h1>" in page
     assert "<tr><td>update</td><td>0.50</td><td>25.0%</td></tr>" in page
@@ -32,11 +33,11 @@ def test_the_report_escapes_and_holds_everything(tmp_path):
 
 def test_the_report_shows_what_was_lost_and_when_it_was_back(tmp_path):
     make_run(tmp_path, 0, 2)
-    reporter = Reporter(tmp_path, 4, 2, quiet=True)
+    reporter = Reporter(RunFolder(tmp_path), 4, 2, quiet=True)
     for number in range(26):
         reporter.event("rollout_actor", "rollout actor 1", "died <b>")
         reporter.event("rollout_actor", "rollout actor 1", "serves again", seconds=number / 2)
-    write_report(tmp_path)
+    write_report(RunFolder(tmp_path))
     page = (tmp_path / "report.html").read_text()
     assert "lost: rollout actor 26 times (back after 6.2 s, at most 12.5 s)" in page
     assert "<td>2</td><td>rollout actor 1</td><td>died &lt;b&gt;</td><td></td>" in page
@@ -48,12 +49,12 @@ def test_the_report_shows_what_was_lost_and_when_it_was_back(tmp_path):
 def test_a_report_can_be_made_early_and_again(tmp_path):
     with (tmp_path / "metrics.jsonl").open("w") as file:
         file.write(json.dumps(metrics_record(0)) + "\n")
-    write_report(tmp_path)
+    write_report(RunFolder(tmp_path))
     first = (tmp_path / "report.html").read_bytes()
-    write_report(tmp_path)
+    write_report(RunFolder(tmp_path))
     assert (tmp_path / "report.html").read_bytes() == first
 
 
 def test_no_metrics_no_report(tmp_path):
     with pytest.raises(FileNotFoundError, match=tmp_path.name):
-        write_report(tmp_path)
+        write_report(RunFolder(tmp_path))
