@@ -4,27 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from score_ray.bench.scaling_model import SimulatedIteration
-from score_ray.reporting.atomic_files import renamed_when_whole
+from score_ray.reporting.palette import MUTED, PHASE_HATCHES, PHASES, SERIES
+from score_ray.reporting.plot import new_figure, save_figure
 
-# Okabe and Ito's palette; hatches tell the phases apart in a grey print.
-PHASES = {
-    "rollout": ("#0072B2", ""),
-    "reference": ("#56B4E9", "//"),
-    "update": ("#D55E00", ""),
-    "broadcast": ("#F0E442", "\\\\"),
-    "driver": ("#999999", "xx"),
-}
-CURVES = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"))
+STYLES = (("o", "-"), ("s", "--"))  # marker and line of a curve
 
 
 def plot_scaling(curves: Mapping[str, Sequence[SimulatedIteration]], out: Path) -> None:
     """Plot curves of outcomes over the same growing numbers of GPUs, two at most, as a PNG."""
-    figure = Figure(figsize=(13, 4.4), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)  # no pyplot: its global state is not safe in threads
+    figure = new_figure(13, 4.4)
     rates, *shares = figure.subplots(1, 1 + len(curves), width_ratios=[1.3, *[1] * len(curves)])
     _draw_rates(rates, curves)
     for axes, (name, outcomes) in zip(shares, curves.items(), strict=True):
@@ -34,13 +24,13 @@ def plot_scaling(curves: Mapping[str, Sequence[SimulatedIteration]], out: Path) 
     figure.legend(
         handles[::-1], labels[::-1], loc="outside right center", frameon=False, fontsize=9
     )
-    with renamed_when_whole(out) as unfinished:
-        figure.savefig(unfinished, format="png")
+    save_figure(figure, out)
 
 
 def _draw_rates(axes: Axes, curves: Mapping[str, Sequence[SimulatedIteration]]) -> None:
     """Each curve, what it would be if GPUs were all that counts, and at its end its limit."""
-    for (name, outcomes), (colour, marker, line) in zip(curves.items(), CURVES, strict=False):
+    styles = zip(SERIES, STYLES, strict=False)
+    for (name, outcomes), (colour, (marker, line)) in zip(curves.items(), styles, strict=False):
         axes.plot(
             [o.gpus for o in outcomes],
             [o.rate for o in outcomes],
@@ -62,7 +52,7 @@ def _draw_rates(axes: Axes, curves: Mapping[str, Sequence[SimulatedIteration]]) 
     first = next(iter(curves.values()))
     gpus = [o.gpus for o in first]
     ideal = [first[0].rate * n / first[0].gpus for n in gpus]
-    axes.plot(gpus, ideal, color="#666666", lw=1, ls=":", label="1 + 1, times GPUs")
+    axes.plot(gpus, ideal, color=MUTED, lw=1, ls=":", label="1 + 1, times GPUs")
     axes.set(xscale="log", yscale="log", xlabel="GPUs", ylabel="episodes per second")
     axes.set_xticks(gpus, [str(n) for n in gpus])
     axes.minorticks_off()
@@ -76,14 +66,14 @@ def _draw_shares(axes: Axes, name: str, outcomes: Sequence[SimulatedIteration]) 
     """Stacked bars: each phase's share of an iteration's seconds."""
     gpus = [str(o.gpus) for o in outcomes]
     bottom = [0.0] * len(outcomes)
-    for phase, (colour, hatch) in PHASES.items():
+    for phase, colour in PHASES.items():
         share = [o.phases[phase] / o.seconds for o in outcomes]
         axes.bar(
             gpus,
             share,
             bottom=bottom,
             color=colour,
-            hatch=hatch,
+            hatch=PHASE_HATCHES[phase],
             label=phase,
             edgecolor="white",
             linewidth=0.4,

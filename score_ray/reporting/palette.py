@@ -11,7 +11,7 @@ ORANGE, SKY, YELLOW, GREY = "#E69F00", "#56B4E9", "#F0E442", "#999999"
 
 # Of pages and of the figures on them.
 INK, PAPER = {"light": "#1b1b1b", "dark": "#e4e4e4"}, {"light": "#ffffff", "dark": "#161616"}
-MUTED = "#888888"  # bars of a base model
+MUTED = "#888888"  # what others are compared with: base models, ideals
 
 ATTEMPTS = {"t1": BLUE, "t2": VERMILION}
 FLIPS = {"i_to_c": GREEN, "c_to_i": VERMILION}
@@ -21,6 +21,13 @@ PHASES = {
     "update": VERMILION,
     "broadcast": YELLOW,
     "driver": GREY,
+}
+PHASE_HATCHES = {
+    "rollout": "",
+    "reference": "//",
+    "update": "",
+    "broadcast": "\\\\",
+    "driver": "xx",
 }
 # Series side by side. Yellow is missing: it cannot be seen on light paper.
 SERIES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, GREY)
