@@ -1,6 +1,24 @@
-"""What must be set before Ray is first imported."""
+"""Settings for every test and all processes that it starts, and how tests are spread out."""
 
 import os
 
-# As score_ray.runtime.placement does: a test that imports Ray itself may come first.
+# As score_ray.runtime.ray_session does: a test that imports Ray itself may come first.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+# The models of tests are tiny: threads would spend their time waiting for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import pytest
+
+# Tests with these marks share what is dear to start, one process for each file.
+HEAVY = ("ray", "slow")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the heavy tests of a file in one process, and start them before the light ones."""
+    heavy = [item for item in items if any(item.get_closest_marker(name) for name in HEAVY)]
+    for item in heavy:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
+    items.sort(key=lambda item: item not in heavy)
