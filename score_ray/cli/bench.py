@@ -42,9 +42,10 @@ def bench_iteration(config: Recipe, overrides: Overrides = None, iterations: Mea
 
     from score_ray.bench import recipe_cost
     from score_ray.reporting.reporter import Reporter
+    from score_ray.reporting.run_folder import RunFolder
     from score_ray.training.roles import all_roles
 
-    with all_roles(inputs, Reporter(BENCH, iterations + 1, 0, quiet=True)) as roles:
+    with all_roles(inputs, Reporter(RunFolder(BENCH), iterations + 1, 0, quiet=True)) as roles:
         typer.echo(recipe_cost.run(roles, inputs, iterations))
 
 
@@ -63,6 +64,10 @@ def bench_gpu(
     ] = "",
 ) -> None:
     """Measure every way to divide this machine's GPUs, at several sizes of model."""
+    from score_ray.config.config import load
+
+    load(SPEED, overrides or [])  # a mistyped key shows before the libraries are imported
+
     from score_ray.bench.gpu_layouts import Bench
 
     bench = Bench(SPEED, overrides or [], BENCH, iterations)

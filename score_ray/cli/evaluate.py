@@ -2,17 +2,15 @@
 
 from score_ray.cli.arguments import FolderOfRun, Overrides
 from score_ray.cli.terminal import show_results
-from score_ray.types import ConfigError
 
 
 def evaluate(folder: FolderOfRun, overrides: Overrides = None) -> None:
     """Evaluate the trained model of a run folder on its held-out problems, greedily."""
-    from score_ray.config.config import load
+    from score_ray.reporting.run_folder import TEST, RunFolder
 
-    config = load(folder / "config.yaml", overrides or [])
-    model = folder / "model"
-    if not model.is_dir():
-        raise ConfigError(f"{folder}: has no model yet; a finished run leaves one")
+    run = RunFolder(folder)
+    config = run.config(overrides or [])
+    model = run.trained_model()
 
     from score_ray.algorithm.metrics import eval_record
     from score_ray.reporting.reporter import Reporter
@@ -22,11 +20,11 @@ def evaluate(folder: FolderOfRun, overrides: Overrides = None) -> None:
     from score_ray.training.roles import sampling_roles
 
     inputs = check_inputs(config, CACHE, training=False)
-    reporter = Reporter(folder / "eval", 0, 0)
+    reporter = Reporter(run.evaluation, 0, 0)
     # The model is sampled from; a reference that judges stays the base model.
     with sampling_roles(inputs, str(model), reporter) as (pool, grader):
-        problems = inputs.task.problems("test")[: config.evaluation.problems]
+        problems = inputs.task.problems(TEST)[: config.evaluation.problems]
         graded = trainer.evaluate(pool, grader, problems, config)
         reporter.answers(graded, 0)
-        reporter.evaluation(eval_record(graded, 0, config.task.name, "test"), "model")
-    show_results(folder / "eval")
+        reporter.evaluation(eval_record(graded, 0, config.task.name, TEST), "model")
+    show_results(run.evaluation)

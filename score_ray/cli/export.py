@@ -16,12 +16,14 @@ def export(
     ] = 0,
 ) -> None:
     """Write a checkpoint of a run as a Hugging Face model, for transformers and vLLM."""
-    from score_ray.config.config import input_errors, load
+    from score_ray.config.config import input_errors
+    from score_ray.reporting.run_folder import RunFolder
     from score_ray.training import checkpoint
 
-    config = load(folder / "config.yaml")
+    run = RunFolder(folder)
+    config = run.config()
     with input_errors():
-        source = checkpoint.find(folder / "checkpoints", iteration)
+        source = checkpoint.find(run.checkpoints, iteration)
 
     from score_ray.training.inputs import check_inputs
     from score_ray.training.model_source import CACHE

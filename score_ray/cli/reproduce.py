@@ -7,7 +7,6 @@ import typer
 
 from score_ray.cli.arguments import Runs
 from score_ray.cli.interruption import interruptible
-from score_ray.types import ConfigError
 
 if TYPE_CHECKING:
     from score_ray.experiments.suites.runner import Failure
@@ -49,13 +48,8 @@ def reproduce(
 
 
 def _carry_out(planned: "list[SuiteRun]", jobs: int, folder: Path) -> "list[Failure]":
-    from filelock import FileLock, Timeout
-
     from score_ray.experiments.suites import runner
+    from score_ray.reporting.run_folder import locked
 
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            return runner.carry_out(planned, jobs)
-    except Timeout:
-        raise ConfigError(f"{folder}: another process carries this suite out") from None
+    with locked(folder, "another process runs this suite"):
+        return runner.carry_out(planned, jobs)

@@ -1,8 +1,10 @@
 """Tables on the terminal."""
 
 from collections.abc import Collection
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from score_ray.reporting.run_folder import RunFolder
 
 
 def show(table: Any) -> None:
@@ -12,15 +14,16 @@ def show(table: Any) -> None:
     Console().print(table)
 
 
-def show_results(folder: Path, iterations: Collection[int] | None = None) -> None:
+def show_results(folder: "RunFolder", iterations: Collection[int] | None = None) -> None:
     """Print the evaluations on the test split that a run folder holds.
 
     With `iterations`, only those taken after so many updates, and those of a selected checkpoint.
     """
     from score_ray.reporting.reporter import results_table
-    from score_ray.reporting.run_folder import label_of, read_jsonl
+    from score_ray.reporting.run_folder import TEST
+    from score_ray.reporting.transcripts import label_of
 
-    tests = [r for r in read_jsonl(folder / "evals.jsonl") if r["split"] == "test"]
+    tests = folder.evals(TEST)
     shown = [
         record
         for record in tests

@@ -1,19 +1,9 @@
-import pytest
-import typer
-from typer.testing import CliRunner
-
-from score_ray.cli.figures import figures
-from score_ray.config.config import ConfigError
+from tests.support.command_line import output, refusal
 from tests.support.sample_figure_run import add_extra_samples, make_run
 
-app = typer.Typer()
-app.command()(figures)
 
-
-def run(*arguments) -> list[str]:
-    found = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
-    assert found.exit_code == 0, found.output
-    return found.stdout.splitlines()
+def run(*words) -> list[str]:
+    return output("figures", *words).splitlines()
 
 
 def test_the_figures_of_a_run_go_into_its_folder_with_a_page_of_them_all(tmp_path):

@@ -1,61 +1,55 @@
-"""`launch.py plan`, and that the recipes' headers say what it computes."""
+"""`score-ray plan`, and that the recipes' headers say what it computes."""
 
 import re
 import shlex
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from score_ray.cli.plan import asks, plan
+from score_ray.cli.plan import asks
 from score_ray.config.config import ConfigError, load
 from score_ray.planning import fit, gpus, memory
 from score_ray.planning.expected_time import expect, tokens_of
 from score_ray.planning.model_shape import shape_of
+from tests.support.command_line import invoke, output, refusal
 from tests.support.published_models import config_folder, published
 
-app = typer.Typer()
-app.command()(plan)
 RECIPES = [Path(f"configs/{n}.yaml") for n in ("math_qwen2.5-1.5b", "math_paper", "mbpp_paper")]
 QWEN = "Qwen/Qwen2.5-1.5B-Instruct"
 
 
 @pytest.fixture
-def run(tmp_path):
+def command(tmp_path) -> list[str]:
     """`plan` of the first recipe, with the model's config in a folder."""
-    model = f"model.path={config_folder(QWEN, tmp_path)}"
-    return lambda *more: CliRunner().invoke(app, [str(RECIPES[0]), model, *more])
+    return ["plan", str(RECIPES[0]), f"model.path={config_folder(QWEN, tmp_path)}"]
 
 
-def test_the_table_has_every_item_of_both_sides_and_the_time(run):
-    found = run("--gpu", "H100", "--gpus", "8")
-    assert found.exit_code == 0
-    rows = {c[0].strip(): [x.strip() for x in c[1:]] for c in _cells(found.stdout)}
+def test_the_table_has_every_item_of_both_sides_and_the_time(command):
+    shown = output(*command, "--gpu", "H100", "--gpus", "8")
+    rows = {c[0].strip(): [x.strip() for x in c[1:]] for c in _cells(shown)}
     assert rows["weights"] == ["2.9", "2.9"]
     assert rows["masters, Adam"] == ["4.3", ""]  # 12 bytes of 1.54 billion weights, by 4 ranks
     assert rows["free"][1] == "11.9"  # 0.15 of 79 GiB
-    assert "1.54 billion weights, bfloat16, on 8 x H100 (79.0 GiB)" in found.stdout
-    assert "computed, not measured: " in found.stdout
-    assert re.search(r"300 iterations: [\d.]+ hours", found.stdout)
+    assert "1.54 billion weights, bfloat16, on 8 x H100 (79.0 GiB)" in shown
+    assert "computed, not measured: " in shown
+    assert re.search(r"300 iterations: [\d.]+ hours", shown)
 
 
-def test_too_small_a_gpu_exits_with_what_is_short_after_the_table(run):
-    found = run("rollout.share_gpus=true", "rollout.num_actors=1", "learner.num_ranks=1",
-                "--gpu", "A100")  # fmt: skip
+def test_too_small_a_gpu_exits_with_what_is_short_after_the_table(command):
+    one = ("rollout.share_gpus=true", "rollout.num_actors=1", "learner.num_ranks=1")
+    found = invoke(*command, *one, "--gpu", "A100")
     assert found.exit_code == 1
     assert "masters, Adam" in found.stdout
     assert isinstance(found.exception, ConfigError)
     assert "7.8 GiB short" in str(found.exception)
 
 
-def test_too_few_gpus_are_named(run):
-    found = run("--gpu", "H100", "--gpus", "7")
-    assert str(found.exception) == (
+def test_too_few_gpus_are_named(command):
+    assert refusal(*command, "--gpu", "H100", "--gpus", "7") == (
         "the run needs GPUs: 4 for 4 rollout actors and 4 for 4 learner ranks; the cluster has 7, "
         "by node [7]"
     )
-    assert run("--gpu", "H100", "--gpus", "12", "rollout.num_actors=8").exit_code == 0
+    assert output(*command, "--gpu", "H100", "--gpus", "12", "rollout.num_actors=8")
 
 
 def test_sides_that_share_gpus_need_as_many_as_one():
@@ -64,24 +58,21 @@ def test_sides_that_share_gpus_need_as_many_as_one():
     assert [(ask.count, ask.gpus) for ask in asks(load(RECIPES[0]))] == [(4, 1), (4, 1)]
 
 
-def test_without_a_gpu_here_one_must_be_named(run, monkeypatch):
+def test_without_a_gpu_here_one_must_be_named(command, monkeypatch):
     monkeypatch.setattr(gpus, "local", lambda: None)
-    assert "--gpu: this machine has none; name one of" in str(run().exception)
+    assert "--gpu: this machine has none; name one of" in refusal(*command)
 
 
-def test_a_gpu_of_this_machine_is_planned_for(run, monkeypatch):
+def test_a_gpu_of_this_machine_is_planned_for(command, monkeypatch):
     monkeypatch.setattr(gpus, "local", lambda: gpus.like("NVIDIA H200", 150 * 10**9))
-    assert "on 8 x NVIDIA H200 (139.7 GiB)" in run().stdout
+    assert "on 8 x NVIDIA H200 (139.7 GiB)" in output(*command)
 
 
-def test_a_model_that_cannot_be_reached_is_named_with_what_would_do(monkeypatch, tmp_path):
+def test_a_model_that_cannot_be_reached_is_named_with_what_would_do(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    found = CliRunner().invoke(app, [str(RECIPES[0]), "--gpu", "H100"])
-    assert isinstance(found.exception, ConfigError)
-    assert f"model.path: {QWEN} has no config that loads" in str(found.exception)
-    assert "model.path=FOLDER takes a folder that holds the model's config.json" in str(
-        found.exception
-    )
+    message = refusal("plan", RECIPES[0], "--gpu", "H100")
+    assert f"model.path: {QWEN} has no config that loads" in message
+    assert "model.path=FOLDER takes a folder that holds the model's config.json" in message
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
