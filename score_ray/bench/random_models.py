@@ -9,7 +9,7 @@ from score_ray.reporting.atomic_files import renamed_when_whole
 from score_ray.tasks.arithmetic_model import character_tokenizer
 from score_ray.types import ConfigError
 
-# By the config.json of SmolLM2-135M and Qwen2.5.
+# From the config.json of SmolLM2-135M and of three sizes of Qwen2.5.
 SHAPES = {
     "0.1B": ("llama", (576, 1536, 30, 9, 3, 49152, True)),
     "0.5B": ("qwen2", (896, 4864, 24, 14, 2, 151936, True)),
@@ -20,22 +20,22 @@ NAMES = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
     "num_key_value_heads", "vocab_size", "tie_word_embeddings",
 )  # fmt: skip
-POSITIONS = 32768
+MAX_POSITIONS = 32768
 
 
 def random_model(shape: str, folder: Path) -> Path:
-    """A bfloat16 model folder of that shape, made the first time it is asked for.
+    """Return the folder of a bfloat16 model of that shape; make it the first time.
 
-    A token is a character; most of the vocabulary is tokens without a text. Raises ConfigError
-    for a shape that is not known.
+    Each token is a character; most tokens of the vocabulary have no text. Raises ConfigError for
+    an unknown shape.
     """
     if shape not in SHAPES:
-        raise ConfigError(f"--shape {shape}: known are {', '.join(SHAPES)}")
-    place = folder / shape
-    if not place.is_dir():
-        with renamed_when_whole(place) as unfinished:
+        raise ConfigError(f"--shape {shape} is unknown: choose one of {', '.join(SHAPES)}")
+    model = folder / shape
+    if not model.is_dir():
+        with renamed_when_whole(model) as unfinished:
             _make(shape, unfinished)
-    return place
+    return model
 
 
 def _make(shape: str, folder: Path) -> None:
@@ -44,7 +44,7 @@ def _make(shape: str, folder: Path) -> None:
     config = AutoConfig.for_model(
         kind,
         **dict(zip(NAMES, numbers, strict=True)),
-        max_position_embeddings=POSITIONS,
+        max_position_embeddings=MAX_POSITIONS,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

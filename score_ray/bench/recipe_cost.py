@@ -1,20 +1,19 @@
-"""What a recipe costs on this machine: seconds by phase, rates against what is possible.
+"""Measure what a recipe costs on this machine: seconds by phase, rates and peak memory.
 
-The two yardsticks are measured in the same run, so that ratios mean something on a noisy
-machine: vLLM's own offline generation of the same prompts and lengths, and a matrix product on
-the learner's own devices.
+Two rates to compare with are measured in the same run, so that the ratios mean something on a
+noisy machine: vLLM's own offline generation of the same prompts and lengths, and a matrix
+product on the learner's devices.
 """
 
-import io
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from score_ray.bench.text_tables import table, text_of
 from score_ray.config.config import Config
 from score_ray.planning.model_shape import ModelShape, read_shape
 from score_ray.runtime.actors import PeakMemory, peak_memory
@@ -27,109 +26,100 @@ PHASES = ("rollout", "grade", "reference", "update", "broadcast", "iteration")
 
 @dataclass(frozen=True, slots=True)
 class RecipeCost:
-    """What some iterations of a recipe took here, on average."""
+    """Mean cost of an iteration of a recipe on this machine."""
 
     means: dict[str, float]  # of the metrics
-    flops: float  # per second of update, all ranks together
-    product: float  # FLOP/s of matrix products on all ranks at once
+    update_flops: float  # per second of update, all ranks together
+    matmul_flops: float  # per second of matrix products on all ranks at once
     memory: dict[str, PeakMemory]  # by process
 
 
-def observe(roles: Roles, inputs: Inputs, iterations: int) -> RecipeCost:
-    """Run `iterations` iterations after one to warm up, and measure the ranks' matrix products."""
-    config = inputs.config
-    roles.channel.broadcast(0)
-    with collector(roles, config) as collect:
-        records = [step(roles, config, collect, i) for i in range(iterations + 1)][1:]
-    means = means_of(records)
-    work = update_flops(config, read_shape(inputs.model, config.model.path), means)
+def run(roles: Roles, inputs: Inputs, iterations: int) -> str:
+    """Measure `iterations` iterations after a first one to warm up; return tables as text."""
+    cost = measure(roles, inputs, iterations)
+    against_offline = _against_offline(roles, inputs.config, iterations)
+    return text_of(
+        _phase_table(cost.means),
+        table("rates", ("what", "value"), rate_rows(cost, against_offline)),
+        memory_table(cost.memory),
+    )
+
+
+def measure(roles: Roles, inputs: Inputs, iterations: int) -> RecipeCost:
+    """Measure iterations, and then matrix products on the ranks' devices and memory."""
+    means = mean_metrics(roles, inputs.config, iterations)
+    shape = read_shape(inputs.model, inputs.config.model.path)
     return RecipeCost(
         means,
-        work / means["time/update"],
+        update_flops(inputs.config, shape, means) / means["time/update"],
         roles.learner.matmul_rate(),
         {**roles.pool.peak_memory(), **roles.learner.peak_memory(), "driver": peak_memory()},
     )
 
 
-def run(roles: Roles, inputs: Inputs, iterations: int) -> str:
-    """Measure `iterations` iterations after one to warm up; the tables as text."""
-    seen = observe(roles, inputs, iterations)
-    faster = _against_offline(roles, inputs.config, iterations)
-    return text_of(
-        _phase_table(seen.means), _rate_table(rate_rows(seen, faster)), _memory_table(seen.memory)
-    )
+def mean_metrics(roles: Roles, config: Config, iterations: int) -> dict[str, float]:
+    """Return the mean metrics of `iterations` iterations after a first one to warm up."""
+    roles.channel.broadcast(0)
+    with collector(roles, config) as collect:
+        records = [step(roles, config, collect, i) for i in range(iterations + 1)]
+    return means_of(records[1:])
+
+
+def means_of(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the mean of every number of the first record; a record without it counts as 0."""
+    numbers = [key for key, value in records[0].items() if isinstance(value, int | float)]
+    return {key: fmean(float(record.get(key, 0)) for record in records) for key in numbers}
 
 
 def update_flops(config: Config, shape: ModelShape, means: Mapping[str, float]) -> float:
-    """Of an update: 2 per weight and token forward, and 4 backward or, where frozen, 2.
+    """Return the FLOP of an update.
 
-    The output head sees drawn tokens alone. Attention and what is computed twice are left out.
+    Every weight costs 2 per token forward, and 4 backward, or 2 where it is frozen. The output
+    head sees sampled tokens alone. Attention and recomputed activations are left out.
     """
     tokens = shape.body * means["tokens/trained"] + shape.head * means["tokens/sampled"]
     return (4.0 if config.learner.lora.rank else 6.0) * tokens
 
 
-def means_of(records: list[dict[str, Any]]) -> dict[str, float]:
-    """Of every number in the records; where one lacks it, it counts as 0."""
-    numbers = [key for key, value in records[0].items() if isinstance(value, int | float)]
-    return {key: fmean(float(r.get(key, 0)) for r in records) for key in numbers}
-
-
 def _against_offline(roles: Roles, config: Config, iterations: int) -> float:
-    """How fast sampling is beside vLLM's offline generation of the same."""
+    """Return the time of vLLM's offline generation over that of a rollout of the same episodes."""
     problems = draw(roles.train, config.rollout.problems, config.seed, iterations)
-    began = time.perf_counter()
     plan = training_plan(config, iterations)
-    episodes = [e for part in roles.pool.sample(problems, plan) for e in part]
-    ours = time.perf_counter() - began
-    return roles.pool.offline_seconds(episodes) / ours
+    began = time.perf_counter()
+    episodes = [episode for part in roles.pool.sample(problems, plan) for episode in part]
+    rollout = time.perf_counter() - began
+    return roles.pool.offline_seconds(episodes) / rollout
 
 
-def _phase_table(means: dict[str, float]) -> Table:
-    table = Table("phase", "seconds", "share", title="one iteration")
-    for phase in PHASES:
-        seconds = means[f"time/{phase}"]
-        table.add_row(phase, f"{seconds:.3f}", f"{seconds / means['time/iteration']:.1%}")
-    return table
-
-
-def rate_rows(seen: RecipeCost, faster: float) -> list[tuple[str, str]]:
-    """What was measured, named; `faster` is vLLM's offline time over our rollout time."""
-    means = seen.means
-    busy = sum(means[f"time/{p}"] for p in ("rollout", "reference", "update"))
+def rate_rows(cost: RecipeCost, against_offline: float) -> list[tuple[str, str]]:
+    """Return the rates by name; `against_offline` is vLLM's offline time over the rollout's."""
+    means = cost.means
+    phases = sum(means[f"time/{phase}"] for phase in ("rollout", "reference", "update"))
     sampled = means["tokens/sampled"] / means["time/rollout"]
     trained = means["tokens/trained"] / means["time/update"]
     return [
         ("sampled tokens / s of rollout", f"{sampled:,.0f}"),
         ("trained tokens / s of update", f"{trained:,.0f}"),
-        ("rollout / vLLM offline, same prompts and lengths", f"{faster:.2f}"),
-        ("learner GFLOP/s", f"{seen.flops / 1e9:.1f}"),
-        ("matrix product GFLOP/s, same devices and numbers", f"{seen.product / 1e9:.1f}"),
-        ("learner / matrix product", f"{seen.flops / seen.product:.2f}"),
-        ("neither rollout, reference nor update", f"{1 - busy / means['time/iteration']:.1%}"),
-        ("weights on their way, s", f"{means['time/weights']:.3f}"),
+        ("rollout / vLLM offline, same prompts and lengths", f"{against_offline:.2f}"),
+        ("learner GFLOP/s", f"{cost.update_flops / 1e9:.1f}"),
+        ("matrix product GFLOP/s, same devices and dtype", f"{cost.matmul_flops / 1e9:.1f}"),
+        ("learner / matrix product", f"{cost.update_flops / cost.matmul_flops:.2f}"),
+        ("neither rollout, reference nor update", f"{1 - phases / means['time/iteration']:.1%}"),
+        ("weight transfer, s", f"{means['time/weights']:.3f}"),
     ]
 
 
-def _rate_table(rows: list[tuple[str, str]]) -> Table:
-    table = Table("what", "value", title="rates")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _memory_table(peaks: dict[str, PeakMemory]) -> Table:
+def memory_table(peaks: Mapping[str, PeakMemory]) -> Table:
+    """Return a table of peak memory by process; GPUs have a column where there are some."""
     on_gpu = any(peak.gpu for peak in peaks.values())
-    table = Table("process", "GiB", *["GiB of its GPU"] * on_gpu, title="peak memory")
-    for name, (host, gpu) in peaks.items():
-        table.add_row(name, f"{host:.2f}", *[f"{gpu:.2f}"] * on_gpu)
-    return table
+    rows = [(name, f"{host:.2f}", *[f"{gpu:.2f}"] * on_gpu) for name, (host, gpu) in peaks.items()]
+    return table("peak memory", ("process", "GiB", *["GiB of its GPU"] * on_gpu), rows)
 
 
-def text_of(*tables: Table, width: int = 100) -> str:
-    """Tables as plain text."""
-    out = io.StringIO()
-    console = Console(file=out, width=width)
-    for table in tables:
-        console.print(table)
-    return out.getvalue()
+def _phase_table(means: Mapping[str, float]) -> Table:
+    seconds = {phase: means[f"time/{phase}"] for phase in PHASES}
+    rows = [
+        (phase, f"{taken:.3f}", f"{taken / seconds['iteration']:.1%}")
+        for phase, taken in seconds.items()
+    ]
+    return table("one iteration", ("phase", "seconds", "share"), rows)

@@ -1,71 +1,87 @@
-"""What the loop gives on more hardware: a small model of an iteration, fed with measurements.
+"""A small model of one iteration that predicts what more hardware gives.
 
-Measured with one rollout actor and one learner rank, each of which stands for one GPU. Assumed:
+Its costs are measured with one rollout actor and one learner rank; each of them stands for one
+GPU. The model assumes:
 
-- an engine step costs a + b * (requests running) and gives each of them one token; an episode is
-  a chain of steps, since attempt 2 follows attempt 1 without a barrier; an actor gets whole
-  problems, and the iteration waits for the slowest actor, or for the driver if that is slower:
-  it reads what ended in a step as a part, which costs it a fixed part and a part per episode;
-- no episode is longer than the longest measured, and none takes more than its tokens;
-- reference and update cost a fixed part, a part per episode that ranks divide, and a part per
-  episode that they do not: every rank reads all rows; ranks sum gradients in a ring;
-- a broadcast costs what it does with one actor, and the sending node's network passes the weights
-  once to every further node, as in Ray's own benchmark; engines load and are checked at once;
-- grading keeps up with sampling, as measured; all the rest is the driver's own and not divided;
-- phases follow each other, as they do in `loop.step`.
+- An engine step costs a + b * (running requests) and gives each request one token. An episode is
+  a chain of steps, because attempt 2 follows attempt 1 without a barrier. An actor gets whole
+  problems. The iteration waits for the slowest actor, or for the driver if that is slower: the
+  driver reads the episodes that end in one step as one part of a stream, which costs it a fixed
+  time and a time per episode.
+- No episode is longer than the longest measured one, and none needs more steps than it has tokens.
+- Reference and update cost a fixed time, a time per episode that the ranks divide, and a time per
+  episode that they do not divide, because every rank reads all rows. Ranks sum their gradients
+  in a ring.
+- A broadcast costs what it costs with one actor. In addition, the sending node's network carries
+  the weights once for every further node, as in Ray's own benchmark. All engines load the
+  weights and are checked at the same time.
+- Grading keeps up with sampling, as it did where it was measured. Everything else is work of the
+  driver alone and is not divided.
+- Phases follow each other, as they do in `Trainer.step`.
 """
 
 import heapq
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 
 Groups = Sequence[Sequence[int]]  # tokens of each problem's episodes
+Split = tuple[int, int]  # numbers of rollout actors and of learner ranks
+
+ONE_EACH: Split = (1, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class LinearCost:
-    """A cost in seconds: `fixed`, and `each` for every one of something."""
+    """A cost in seconds: a fixed part, and a part for every item."""
 
     fixed: float
-    each: float
+    per_item: float
 
     def at(self, count: float) -> float:
-        """Seconds for so many."""
-        return self.fixed + self.each * count
+        """Return the seconds for `count` items."""
+        return self.fixed + self.per_item * count
+
+
+FREE = LinearCost(0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """What was measured with one rollout actor and one learner rank, in seconds."""
+    """Costs measured with one rollout actor and one learner rank, in seconds."""
 
-    step: LinearCost  # an engine step, by requests running
+    step: LinearCost  # an engine step, by running requests
     reference: LinearCost  # by a rank's episodes
     update: LinearCost  # by a rank's episodes
-    driver: LinearCost  # by episodes: what runs while nobody else does
+    driver: LinearCost  # by episodes: what the driver does while everybody else waits
     broadcast: float
-    handing: float = 0.0  # per episode, in reference and in update: rows to every rank
-    reading: LinearCost = LinearCost(
-        0.0, 0.0
-    )  # of the driver, for a part of a stream, by episodes in it
+    sending_rows: float = 0.0  # per episode, in reference and again in update: rows to every rank
+    reading_part: LinearCost = FREE  # driver reads a part of a stream, by episodes in the part
     per_actor: float = 0.0  # of the driver, for every further actor, in rollout and in broadcast
     per_rank: float = 0.0  # of the driver, for every further rank, in reference and in update
-    row_bytes: float = 0.0  # of an episode
-    weight_bytes: float = 0.0  # of the policy
+    row_bytes: float = 0.0  # per episode
+    weight_bytes: float = 0.0  # of the whole policy
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What is assumed of the hardware that was not at hand."""
+    """Assumed properties of hardware that was not measured."""
 
     gpus_per_node: int = 8
     bytes_per_second: float = 25e9  # of a node's network: 200 Gbit/s
-    hop: float = 20e-6  # seconds of latency between neighbours in the ring
-    watching: float = 1e-6  # seconds that the driver looks at each actor when one has episodes
+    hop_latency: float = 20e-6  # seconds between neighbours in the ring
+    polling: float = 1e-6  # seconds to look at one actor, whenever another one has episodes
+
+    def nodes(self, processes: int) -> int:
+        """Return the number of nodes that so many processes fill, with one GPU each."""
+        return math.ceil(processes / self.gpus_per_node)
+
+    def transfer_seconds(self, num_bytes: float) -> float:
+        """Return the seconds that so many bytes take over a node's network."""
+        return num_bytes / self.bytes_per_second
 
 
 @dataclass(frozen=True)
@@ -76,16 +92,16 @@ class SimulatedIteration:
     ranks: int
     episodes: int
     phases: dict[str, float]
-    undivided: dict[str, float]  # of the same seconds, by cause: what no further GPU makes less
+    undivided: dict[str, float]  # those seconds, by cause, that no further GPU shortens
 
     @cached_property
     def seconds(self) -> float:
-        """Of the whole iteration."""
+        """Seconds of the whole iteration."""
         return sum(self.phases.values())
 
     @property
     def gpus(self) -> int:
-        """Of both roles."""
+        """Number of GPUs of both roles."""
         return self.actors + self.ranks
 
     @property
@@ -94,178 +110,126 @@ class SimulatedIteration:
         return self.episodes / self.seconds
 
     @property
-    def share(self) -> float:
-        """How much of the iteration no further GPU makes shorter."""
+    def undivided_share(self) -> float:
+        """Share of the iteration that no further GPU shortens."""
         return sum(self.undivided.values()) / self.seconds
 
     @property
     def limit(self) -> str:
-        """The largest of what more GPUs divide, or of what they do not if that is most of it."""
-        parts = self.undivided if self.share > 0.5 else self.phases
+        """The largest undivided cause where these are most of the time, else the largest phase."""
+        parts = self.undivided if self.undivided_share > 0.5 else self.phases
         return max(parts, key=parts.__getitem__)
 
 
-def line_through(first: tuple[float, float], second: tuple[float, float]) -> LinearCost:
-    """The line through two (count, seconds), neither part of it negative."""
-    (n1, t1), (n2, t2) = sorted([first, second])
-    each = max((t2 - t1) / (n2 - n1), 0.0) if n1 != n2 else t2 / n2
-    fixed = t1 - each * n1
-    return LinearCost(fixed, each) if fixed >= 0 else LinearCost(0.0, t2 / n2)
-
-
 def steps_of(lengths: Sequence[int], max_running: int) -> tuple[int, int, int]:
-    """(steps, request-steps, steps in which an episode ends) of an engine, from tokens."""
+    """Return (steps, request-steps, steps in which an episode ends) of an engine.
+
+    `lengths` are the tokens of its episodes; at most `max_running` of them run at a time.
+    """
     if len(lengths) <= max_running:
         return max(lengths), sum(lengths), len(set(lengths))
-    waiting, ends = list(reversed(lengths)), []
+    waiting, running_until = list(reversed(lengths)), []
     now = endings = 0
-    while waiting or ends:
-        while waiting and len(ends) < max_running:
-            heapq.heappush(ends, now + waiting.pop())
-        now = ends[0]
+    while waiting or running_until:
+        while waiting and len(running_until) < max_running:
+            heapq.heappush(running_until, now + waiting.pop())
+        now = running_until[0]
         endings += 1
-        while ends and ends[0] == now:
-            heapq.heappop(ends)
+        while running_until and running_until[0] == now:
+            heapq.heappop(running_until)
     return now, sum(lengths), endings
 
 
-def step_cost(measured: Sequence[tuple[tuple[int, int], float]]) -> LinearCost:
-    """The cost of an engine step from two ((steps, request-steps), seconds).
-
-    Or that of anything else which costs so much for itself and so much for what is in it.
-    """
-    ((s1, r1), t1), ((s2, r2), t2) = measured
-    if s1 * r2 == s2 * r1:
-        return LinearCost(0.0, t1 / r1)
-    fixed = (t1 * r2 - t2 * r1) / (s1 * r2 - s2 * r1)
-    each = (t1 - fixed * s1) / r1
-    if fixed < 0:
-        return LinearCost(0.0, (t1 + t2) / (r1 + r2))
-    return LinearCost(fixed, each) if each >= 0 else LinearCost((t1 + t2) / (s1 + s2), 0.0)
-
-
 def sampling_seconds(lengths: Sequence[int], step: LinearCost, max_running: int) -> float:
-    """What an engine takes for episodes of these tokens."""
-    steps, busy, _ = steps_of(lengths, max_running)
-    return step.fixed * steps + step.each * busy
+    """Return the seconds that an engine takes for episodes of so many tokens."""
+    steps, request_steps, _ = steps_of(lengths, max_running)
+    return step.fixed * steps + step.per_item * request_steps
 
 
 def rollout(
     groups: Groups, actors: int, costs: Costs, cluster: Cluster, max_running: int
 ) -> tuple[float, dict[str, float]]:
-    """Seconds, and of them what further actors do not make less, by cause."""
+    """Return the seconds of a rollout, and those that further actors do not shorten, by cause."""
     slowest, parts = 0.0, 0
     for number in range(min(actors, len(groups))):
-        share = [tokens for group in groups[number::actors] for tokens in group]
-        steps, busy, endings = steps_of(share, max_running)
-        slowest = max(slowest, costs.step.fixed * steps + costs.step.each * busy)
-        parts += endings
-    different = {tuple(group) for group in groups}
-    longest = max(sampling_seconds(group, costs.step, max_running) for group in different)
-    looking = costs.reading.fixed + cluster.watching * (actors - 1)
-    reading = looking * parts + costs.reading.each * sum(map(len, groups))
+        lengths = [tokens for group in groups[number::actors] for tokens in group]
+        slowest = max(slowest, sampling_seconds(lengths, costs.step, max_running))
+        parts += steps_of(lengths, max_running)[2]
+    longest = max(
+        sampling_seconds(group, costs.step, max_running) for group in set(map(tuple, groups))
+    )
+    per_part = costs.reading_part.fixed + cluster.polling * (actors - 1)
+    reading = per_part * parts + costs.reading_part.per_item * sum(map(len, groups))
     calling = costs.per_actor * (actors - 1)
     cause = {"driver, reading": reading} if reading > longest else {"longest episode": longest}
     return max(slowest, reading) + calling, {**cause, "calling processes": calling}
 
 
 def iteration(
-    groups: Groups, split: tuple[int, int], costs: Costs, cluster: Cluster, max_running: int
+    groups: Groups, split: Split, costs: Costs, cluster: Cluster, max_running: int
 ) -> SimulatedIteration:
-    """One iteration with `split` rollout actors and learner ranks."""
+    """Return one simulated iteration with `split` rollout actors and learner ranks."""
     actors, ranks = split
     episodes = sum(map(len, groups))
-    sampling, undivided = rollout(groups, actors, costs, cluster, max_running)
-    passes = costs.row_bytes * (_nodes(ranks, cluster) - 1) / cluster.bytes_per_second
-    handing = (costs.handing + passes) * episodes
-    calling = costs.per_rank * (ranks - 1)
-    summing = 2 * (ranks - 1) * (_wire(costs, cluster) / ranks + cluster.hop)
-    spread = costs.broadcast + (_nodes(actors, cluster) - 1) * _wire(costs, cluster)
-    own = math.ceil(episodes / ranks)
+    sampling, causes = rollout(groups, actors, costs, cluster, max_running)
+    calling_ranks = costs.per_rank * (ranks - 1)
+    calling_actors = costs.per_actor * (actors - 1)
+    sending = _sending_rows(episodes, ranks, costs, cluster)
+    summing = _all_reduce(ranks, costs, cluster)
+    broadcast = _broadcast(actors, costs, cluster)
+    of_a_rank = math.ceil(episodes / ranks)
     phases = {
         "rollout": sampling,
-        "reference": costs.reference.at(own) + handing + calling,
-        "update": costs.update.at(own) + handing + calling + summing,
-        "broadcast": spread + costs.per_actor * (actors - 1),
+        "reference": costs.reference.at(of_a_rank) + sending + calling_ranks,
+        "update": costs.update.at(of_a_rank) + sending + calling_ranks + summing,
+        "broadcast": broadcast + calling_actors,
         "driver": costs.driver.at(episodes),
     }
-    undivided |= {
+    undivided = {
+        **causes,
+        "calling processes": causes["calling processes"] + 2 * calling_ranks + calling_actors,
         "fixed part of learning": costs.reference.fixed + costs.update.fixed,
-        "rows to every rank": 2 * handing,
+        "rows to every rank": 2 * sending,
         "all-reduce": summing,
-        "broadcast": spread,
+        "broadcast": broadcast,
         "driver": phases["driver"],
     }
-    undivided["calling processes"] += 2 * calling + costs.per_actor * (actors - 1)
     return SimulatedIteration(actors, ranks, episodes, phases, undivided)
+
+
+def _sending_rows(episodes: int, ranks: int, costs: Costs, cluster: Cluster) -> float:
+    """Return the seconds to hand all rows to every rank: every further node gets them once."""
+    over_network = cluster.transfer_seconds(costs.row_bytes) * (cluster.nodes(ranks) - 1)
+    return (costs.sending_rows + over_network) * episodes
+
+
+def _all_reduce(ranks: int, costs: Costs, cluster: Cluster) -> float:
+    """Return the seconds to sum the gradients of all ranks in a ring."""
+    per_hop = cluster.transfer_seconds(costs.weight_bytes) / ranks + cluster.hop_latency
+    return 2 * (ranks - 1) * per_hop
+
+
+def _broadcast(actors: int, costs: Costs, cluster: Cluster) -> float:
+    """Return the seconds of a broadcast: every further node gets the weights once."""
+    further_nodes = cluster.nodes(actors) - 1
+    return costs.broadcast + further_nodes * cluster.transfer_seconds(costs.weight_bytes)
 
 
 def best(
     groups: Groups, gpus: int, costs: Costs, cluster: Cluster, max_running: int
 ) -> SimulatedIteration:
-    """The fastest way to divide so many GPUs, two at least, between rollout and learner."""
+    """Return the fastest way to divide `gpus` GPUs, at least two, between rollout and learner."""
     ranks = {*range(1, 9), *(round(gpus * share / 32) for share in range(1, 32))}
-    outcomes = [
+    simulated = [
         iteration(groups, (gpus - count, count), costs, cluster, max_running)
         for count in sorted(ranks)
         if 0 < count < gpus
     ]
-    return max(outcomes, key=lambda outcome: outcome.rate)
+    return max(simulated, key=lambda one: one.rate)
 
 
 def more_groups(measured: Groups, count: int) -> Groups:
-    """Tokens for so many problems: what was measured, over and over, the last time a part of it."""
-    whole, rest = divmod(count, len(measured))
+    """Return the tokens of `count` problems: the measured ones repeated, then a random part."""
+    repeats, rest = divmod(count, len(measured))
     order = np.random.default_rng(0).permutation(len(measured))[:rest]
-    return [*measured] * whole + [measured[number] for number in order]
-
-
-def stops(
-    outcomes: Sequence[SimulatedIteration], gain: float = 1.25
-) -> tuple[SimulatedIteration, SimulatedIteration] | None:
-    """The first (before, after) more GPUs that give less than `gain` times the rate."""
-    return next(((a, b) for a, b in pairwise(outcomes) if b.rate < gain * a.rate), None)
-
-
-def verdict(outcomes: Sequence[SimulatedIteration]) -> str:
-    """Where more GPUs stop paying, and why, in a sentence."""
-    found = stops(outcomes)
-    if not found:
-        return f"scales up to {outcomes[-1].gpus} GPUs"
-    before, after = found
-    return (
-        f"{after.gpus} GPUs give {after.rate / before.rate:.2f} times the episodes per second of "
-        f"{before.gpus}; limit: {after.limit}"
-    )
-
-
-def table_rows(
-    outcomes: Sequence[SimulatedIteration], gpus: Collection[int]
-) -> list[tuple[str, ...]]:
-    """Per outcome with so many GPUs: GPUs, split, episodes, seconds, rate, rate per GPU against
-    the first of all outcomes, what is not divided, and the limit.
-    """
-    one = outcomes[0].rate / outcomes[0].gpus
-    return [
-        (
-            str(o.gpus),
-            f"{o.actors} + {o.ranks}",
-            f"{o.episodes:,}",
-            f"{o.seconds:.3f}",
-            f"{o.rate:,.0f}",
-            f"{o.rate / o.gpus / one:.0%}",
-            f"{o.share:.0%}",
-            o.limit,
-        )
-        for o in outcomes
-        if o.gpus in gpus
-    ]
-
-
-def _nodes(processes: int, cluster: Cluster) -> int:
-    return math.ceil(processes / cluster.gpus_per_node)
-
-
-def _wire(costs: Costs, cluster: Cluster) -> float:
-    """Seconds that the policy takes over a node's network."""
-    return costs.weight_bytes / cluster.bytes_per_second
+    return [*measured] * repeats + [measured[number] for number in order]

@@ -1,4 +1,4 @@
-"""scaling.png: episodes per second against GPUs, and what an iteration spends its time on."""
+"""Plot episodes per second against GPUs, and the share of each phase in an iteration."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,14 +13,14 @@ STYLES = (("o", "-"), ("s", "--"))  # marker and line of a curve
 
 
 def plot_scaling(curves: Mapping[str, Sequence[SimulatedIteration]], out: Path) -> None:
-    """Plot curves of outcomes over the same growing numbers of GPUs, two at most, as a PNG."""
+    """Write a PNG of at most two curves, both over the same growing numbers of GPUs."""
     figure = new_figure(13, 4.4)
     rates, *shares = figure.subplots(1, 1 + len(curves), width_ratios=[1.3, *[1] * len(curves)])
     _draw_rates(rates, curves)
-    for axes, (name, outcomes) in zip(shares, curves.items(), strict=True):
-        _draw_shares(axes, name, outcomes)
+    for axes, (name, curve) in zip(shares, curves.items(), strict=True):
+        _draw_shares(axes, name, curve)
     handles, labels = shares[-1].get_legend_handles_labels()
-    # As the bars are stacked: the last phase on top.
+    # The legend has the order of the stacked bars: the last phase is on top.
     figure.legend(
         handles[::-1], labels[::-1], loc="outside right center", frameon=False, fontsize=9
     )
@@ -28,33 +28,16 @@ def plot_scaling(curves: Mapping[str, Sequence[SimulatedIteration]], out: Path) 
 
 
 def _draw_rates(axes: Axes, curves: Mapping[str, Sequence[SimulatedIteration]]) -> None:
-    """Each curve, what it would be if GPUs were all that counts, and at its end its limit."""
+    """Draw each curve, and a line for a rate that grows as the number of GPUs does."""
     styles = zip(SERIES, STYLES, strict=False)
-    for (name, outcomes), (colour, (marker, line)) in zip(curves.items(), styles, strict=False):
-        axes.plot(
-            [o.gpus for o in outcomes],
-            [o.rate for o in outcomes],
-            color=colour,
-            marker=marker,
-            linestyle=line,
-            label=name,
-        )
-        before, last = outcomes[-2:]
-        axes.annotate(
-            last.limit,
-            (last.gpus, last.rate),
-            xytext=(0, 8 if last.rate >= before.rate else -14),  # off the line
-            textcoords="offset points",
-            ha="right",
-            fontsize=8,
-            color=colour,
-        )
+    for (name, curve), (colour, style) in zip(curves.items(), styles, strict=False):
+        _draw_curve(axes, curve, name, colour, style)
     first = next(iter(curves.values()))
-    gpus = [o.gpus for o in first]
-    ideal = [first[0].rate * n / first[0].gpus for n in gpus]
+    gpus = [one.gpus for one in first]
+    ideal = [first[0].rate * count / first[0].gpus for count in gpus]
     axes.plot(gpus, ideal, color=MUTED, lw=1, ls=":", label="1 + 1, times GPUs")
     axes.set(xscale="log", yscale="log", xlabel="GPUs", ylabel="episodes per second")
-    axes.set_xticks(gpus, [str(n) for n in gpus])
+    axes.set_xticks(gpus, [str(count) for count in gpus])
     axes.minorticks_off()
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=8, loc="upper left")
@@ -62,12 +45,33 @@ def _draw_rates(axes: Axes, curves: Mapping[str, Sequence[SimulatedIteration]]) 
     axes.set_title("simulated throughput, and its limit", fontsize=10)
 
 
-def _draw_shares(axes: Axes, name: str, outcomes: Sequence[SimulatedIteration]) -> None:
-    """Stacked bars: each phase's share of an iteration's seconds."""
-    gpus = [str(o.gpus) for o in outcomes]
-    bottom = [0.0] * len(outcomes)
+def _draw_curve(
+    axes: Axes,
+    curve: Sequence[SimulatedIteration],
+    name: str,
+    colour: str,
+    style: tuple[str, str],
+) -> None:
+    """Draw one curve, with what limits it written at its end."""
+    gpus, rates = [one.gpus for one in curve], [one.rate for one in curve]
+    axes.plot(gpus, rates, color=colour, marker=style[0], linestyle=style[1], label=name)
+    axes.annotate(
+        curve[-1].limit,
+        (gpus[-1], rates[-1]),
+        xytext=(0, 8 if rates[-1] >= rates[-2] else -14),  # on the side away from the curve
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+        color=colour,
+    )
+
+
+def _draw_shares(axes: Axes, name: str, curve: Sequence[SimulatedIteration]) -> None:
+    """Draw stacked bars: each phase's share of an iteration's seconds."""
+    gpus = [str(one.gpus) for one in curve]
+    bottom = [0.0] * len(curve)
     for phase, colour in PHASES.items():
-        share = [o.phases[phase] / o.seconds for o in outcomes]
+        share = [one.phases[phase] / one.seconds for one in curve]
         axes.bar(
             gpus,
             share,

@@ -1,7 +1,7 @@
-"""The work of `launch.py bench --gpu` with one attempt, done by TRL's GRPO trainer.
+"""Do the work of `score-ray bench --gpu` with one attempt, by TRL's GRPO trainer.
 
-A script of its own, with nothing of score_ray: it runs in an environment that has TRL, which
-need not be this one. It takes its work as JSON (bench_gpu.run_trl) and its last line is JSON.
+This script imports nothing of score_ray, because it runs in another environment, which has TRL.
+Its argument is JSON (`gpu_layouts.run_trl` writes it), and the last line that it prints is JSON.
 """
 
 import importlib.util
@@ -19,38 +19,38 @@ from trl import GRPOConfig, GRPOTrainer  # pyright: ignore[reportMissingImports]
 
 
 class StepTimes(TrainerCallback):
-    """When each optimizer step was done."""
+    """The time at which each optimizer step ended."""
 
     def __init__(self) -> None:
-        self.at: list[float] = []
+        self.ends: list[float] = []
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        """Note the time, after what the GPU has to do."""
+        """Record the time, once the GPU has done its work."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        self.at.append(time.perf_counter())
+        self.ends.append(time.perf_counter())
 
 
-def right(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
-    """The reward: whether a completion begins with the sum that was asked for."""
+def reward(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+    """Return 1 for every completion that begins with the sum of its prompt, else 0."""
     sums = [sum(map(int, p[-6:-1].split("+"))) for p in prompts]
     return [float(c.startswith(str(s))) for c, s in zip(completions, sums, strict=True)]
 
 
 def settings(work: dict[str, Any], vllm: bool) -> GRPOConfig:
-    """One update a generation, a KL to the reference, and as many tokens in a micro-batch."""
+    """Return TRL's settings: one update per generation, the same KL and micro-batch tokens."""
     episodes = work["problems"] * work["samples"]
     longest = len(work["prompt"]) + work["max_tokens"]
     micro = max(work["tokens"] // longest, 1)
-    while episodes % micro:  # rounded up, to TRL's advantage
+    while episodes % micro:  # a larger micro-batch is to TRL's advantage
         micro += 1
     engine = {
         "use_vllm": True,
         "vllm_mode": "colocate",
         "vllm_enable_sleep_mode": True,
-        # Policy, reference and Adam stay on the GPU, and so would not leave it more.
+        # TRL keeps policy, reference and Adam on the GPU, so there is no room for more.
         "vllm_gpu_memory_utilization": 0.3,
-        # One more forward pass, which we do not make either.
+        # The correction needs one more forward pass, which score_ray does not make either.
         "vllm_importance_sampling_correction": False,
         "vllm_max_model_length": work["max_length"],
     }
@@ -66,7 +66,7 @@ def settings(work: dict[str, Any], vllm: bool) -> GRPOConfig:
         temperature=1.0,
         bf16=work["dtype"] == "bfloat16",
         gradient_checkpointing=work["checkpointing"],
-        # Masters: TRL computes in bf16 by autocast. What adapters leave frozen needs none.
+        # TRL computes in bf16 by autocast from float32 masters; frozen weights need no masters.
         model_init_kwargs={"dtype": "bfloat16" if work["lora"] else "float32"},
         use_cpu=not torch.cuda.is_available(),
         save_strategy="no",
@@ -76,7 +76,7 @@ def settings(work: dict[str, Any], vllm: bool) -> GRPOConfig:
 
 
 def main() -> None:
-    """Train for one step to warm up and then as many as are measured; their mean time."""
+    """Train for one step to warm up and then the measured steps; print their mean time."""
     work = json.loads(sys.argv[1])
     vllm = torch.cuda.is_available() and importlib.util.find_spec("vllm") is not None
     count = work["problems"] * (work["iterations"] + 1)
@@ -85,20 +85,20 @@ def main() -> None:
     times = StepTimes()
     GRPOTrainer(
         model=work["model"],
-        reward_funcs=right,
+        reward_funcs=reward,
         args=settings(work, vllm),
         train_dataset=Dataset.from_dict({"prompt": prompts}),
         processing_class=AutoTokenizer.from_pretrained(work["model"], padding_side="left"),
         callbacks=[times],
         peft_config=adapter(work["lora"]),
     ).train()
-    steps = [after - before for before, after in zip(times.at, times.at[1:], strict=False)]
+    steps = [after - before for before, after in zip(times.ends, times.ends[1:], strict=False)]
     engine = f"vLLM {version('vllm')}" if vllm else "transformers' generate"
     print(json.dumps({"seconds": statistics.fmean(steps), "by": f"TRL {version('trl')}, {engine}"}))
 
 
 def adapter(rank: int) -> Any:
-    """Low-rank adapters on every linear layer but the head; None for rank 0."""
+    """Return low-rank adapters for every linear layer but the head, or None for rank 0."""
     if not rank:
         return None
     from peft import LoraConfig

@@ -1,4 +1,4 @@
-"""Models of random weights: of the size that their name says, and kept."""
+"""Models with random weights: their size is that of their name, and they are made once."""
 
 import pytest
 
@@ -34,5 +34,7 @@ def test_a_model_is_made_once_in_bfloat16_and_loads_with_its_tokenizer(tmp_path)
 
 
 def test_an_unknown_shape_is_named_with_the_known_ones(tmp_path):
-    with pytest.raises(ConfigError, match=r"--shape 3B: known are 0.1B, 0.5B, 1.5B, 7B"):
+    with pytest.raises(
+        ConfigError, match=r"--shape 3B is unknown: choose one of 0.1B, 0.5B, 1.5B, 7B"
+    ):
         random_model("3B", tmp_path)

@@ -1,9 +1,17 @@
+"""Means, rates and memory of a measured recipe, on made-up numbers."""
+
 from pathlib import Path
 
 import pytest
 
-from score_ray.bench.recipe_cost import RecipeCost, means_of, rate_rows, text_of, update_flops
-from score_ray.bench.recipe_cost import _memory_table as memory_table
+from score_ray.bench.recipe_cost import (
+    RecipeCost,
+    means_of,
+    memory_table,
+    rate_rows,
+    update_flops,
+)
+from score_ray.bench.text_tables import text_of
 from score_ray.config.config import load
 from score_ray.planning.model_shape import shape_of
 from score_ray.runtime.actors import PeakMemory
@@ -12,22 +20,22 @@ from tests.support.published_models import published
 RECIPE = Path("configs/arithmetic.yaml")
 
 
-@pytest.mark.parametrize(("rank", "each"), [(0, 6), (8, 4)])
-def test_flops_count_the_body_for_every_token_and_the_head_for_drawn_ones(rank, each):
+@pytest.mark.parametrize(("rank", "per_weight"), [(0, 6), (8, 4)])
+def test_flops_count_the_body_for_every_token_and_the_head_for_drawn_ones(rank, per_weight):
     shape = shape_of(published("HuggingFaceTB/SmolLM2-135M"))
     config = load(RECIPE, [f"learner.lora.rank={rank}"])
     means = {"tokens/trained": 7.0, "tokens/sampled": 4.0}
     head = 576 * 49152
     body = 134_515_008 - head  # tied: the head is the embedding
-    assert update_flops(config, shape, means) == each * (body * 7 + head * 4)
+    assert update_flops(config, shape, means) == per_weight * (body * 7 + head * 4)
 
 
-def test_means_are_of_numbers_and_a_missing_one_is_nothing():
+def test_means_are_of_numbers_and_a_missing_number_counts_as_zero():
     records = [{"a": 1, "stage": "one", "b": 3.0}, {"a": 2, "stage": "two"}]
     assert means_of(records) == {"a": 1.5, "b": 1.5}
 
 
-def test_rates_are_what_was_done_over_what_it_took():
+def test_rates_divide_each_phases_work_by_its_time():
     means = {
         "time/iteration": 10.0,
         "time/rollout": 4.0,
@@ -37,14 +45,14 @@ def test_rates_are_what_was_done_over_what_it_took():
         "tokens/trained": 800.0,
         "time/weights": 0.25,
     }
-    seen = RecipeCost(means, flops=30e9, product=100e9, memory={})
-    rows = dict(rate_rows(seen, faster=0.8))
+    cost = RecipeCost(means, update_flops=30e9, matmul_flops=100e9, memory={})
+    rows = dict(rate_rows(cost, against_offline=0.8))
     assert rows["sampled tokens / s of rollout"] == "50"
     assert rows["trained tokens / s of update"] == "200"
     assert rows["rollout / vLLM offline, same prompts and lengths"] == "0.80"
     assert rows["learner / matrix product"] == "0.30"
     assert rows["neither rollout, reference nor update"] == "10.0%"
-    assert rows["weights on their way, s"] == "0.250"
+    assert rows["weight transfer, s"] == "0.250"
 
 
 def test_memory_of_gpus_is_shown_where_there_is_one():

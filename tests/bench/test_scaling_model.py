@@ -1,28 +1,20 @@
 """The scaling model on cases small enough to count by hand."""
 
-import matplotlib.image
 import pytest
 
 from score_ray.bench.scaling_model import (
+    FREE,
     Cluster,
     Costs,
     LinearCost,
-    SimulatedIteration,
     best,
     iteration,
-    line_through,
     more_groups,
     rollout,
-    step_cost,
     steps_of,
-    stops,
-    table_rows,
-    verdict,
 )
-from score_ray.bench.scaling_plot import plot_scaling
 
-FREE = LinearCost(0.0, 0.0)
-CLUSTER = Cluster(gpus_per_node=8, bytes_per_second=10.0, hop=0.0, watching=0.0)
+CLUSTER = Cluster(gpus_per_node=8, bytes_per_second=10.0, hop_latency=0.0, polling=0.0)
 
 
 def costs(**measured):
@@ -45,24 +37,6 @@ def test_steps_request_steps_and_endings_of_an_engine():
     assert steps_of([3, 1, 2], max_running=2) == (3, 6, 2)
 
 
-def test_the_cost_of_a_step_is_found_again_from_two_measurements():
-    counts = [steps_of([3, 1], 8)[:2], steps_of([5, 4, 4], 8)[:2]]
-    assert step_cost([((s, r), 1.0 * s + 0.5 * r) for s, r in counts]) == LinearCost(1.0, 0.5)
-
-
-def test_the_cost_of_a_step_is_never_negative():
-    assert step_cost([((2, 4), 8.0), ((2, 8), 6.0)]) == LinearCost(3.5, 0.0)
-    assert step_cost([((2, 4), 1.0), ((2, 8), 5.0)]) == LinearCost(0.0, 0.5)
-    assert step_cost([((2, 4), 2.0), ((2, 4), 2.0)]) == LinearCost(0.0, 0.5)
-
-
-def test_a_line_goes_through_both_points_and_is_nowhere_negative():
-    assert line_through((10, 2.0), (20, 3.0)) == LinearCost(1.0, 0.1)
-    assert line_through((10, 1.0), (20, 3.0)) == LinearCost(0.0, 0.15)
-    assert line_through((10, 3.0), (20, 1.0)) == LinearCost(3.0, 0.0)
-    assert line_through((4, 2.0), (4, 2.0)) == LinearCost(0.0, 0.5)
-
-
 def test_two_episodes_on_one_actor_take_the_longer_ones_steps_and_a_part_for_each_token():
     assert seconds([[3, 1]], 1) == 3 * 1.0 + 4 * 0.5
     assert seconds([[3, 1]], 1, max_running=1) == 4 * 1.0 + 4 * 0.5
@@ -79,12 +53,12 @@ def test_actors_divide_the_part_per_token_and_not_the_longest_episode():
 def test_one_long_episode_bounds_the_iteration_whatever_the_others_are():
     groups = [[100]] + [[1]] * 63
     assert seconds(groups, 64, max_running=64) == 100 * 1.5
-    found = iteration(groups, (64, 1), STEP, CLUSTER, 64)
-    assert (found.limit, found.share) == ("longest episode", 1.0)
+    simulated = iteration(groups, (64, 1), STEP, CLUSTER, 64)
+    assert (simulated.limit, simulated.undivided_share) == ("longest episode", 1.0)
 
 
 def test_a_driver_that_reads_slowly_is_what_rollout_waits_for():
-    slow = costs(step=LinearCost(0.01, 0.0), reading=LinearCost(0.5, 1.75))
+    slow = costs(step=LinearCost(0.01, 0.0), reading_part=LinearCost(0.5, 1.75))
     assert rollout([[4, 4], [2, 2]], 2, slow, CLUSTER, 8) == (
         2 * 0.5 + 4 * 1.75,  # a part from each actor, four episodes
         {"driver, reading": 8.0, "calling processes": 0.0},
@@ -93,16 +67,19 @@ def test_a_driver_that_reads_slowly_is_what_rollout_waits_for():
 
 def test_the_driver_looks_at_every_further_actor_whenever_one_has_episodes():
     # Three actors; the engines have 2, 1 and 1 steps in which an episode ends.
-    groups, watching = [[4, 1], [2, 2], [2, 2]], Cluster(watching=3.0)
-    assert seconds(groups, 3, costs(step=LinearCost(0.01, 0.0)), watching) == 3.0 * 2 * 4
+    groups, slow_polling = [[4, 1], [2, 2], [2, 2]], Cluster(polling=3.0)
+    assert seconds(groups, 3, costs(step=LinearCost(0.01, 0.0)), slow_polling) == 3.0 * 2 * 4
 
 
 def test_every_further_actor_and_rank_costs_the_driver_a_call():
-    found = iteration([[1]] * 8, (5, 3), costs(per_actor=1.0, per_rank=10.0), CLUSTER, 8)
-    assert found.phases == {
+    simulated = iteration([[1]] * 8, (5, 3), costs(per_actor=1.0, per_rank=10.0), CLUSTER, 8)
+    assert simulated.phases == {
         "rollout": 4.0, "reference": 20.0, "update": 20.0, "broadcast": 4.0, "driver": 0.0
     }  # fmt: skip
-    assert (found.limit, found.undivided["calling processes"]) == ("calling processes", 48.0)
+    assert (simulated.limit, simulated.undivided["calling processes"]) == (
+        "calling processes",
+        48.0,
+    )
 
 
 def test_ranks_divide_their_episodes_and_sum_their_gradients():
@@ -121,13 +98,13 @@ def test_ranks_divide_their_episodes_and_sum_their_gradients():
 
 
 def test_a_ring_has_a_latency_for_each_of_its_hops():
-    found = iteration([[1]], (1, 5), costs(), Cluster(hop=0.5), 8)
-    assert found.phases["update"] == 2 * 4 * 0.5
-    assert found.limit == "all-reduce"
+    simulated = iteration([[1]], (1, 5), costs(), Cluster(hop_latency=0.5), 8)
+    assert simulated.phases["update"] == 2 * 4 * 0.5
+    assert simulated.limit == "all-reduce"
 
 
 def test_what_every_rank_reads_is_not_divided_and_crosses_the_network_once_a_node():
-    given = costs(handing=1.0, row_bytes=5.0)
+    given = costs(sending_rows=1.0, row_bytes=5.0)
     assert iteration([[1]] * 4, (1, 8), given, CLUSTER, 8).phases["reference"] == 4.0
     assert iteration([[1]] * 4, (1, 24), given, CLUSTER, 8).phases["reference"] == 4.0 + 4 * 1.0
 
@@ -148,16 +125,16 @@ def test_amdahl_the_rate_never_passes_what_the_undivided_part_allows():
     nine, ninety = (iteration(groups, (n, 1), given, CLUSTER, 90) for n in (9, 90))
     assert nine.rate / one.rate == pytest.approx(100 / 20)
     assert ninety.rate / one.rate == pytest.approx(100 / 11)
-    assert (ninety.limit, ninety.share) == ("driver", 1.0)
+    assert (ninety.limit, ninety.undivided_share) == ("driver", 1.0)
 
 
 def test_the_largest_divided_phase_is_named_while_most_is_divided():
     given = costs(
         step=LinearCost(0.0, 1.0), update=LinearCost(0.0, 3.0), driver=LinearCost(20.0, 0.0)
     )
-    found = iteration([[1]] * 32, (1, 1), given, CLUSTER, 32)
-    assert (found.limit, found.seconds) == ("update", 148.0)
-    assert found.share == pytest.approx(21 / 148)
+    simulated = iteration([[1]] * 32, (1, 1), given, CLUSTER, 32)
+    assert (simulated.limit, simulated.seconds) == ("update", 148.0)
+    assert simulated.undivided_share == pytest.approx(21 / 148)
 
 
 @pytest.mark.parametrize("actors", [1, 2, 3, 7, 64, 200])
@@ -188,42 +165,3 @@ def test_more_groups_are_the_measured_ones_again_and_a_part_of_them():
     assert rest[0] != rest[1]
     assert [group in measured for group in rest] == [True, True]
     assert more_groups(measured, 100) == more_groups(measured, 100)
-
-
-def outcome(gpus, rate):
-    phases = {"rollout": 1.0, "reference": 0.5, "update": 0.5, "broadcast": 0.5, "driver": 0.5}
-    return SimulatedIteration(gpus - 1, 1, round(rate * 3), phases, {"driver": 0.5})
-
-
-def test_scaling_stops_where_more_gpus_give_less_than_a_quarter_more():
-    curve = [outcome(2, 100), outcome(4, 180), outcome(8, 220), outcome(16, 221)]
-    assert stops(curve) == (curve[1], curve[2])
-    assert stops(curve[:2]) is None
-
-
-def plain(gpus, seconds, undivided):
-    return SimulatedIteration(gpus - 1, 1, 100, {"rollout": seconds}, undivided)
-
-
-def test_the_verdict_names_where_it_stops_and_why():
-    curve = [plain(4, 8.0, {}), plain(8, 4.0, {}), plain(16, 3.5, {"longest episode": 3.0})]
-    assert verdict(curve) == (
-        "16 GPUs give 1.14 times the episodes per second of 8; limit: longest episode"
-    )
-    assert verdict(curve[:2]) == "scales up to 8 GPUs"
-
-
-def test_rows_compare_the_rate_per_gpu_with_the_smallest_number_of_gpus():
-    curve = [plain(2, 8.0, {}), plain(8, 4.0, {"driver": 3.0}), plain(16, 1.0, {})]
-    assert table_rows(curve, gpus=(8,)) == [
-        ("8", "7 + 1", "100", "4.000", "25", "50%", "75%", "driver")
-    ]
-
-
-def test_the_plot_is_written_whole(tmp_path):
-    curve = [outcome(2, 100), outcome(4, 180), outcome(8, 220)]
-    plot_scaling({"one batch": curve, "growing": curve}, tmp_path / "scaling.png")
-    pixels = matplotlib.image.imread(tmp_path / "scaling.png")
-    assert pixels.shape[1] > pixels.shape[0] > 300
-    assert pixels.std() > 0.05
-    assert [p.name for p in tmp_path.iterdir()] == ["scaling.png"]
