@@ -69,9 +69,7 @@ def load_table(source: str, split: str, text_columns: Sequence[str] = ()) -> Any
 
     parts = _parse_source(source)
     datasets.disable_progress_bars()
-    datasets.logging.set_verbosity(
-        datasets.logging.CRITICAL
-    )  # the errors below replace its messages
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # errors are reported below
     arguments = {"split": parts.split or split, **_arguments(parts, text_columns)}
     try:
         with warnings.catch_warnings():
@@ -117,7 +115,7 @@ def _levels(table: Any) -> list[str]:
 
 
 def _level(value: object) -> str:
-    if isinstance(value, float):  # pandas makes a column of whole numbers float if some are missing
+    if isinstance(value, float):  # whole numbers become floats if one of the column is missing
         return "" if math.isnan(value) else f"{value:g}"
     return str(value).strip() if isinstance(value, str | int) else ""
 

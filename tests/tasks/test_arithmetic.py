@@ -16,7 +16,7 @@ def test_splits_share_no_problem_and_hold_all_8100_sums():
     [("85", Verdict.CORRECT), (" 85 ", Verdict.CORRECT), ("75", Verdict.WRONG),
      ("85=", Verdict.WRONG), ("", Verdict.NO_ANSWER), ("+", Verdict.NO_ANSWER)],
 )  # fmt: skip
-def test_grade(text, verdict):
+def test_an_attempt_is_correct_if_it_is_the_sum_and_nothing_else(text, verdict):
     assert Arithmetic().grade(Problem(0, "37+48=", "85"), text) is verdict
 
 

@@ -10,7 +10,7 @@ from score_ray.tasks.arithmetic_model import (
 from score_ray.types import Problem
 
 
-def test_without_carry_by_hand():
+def test_without_carry_forgets_every_carry():
     assert [without_carry(*p) for p in [(37, 48), (77, 48), (50, 57), (12, 34)]] == [
         "75", "15", "7", "46",
     ]  # fmt: skip
@@ -33,7 +33,7 @@ def test_second_attempts_are_mostly_copies_and_sometimes_right():
     assert 0.12 < sum(s == "85" for s in wrong_first) / len(wrong_first) < 0.18
 
 
-def test_only_attempts_are_fitted():
+def test_only_the_tokens_of_attempts_have_labels():
     ids, labels = trace_batch(character_tokenizer(), [Problem(0, "37+48=", "85")], random.Random(1))
     assert ids[0, :6].tolist() == [3, 7, 10, 4, 8, 11]
     assert labels[0, :6].tolist() == [-100] * 6

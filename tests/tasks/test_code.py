@@ -25,7 +25,7 @@ def write(path: Path, *rows: dict) -> str:
 
 
 def run_here(program: str, tests: ProgramTests) -> Verdict:
-    """The sandbox's part, without one: for programs of this file alone."""
+    """Run tests on a program without a sandbox; for the programs of this file only."""
     names: dict = {}
     try:
         for part in (program, tests.setup, *tests.tests):
@@ -54,7 +54,7 @@ def test_a_file_for_one_split_is_used_whole():
     ]  # fmt: skip
 
 
-def test_the_question_and_the_tests_of_mbpp():
+def test_an_mbpp_question_contains_the_tests():
     problem = Mbpp(MBPP, MBPP).problems("test")[0]
     assert problem.question == (
         "Write a function to add one to a number. Your code should pass these tests:\n"
@@ -95,7 +95,7 @@ def test_the_published_solutions_of_mbpp_are_correct(split, monkeypatch):
         assert task.grade(problem, "def other():\n    pass") is Verdict.WRONG
 
 
-def test_the_first_program_of_mbpp_r_is_given_as_an_attempt_at_the_prompt_ends(tmp_path):
+def test_the_first_program_of_mbpp_r_ends_as_an_attempt_does(tmp_path):
     path = write(tmp_path / "r.jsonl", ROW | {"broken": "def f(x):\r\n    return x\r\n"})
     problem = Mbpp("", path, "broken").problems("test")[0]
     assert problem.given == "def f(x):\n    return x\n[DONE]"
@@ -123,7 +123,7 @@ def test_a_function_written_whole_still_has_the_prompts_helpers(monkeypatch):
     assert task.grade(task.problems("test")[1], text) is Verdict.CORRECT
 
 
-def test_a_task_is_small_when_it_travels_and_a_problem_brings_its_tests():
+def test_a_pickled_task_is_small_and_a_pickled_problem_holds_its_tests():
     task = Mbpp(MBPP, MBPP)
     problem = task.problems("test")[0]
     assert len(pickle.dumps(task)) < 500
@@ -144,7 +144,7 @@ def test_a_task_is_small_when_it_travels_and_a_problem_brings_its_tests():
         (["x = f(1)\nassert x == 2"], "", "f"),
     ],
 )
-def test_the_entry_point_is_what_every_test_calls(tmp_path, test_list, setup, name):
+def test_the_entry_point_is_the_function_that_every_test_calls(tmp_path, test_list, setup, name):
     row = ROW | {"test_list": test_list, "test_setup_code": setup}
     problem = Mbpp("", write(tmp_path / "rows.jsonl", row)).problems("test")[0]
     assert program_tests(problem).entry_point == name
@@ -163,7 +163,7 @@ def test_the_entry_point_is_what_every_test_calls(tmp_path, test_list, setup, na
         ({"test_setup_code": "import"}, "row 1: the setup of the tests is not Python"),
     ],
 )
-def test_a_wrong_row_of_mbpp_is_named(tmp_path, change, message):
+def test_an_error_names_a_wrong_row_of_mbpp(tmp_path, change, message):
     path = write(tmp_path / "rows.jsonl", ROW, ROW | change)
     with pytest.raises(ValueError, match=rf"rows\.jsonl: {message}"):
         Mbpp(path, "").problems("train")
@@ -181,7 +181,7 @@ def test_a_wrong_row_of_mbpp_is_named(tmp_path, change, message):
         ({"text": "Add one."}, r"no column 'test_list'; it has \['text'\]"),
     ],
 )
-def test_a_wrong_column_of_mbpp_is_named(tmp_path, row, message):
+def test_an_error_names_a_wrong_column_of_mbpp(tmp_path, row, message):
     with pytest.raises(ValueError, match=rf"rows\.jsonl: {message}"):
         Mbpp(write(tmp_path / "rows.jsonl", row), "").problems("train")
 
@@ -196,13 +196,13 @@ def test_a_wrong_column_of_mbpp_is_named(tmp_path, row, message):
         (ROW, "no rows for the train split, task_id 601 to 974"),
     ],
 )
-def test_a_file_that_cannot_be_split_is_named(tmp_path, row, message):
+def test_an_error_names_a_file_that_cannot_be_split(tmp_path, row, message):
     path = write(tmp_path / "rows.jsonl", row)
     with pytest.raises(ValueError, match=rf"rows\.jsonl: {message}"):
         Mbpp(path, path).problems("train")
 
 
-def test_a_missing_file_and_a_missing_attempt_are_named(tmp_path):
+def test_errors_name_a_missing_file_and_a_missing_first_program(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.jsonl"):
         Mbpp("none.jsonl", "none.jsonl").problems("train")
     path = write(tmp_path / "r.jsonl", ROW | {"broken": ""})
@@ -226,14 +226,14 @@ def test_a_missing_file_and_a_missing_attempt_are_named(tmp_path):
         ({"entry_point": 5}, "row 0: entry_point must be a text"),
     ],
 )
-def test_a_wrong_row_of_humaneval_is_named(tmp_path, change, message):
+def test_an_error_names_a_wrong_row_of_humaneval(tmp_path, change, message):
     path = write(tmp_path / "he.jsonl", FUNCTION | change)
     with pytest.raises(ValueError, match=rf"he\.jsonl: {message}"):
         HumanEval("", path).problems("test")
 
 
 @pytest.mark.parametrize("column", ["prompt", "test", "entry_point"])
-def test_a_missing_column_of_humaneval_is_named(tmp_path, column):
+def test_an_error_names_a_missing_column_of_humaneval(tmp_path, column):
     path = write(tmp_path / "he.jsonl", {k: v for k, v in FUNCTION.items() if k != column})
     with pytest.raises(ValueError, match=rf"he\.jsonl: no column '{column}'"):
         HumanEval("", path).problems("test")
@@ -248,7 +248,7 @@ def test_a_missing_column_of_humaneval_is_named(tmp_path, column):
         ("Sorry.", Verdict.NO_ANSWER),
     ],
 )
-def test_programs_are_judged_in_the_sandbox(tmp_path, monkeypatch, text, verdict):
+def test_programs_are_graded_in_the_sandbox(tmp_path, monkeypatch, text, verdict):
     from score_ray.tasks.sandbox.program_tests import check_program
     from score_ray.tasks.sandbox.sandbox import Limits
 
@@ -259,7 +259,7 @@ def test_programs_are_judged_in_the_sandbox(tmp_path, monkeypatch, text, verdict
 
 
 @pytest.mark.parametrize("task", [Mbpp("", ""), HumanEval("", "")])
-def test_the_answer_is_the_program_whatever_stands_around_it(task):
+def test_the_answer_is_the_program_without_the_text_around_it(task):
     text = "Sure:\n```python\ndef f(x):  \n\n    return x + 1\n```\nIt adds one."
     assert task.answer(text) == "def f(x):\n    return x + 1"
     assert task.answer(f"[BEGIN]\n{F}[DONE]") == "def f(x):\n    return x + 1"

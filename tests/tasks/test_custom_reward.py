@@ -7,7 +7,7 @@ from score_ray.tasks.sums import Sums
 from score_ray.types import Problem
 
 
-def test_a_function_of_the_working_directory_grades_in_place_of_the_task(tmp_path, monkeypatch):
+def test_a_function_in_the_working_directory_replaces_the_tasks_grading(tmp_path, monkeypatch):
     (tmp_path / "short_words.py").write_text(
         "def reward(problem, text):\n    return len(text) / len(problem.answer)\n"
     )
@@ -27,7 +27,7 @@ def test_a_function_of_the_working_directory_grades_in_place_of_the_task(tmp_pat
         ("score_ray.tasks.arithmetic:__name__", "has no function '__name__'"),
     ],
 )
-def test_a_place_without_a_function_is_named(place, message):
+def test_an_error_names_a_place_without_a_function(place, message):
     with pytest.raises(ValueError, match=message):
         import_reward(place)
 

@@ -10,13 +10,13 @@ from score_ray.tasks.dataset import load_problems, shared_questions
 from score_ray.types import Problem
 
 ROWS = [{"q": "1+1?", "a": "2"}, {"q": "2+2?", "a": "4"}, {"q": "0+7, in binary?", "a": "0111"}]
-FOUND = [Problem(i, row["q"], row["a"]) for i, row in enumerate(ROWS)]
+PROBLEMS = [Problem(i, row["q"], row["a"]) for i, row in enumerate(ROWS)]
 MORE = [{"q": "5+5?", "a": "10"}]
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """Nothing is fetched, and nothing is found again."""
+def empty_cache(tmp_path, monkeypatch):
+    """Forbid downloads, and give each test an empty cache."""
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
@@ -42,13 +42,13 @@ def load(source, split="train"):
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "tsv", "parquet", "jsonl.gz"])
-def test_a_file_gives_its_rows_in_order_and_their_texts_as_they_stand(tmp_path, suffix):
-    assert load(write(tmp_path / f"rows.{suffix}")) == FOUND
+def test_the_rows_of_a_file_keep_their_order_and_their_texts(tmp_path, suffix):
+    assert load(write(tmp_path / f"rows.{suffix}")) == PROBLEMS
 
 
-def test_a_file_is_the_whole_of_either_split_or_the_part_that_is_named(tmp_path):
+def test_a_file_is_used_whole_for_either_split_unless_a_part_is_named(tmp_path):
     path = write(tmp_path / "rows.jsonl")
-    assert load(path, "test") == FOUND
+    assert load(path, "test") == PROBLEMS
     assert [p.answer for p in load(f"{path}@train[1:]")] == ["4", "0111"]
     assert [p.answer for p in load(f"{path}@train[:1]", "test")] == ["2"]
 
@@ -66,7 +66,7 @@ def test_a_folder_with_a_train_and_a_test_file_has_both_splits(tmp_path, train, 
     write(tmp_path / "set" / train)
     write(tmp_path / "set" / test, MORE)
     (tmp_path / "set" / "README.md").write_text("About it.")
-    assert load(tmp_path / "set") == FOUND
+    assert load(tmp_path / "set") == PROBLEMS
     assert load(tmp_path / "set", "test") == [Problem(0, "5+5?", "10")]
     assert load(f"{tmp_path / 'set'}@test", "train") == [Problem(0, "5+5?", "10")]
 
@@ -84,7 +84,7 @@ def test_a_config_of_a_folder_is_named_after_a_colon(tmp_path):
         "---\nconfigs:\n- config_name: main\n  data_files: main/*.jsonl\n"
         "- config_name: other\n  data_files: other/*.jsonl\n---\n"
     )
-    assert load(f"{tmp_path / 'set'}:main") == FOUND
+    assert load(f"{tmp_path / 'set'}:main") == PROBLEMS
     with pytest.raises(ValueError, match=r"\['main', 'other'\].*after a colon: .*set:CONFIG"):
         load(tmp_path / "set")
     assert load(f"{tmp_path / 'set'}:other@train") == [Problem(0, "5+5?", "10")]
@@ -94,13 +94,13 @@ def test_a_saved_data_set_is_read_with_and_without_splits(tmp_path):
     rows, more = datasets.Dataset.from_list(ROWS), datasets.Dataset.from_list(MORE)
     rows.save_to_disk(tmp_path / "single", num_shards=3)
     datasets.DatasetDict({"train": rows, "test": more}).save_to_disk(tmp_path / "both")
-    assert load(tmp_path / "single") == FOUND
-    assert load(tmp_path / "both") == FOUND
+    assert load(tmp_path / "single") == PROBLEMS
+    assert load(tmp_path / "both") == PROBLEMS
     assert load(tmp_path / "both", "test") == [Problem(0, "5+5?", "10")]
     assert load(f"{tmp_path / 'both'}@train[2:]", "test") == [Problem(0, *ROWS[2].values())]
 
 
-def test_a_split_that_is_not_there_is_named_with_those_there_are_and_a_way_out(tmp_path):
+def test_the_error_for_a_missing_split_lists_the_splits_and_says_what_to_do(tmp_path):
     write(tmp_path / "set/train.jsonl")
     with pytest.raises(ValueError, match=r'split "test".*\[\'train\'\].*task.test=.*set@train\['):
         load(tmp_path / "set", "test")
@@ -111,7 +111,7 @@ def test_numbers_become_text(tmp_path):
     assert load(path) == [Problem(0, "1", "2.5")]
 
 
-def test_words_that_pandas_takes_for_nothing_stay(tmp_path):
+def test_texts_that_pandas_reads_as_missing_are_kept(tmp_path):
     path = write(
         tmp_path / "rows.csv", [{"q": "Is it 0/0?", "a": "NaN"}, {"q": "None?", "a": "None"}]
     )
@@ -119,8 +119,8 @@ def test_words_that_pandas_takes_for_nothing_stay(tmp_path):
 
 
 def test_question_and_answer_may_be_one_column(tmp_path):
-    found = load_problems(write(tmp_path / "rows.jsonl", MORE), "train", "a", "a")
-    assert found == [Problem(0, "10", "10")]
+    problems = load_problems(write(tmp_path / "rows.jsonl", MORE), "train", "a", "a")
+    assert problems == [Problem(0, "10", "10")]
 
 
 @pytest.mark.parametrize(
@@ -147,24 +147,24 @@ def test_question_and_answer_may_be_one_column(tmp_path):
         ("rows.csv", b"q,a\n" + b"1,\n" * 8, r"in rows 0, 1, 2, 3, 4 and 3 more \(counted from 0"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_file_is_one_error(tmp_path, name, content, message):
+def test_an_error_says_what_is_wrong_with_a_file(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
         load(tmp_path / name)
 
 
-def test_a_missing_column_is_named_beside_those_there_are(tmp_path):
+def test_the_error_for_a_missing_column_lists_the_columns(tmp_path):
     with pytest.raises(ValueError, match=r"no column 'question'.*\['q', 'a'\].*question_column"):
         load_problems(write(tmp_path / "rows.jsonl"), "train", "question", "a")
 
 
 @pytest.mark.parametrize("source", ["none.jsonl", "./none", "/none/at/all", "a/b/c", "~/none/x"])
-def test_a_missing_file_or_folder_is_named(source):
+def test_an_error_names_a_missing_file_or_folder(source):
     with pytest.raises(FileNotFoundError, match=f"{source}: no such data file or folder"):
         load(source)
 
 
-def test_a_folder_without_data_and_one_of_two_kinds_are_named(tmp_path):
+def test_a_folder_without_data_or_with_two_kinds_of_files_is_an_error(tmp_path):
     (tmp_path / "set").mkdir()
     with pytest.raises(ValueError, match="no data files in this folder; json, jsonl, csv"):
         load(tmp_path / "set")
@@ -174,7 +174,7 @@ def test_a_folder_without_data_and_one_of_two_kinds_are_named(tmp_path):
         load(tmp_path / "set")
 
 
-def test_a_data_set_that_cannot_be_reached_is_one_quick_error():
+def test_a_data_set_that_cannot_be_loaded_is_an_error_within_seconds():
     started = time.monotonic()
     with pytest.raises(
         ValueError, match="nobody/nothing:main: no such file or folder, and no data set"

@@ -9,7 +9,7 @@ PROBLEMS = [Problem(4, "1+1=", "2"), Problem(7, "2+2=", "4"), Problem(9, "3+3=",
 
 
 class Exact:
-    """A grader without processes: the whole text must be the answer."""
+    """A grader without processes, for which the whole text must be the answer."""
 
     def submit(self, episodes):
         self.episodes = list(episodes)
@@ -22,13 +22,13 @@ class Exact:
         ]
 
 
-def test_what_is_not_correct_is_counted_and_named_by_problem():
-    found = grade_solutions(Exact(), PROBLEMS, ["2", "5", "6"])
-    assert found.counts == {Verdict.CORRECT: 2, Verdict.WRONG: 1}
-    assert found.failed == (7,)
+def test_verdicts_are_counted_and_problems_that_are_not_correct_are_listed():
+    summary = grade_solutions(Exact(), PROBLEMS, ["2", "5", "6"])
+    assert summary.counts == {Verdict.CORRECT: 2, Verdict.WRONG: 1}
+    assert summary.failed == (7,)
 
 
-def test_solutions_are_a_column_with_a_row_per_problem(tmp_path):
+def test_solutions_come_from_a_column_with_one_row_per_problem(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"solution": x}) + "\n" for x in ("2", "4", "6")))
     assert read_solutions(str(path), "test", "solution", PROBLEMS) == ["2", "4", "6"]

@@ -13,14 +13,15 @@ import pytest
 
 from score_ray.tasks import process_grader
 from score_ray.tasks.process_grader import ProcessGrader
-from score_ray.types import Attempt, Episode, Finish, Problem, RunError, Verdict
+from score_ray.types import Episode, Finish, Problem, RunError, Verdict
+from tests.support.text_episodes import text_episode
 
-pytestmark = pytest.mark.timeout(120)  # what is tested here used to be able to hang
+pytestmark = pytest.mark.timeout(120)  # a bug in the grader can make these tests hang
 
 
 @dataclass(frozen=True)
 class Hostile:
-    """Does to the grader what the attempt says."""
+    """A task that does to its grading process what the attempt says."""
 
     def problems(self, split):
         return []
@@ -38,15 +39,11 @@ class Hostile:
 
 
 def episode(index: int, *texts: str, finish: Finish = Finish.STOP) -> Episode:
-    attempts, prompt = [], (1,)
-    for text in texts:
-        attempts.append(Attempt(prompt, (2,), (-1.0,), text, finish, 0))
-        prompt = (*prompt, 2, 3)
-    return Episode(Problem(index, "q", "a"), 0, tuple(attempts))
+    return text_episode(Problem(index, "q", "a"), *texts, finish=finish)
 
 
 def workers() -> list[psutil.Process]:
-    """The grading processes that are alive, whether anyone still knows them or not."""
+    """Return the grading processes that are alive."""
     return [
         child
         for child in psutil.Process().children(recursive=True)
@@ -64,8 +61,8 @@ def grader():
 def test_a_hanging_dying_or_raising_grader_costs_only_its_own_attempt(grader):
     grader.submit([episode(3, "right", "hang"), episode(2, "die", "right")])
     grader.submit([episode(1, "raise", "wrong"), episode(0, "right", "right")])
-    found = [(g.episode.problem.index, *g.verdicts) for g in grader.collect()]
-    assert found == [
+    graded = [(g.episode.problem.index, *g.verdicts) for g in grader.collect()]
+    assert graded == [
         (0, Verdict.CORRECT, Verdict.CORRECT),
         (1, Verdict.GRADER_ERROR, Verdict.WRONG),
         (2, Verdict.GRADER_ERROR, Verdict.CORRECT),
@@ -75,30 +72,30 @@ def test_a_hanging_dying_or_raising_grader_costs_only_its_own_attempt(grader):
     assert [g.verdicts for g in grader.collect()] == [(Verdict.CORRECT, Verdict.WRONG)]
 
 
-def test_a_cut_attempt_is_truncated_unless_it_is_right_as_it_stands(grader):
+def test_a_cut_attempt_is_truncated_unless_it_is_correct(grader):
     grader.submit([episode(0, "right", "wrong", finish=Finish.LENGTH)])
     assert grader.collect()[0].verdicts == (Verdict.CORRECT, Verdict.TRUNCATED)
 
 
-def test_a_number_is_the_reward_and_counts_as_correct_from_1_on(grader):
+def test_a_number_is_the_reward_and_from_1_on_it_counts_as_correct(grader):
     grader.submit([episode(0, "reward 0.25", "reward 1"), episode(1, "reward -2", "reward nan")])
     grader.submit([episode(2, "right", "reward 0.5", finish=Finish.LENGTH)])
-    found = [(g.verdicts, g.rewards) for g in grader.collect()]
-    assert found == [
+    graded = [(g.verdicts, g.rewards) for g in grader.collect()]
+    assert graded == [
         ((Verdict.WRONG, Verdict.CORRECT), (0.25, 1.0)),
         ((Verdict.WRONG, Verdict.GRADER_ERROR), (-2.0, 0.0)),
         ((Verdict.CORRECT, Verdict.TRUNCATED), (1.0, 0.5)),
     ]
 
 
-def test_a_stopped_worker_times_out_and_the_next_one_grades_on(grader):
+def test_a_stopped_worker_is_a_timeout_and_another_one_grades_the_rest(grader):
     grader.submit([episode(0, "right")])
     grader.collect()
     os.kill(grader._workers[0]._process.pid, signal.SIGSTOP)
-    # More than a pipe holds: a sender without a deadline would wait for ever.
+    # This is more than a pipe holds: a sender without a deadline would wait for ever.
     grader.submit([episode(i, "right " + "x" * 10_000) for i in range(64)])
-    found = [g.verdicts[0] for g in grader.collect()]
-    assert found == [Verdict.TIMEOUT] + [Verdict.WRONG] * 63
+    verdicts = [g.verdicts[0] for g in grader.collect()]
+    assert verdicts == [Verdict.TIMEOUT] + [Verdict.WRONG] * 63
 
 
 def test_close_ends_a_stopped_worker_with_work_still_queued():
@@ -116,8 +113,8 @@ def test_close_ends_a_stopped_worker_with_work_still_queued():
 
 
 @dataclass(frozen=True)
-class Unbearable:
-    """Cannot be brought to life in another process."""
+class DeadlyToUnpickle:
+    """A task that kills the process that unpickles it."""
 
     def __setstate__(self, state):
         os._exit(4)
@@ -132,8 +129,8 @@ class Unbearable:
         return Verdict.CORRECT
 
 
-def test_workers_that_never_start_are_an_error_of_collect_and_not_a_hang():
-    grader = ProcessGrader(Unbearable(), num_workers=1, deadline=1.0)
+def test_collect_raises_and_does_not_hang_if_workers_never_start():
+    grader = ProcessGrader(DeadlyToUnpickle(), num_workers=1, deadline=1.0)
     grader.submit([episode(0, "right")])
     with pytest.raises(RunError, match="grading workers die"):
         grader.collect()
@@ -150,8 +147,8 @@ def test_close_leaves_no_process():
 
 
 @dataclass(frozen=True)
-class Starter:
-    """Stops or holds up its process when it comes to life there, in the first of them or in all."""
+class StopsWhenUnpickled:
+    """A task that stops the process that unpickles it: only the first one, or always."""
 
     mark: str
     always: bool = False
@@ -173,20 +170,18 @@ class Starter:
         return Verdict.CORRECT
 
 
-def test_a_worker_that_is_stopped_while_it_starts_makes_room_for_one_that_grades(
-    tmp_path, monkeypatch
-):
+def test_a_worker_that_is_stopped_while_it_starts_is_replaced(tmp_path, monkeypatch):
     monkeypatch.setattr(process_grader, "START_SECONDS", 10.0)
-    grader = ProcessGrader(Starter(str(tmp_path / "mark")), num_workers=1, deadline=5.0)
+    grader = ProcessGrader(StopsWhenUnpickled(str(tmp_path / "mark")), num_workers=1, deadline=5.0)
     grader.submit([episode(0, "right")])
     assert [g.verdicts for g in grader.collect()] == [(Verdict.CORRECT,)]
     grader.close()
     assert not workers()
 
 
-def test_workers_that_are_all_stopped_while_they_start_are_an_error(tmp_path, monkeypatch):
+def test_collect_raises_if_all_workers_are_stopped_while_they_start(tmp_path, monkeypatch):
     monkeypatch.setattr(process_grader, "START_SECONDS", 1.0)
-    grader = ProcessGrader(Starter(str(tmp_path / "mark"), always=True), 1, deadline=1.0)
+    grader = ProcessGrader(StopsWhenUnpickled(str(tmp_path / "mark"), always=True), 1, deadline=1.0)
     grader.submit([episode(0, "right")])
     with pytest.raises(RunError, match="hang for 1 s, when they start"):
         grader.collect()
@@ -196,7 +191,7 @@ def test_workers_that_are_all_stopped_while_they_start_are_an_error(tmp_path, mo
 
 @pytest.mark.parametrize("seconds", [0.0, 0.002, 0.5])
 def test_close_does_not_wait_for_workers_that_are_starting(tmp_path, seconds):
-    grader = ProcessGrader(Starter(str(tmp_path / "mark"), always=True), 2, deadline=1.0)
+    grader = ProcessGrader(StopsWhenUnpickled(str(tmp_path / "mark"), always=True), 2, deadline=1.0)
     time.sleep(seconds)
     began = time.monotonic()
     grader.close()
@@ -204,7 +199,7 @@ def test_close_does_not_wait_for_workers_that_are_starting(tmp_path, seconds):
     assert not workers()
 
 
-def test_a_process_that_cannot_be_made_is_an_error_of_collect():
+def test_collect_raises_if_no_process_can_be_made():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.dup(0)
     os.close(free)
@@ -219,14 +214,14 @@ def test_a_process_that_cannot_be_made_is_an_error_of_collect():
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_problem_that_cannot_be_sent_is_an_error_of_collect_and_leaves_no_timer():
+def test_collect_raises_and_leaves_no_timer_if_a_problem_cannot_be_pickled():
     grader = ProcessGrader(Hostile(), num_workers=1, deadline=1000.0)
     unsendable = episode(0, "right")
     grader.submit([replace(unsendable, problem=Problem(0, "q", threading.Lock()))])
     with pytest.raises(TypeError, match="pickle"):
         grader.collect()
     grader.close()
-    # A timer would hold up the end of the whole process.
+    # A timer that is left would delay the end of the whole process.
     for timer in [t for t in threading.enumerate() if getattr(t, "interval", 0) == 1000.0]:
         timer.join(timeout=10)
         assert not timer.is_alive()
@@ -236,7 +231,7 @@ DRIVER = """
 import os, time
 from score_ray.types import Problem
 from score_ray.tasks.process_grader import ProcessGrader
-from tests.tasks.test_process_grader import episode
+from tests.support.text_episodes import text_episode
 
 class Hang:
     def grade(self, problem, text):
@@ -245,7 +240,7 @@ class Hang:
 
 if __name__ == "__main__":
     grader = ProcessGrader(Hang(), num_workers=1, deadline=1000.0)
-    grader.submit([episode(0, "right")])
+    grader.submit([text_episode(Problem(0, "q", "a"), "right")])
     grader.collect()
 """
 
@@ -258,7 +253,7 @@ def test_a_hung_worker_does_not_outlive_a_driver_that_is_killed(tmp_path):
         stdout=subprocess.PIPE,
     )
     assert driver.stdout
-    worker = psutil.Process(int(driver.stdout.readline()))  # it hangs by now
+    worker = psutil.Process(int(driver.stdout.readline()))  # it hangs after it has printed this
     driver.kill()
     driver.wait()
     try:

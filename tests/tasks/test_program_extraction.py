@@ -15,7 +15,7 @@ BODY = "    y = x + 1\n    return y\n"
 
 
 def result(program: str):
-    """What f(1) gives in the program."""
+    """Return f(1) as the program defines f."""
     names: dict = {"__name__": "__main__"}
     exec(program, names)
     return names["f"](1)
@@ -94,12 +94,12 @@ CONTINUATIONS = {
 
 
 @pytest.mark.parametrize("text", COMPLETIONS.values(), ids=COMPLETIONS)
-def test_the_program_in_a_completion_runs(text):
+def test_the_program_in_a_completion_is_found(text):
     assert result(extract(text, "f")) == 2
 
 
 @pytest.mark.parametrize("text", CONTINUATIONS.values(), ids=CONTINUATIONS)
-def test_a_function_that_a_completion_continues_runs(text):
+def test_a_function_that_a_completion_continues_is_found(text):
     assert result(extract(text, "f", HEADER)) == 2
 
 
@@ -134,14 +134,14 @@ def test_code_that_does_not_define_the_entry_point_is_still_a_program(text):
     assert "def f" not in program
 
 
-def test_what_shows_the_program_at_work_is_dropped_and_what_it_needs_is_kept():
+def test_uses_of_the_function_are_dropped_and_what_it_needs_is_kept():
     text = (
         f"import sys\nsys.setrecursionlimit(9999)\n# start\n{F}\nLIMIT = 3\nx = f(1)\nprint(x)\n{G}"
     )
     assert extract(text, "f") == (f"import sys\nsys.setrecursionlimit(9999)\n{F}LIMIT = 3\n{G}")
 
 
-def test_a_cut_function_stays_as_far_as_it_goes():
+def test_a_cut_function_is_kept_up_to_the_cut():
     assert extract("def f(x):\n    y = x\n    return (y +", "f") == "def f(x):\n    y = x\n"
 
 
@@ -149,12 +149,12 @@ BROKEN = ["def f(\n", "x = (\n", "x = 1\ny = (\n", "It's (\n", '"""\n', "def g()
 
 
 @pytest.mark.parametrize("lines", BROKEN)
-def test_a_text_of_broken_lines_is_not_parsed_without_end(lines, monkeypatch):
+def test_a_text_of_broken_lines_is_parsed_a_limited_number_of_times(lines, monkeypatch):
     parse, calls = ast.parse, []
     monkeypatch.setattr(ast, "parse", lambda *a, **k: calls.append(a) or parse(*a, **k))
     assert "def f" not in extract(lines * 150, "f")
     assert len(calls) <= MAX_STARTS * MAX_CUTS * 2
 
 
-def test_code_too_deep_to_be_read_is_no_program():
+def test_code_that_is_nested_too_deeply_to_parse_is_no_program():
     assert extract("x = " + "-" * 100_000 + "1", "f") == ""

@@ -3,13 +3,13 @@ from typing import get_args
 
 import pytest
 
-from score_ray.config.config import load
+from score_ray.config.loading import load
 from score_ray.config.schema import TaskConfig
 from score_ray.tasks import registry
 from score_ray.tasks.registry import TASKS, make_task
 
 
-def test_the_catalog_holds_exactly_the_names_a_config_may_give():
+def test_the_registry_holds_exactly_the_names_that_a_config_may_give():
     assert set(TASKS) == set(get_args(TaskConfig.model_fields["name"].annotation))
 
 

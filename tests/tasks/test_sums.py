@@ -19,7 +19,7 @@ def test_splits_share_no_problem_and_hold_all_sums_up_to_the_largest_number():
     [("17 + 25 = 42", Verdict.CORRECT), ("42.", Verdict.CORRECT), ("42 is 17 + 25", Verdict.WRONG),
      ("43", Verdict.WRONG), ("forty-two", Verdict.NO_ANSWER)],
 )  # fmt: skip
-def test_the_last_number_counts(text, verdict):
+def test_an_attempt_is_correct_if_its_last_number_is_the_sum(text, verdict):
     assert Sums().grade(Problem(0, "What is 17 + 25?", "42"), text) is verdict
 
 
