@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from score_ray.cli.plan import asks
-from score_ray.config.config import ConfigError, load
+from score_ray.config.loading import load
 from score_ray.planning import fit, gpus, memory
 from score_ray.planning.expected_time import expect, tokens_of
 from score_ray.planning.model_shape import shape_of
+from score_ray.runtime.resources import training_requests
+from score_ray.types import ConfigError
 from tests.support.command_line import invoke, output, refusal
 from tests.support.published_models import config_folder, published
 
@@ -54,8 +55,8 @@ def test_too_few_gpus_are_named(command):
 
 def test_sides_that_share_gpus_need_as_many_as_one():
     both = load(RECIPES[0], ["rollout.share_gpus=true"])
-    assert [(ask.count, ask.gpus) for ask in asks(both)] == [(4, 1)]
-    assert [(ask.count, ask.gpus) for ask in asks(load(RECIPES[0]))] == [(4, 1), (4, 1)]
+    assert [request.gpus for request in training_requests(both)] == [4]
+    assert [request.gpus for request in training_requests(load(RECIPES[0]))] == [4, 4]
 
 
 def test_without_a_gpu_here_one_must_be_named(command, monkeypatch):
@@ -79,7 +80,7 @@ def test_a_model_that_cannot_be_reached_is_named_with_what_would_do(monkeypatch)
 def test_a_recipes_three_sizes_fit_and_take_what_its_header_says(path):
     header = re.sub(r" \\\n#\s+", " ", path.read_text())
     sizes = re.findall(
-        r"launch\.py train (\S+)(.*)\n#   computed for (\d+) x (\S+): ([\d.]+) GiB a learner rank, "
+        r"score-ray train (\S+)(.*)\n#   computed for (\d+) x (\S+): ([\d.]+) GiB a learner rank, "
         r"([\d.]+) an engine;\n#   (\d+) s an iteration, ([\d.]+) hours",
         header,
     )
@@ -91,7 +92,7 @@ def test_a_recipes_three_sizes_fit_and_take_what_its_header_says(path):
         found = memory.plan(own, shape, gpu)
         time = expect(own, shape, gpu, found, tokens_of(own, prompt, attempt)).iteration
         assert Path(name) == path
-        assert sum(ask.count * ask.gpus for ask in asks(own)) == int(count)
+        assert sum(request.gpus for request in training_requests(own)) == int(count)
         assert fit.faults(own, shape, gpu) == []
         assert f"| {' | '.join(said)} |" in Path("docs/gpu.md").read_text()
         assert said == [
