@@ -10,7 +10,9 @@ import pytest
 
 from score_ray.cli.main import app
 from tests.cli.test_start_up import COMMANDS
+from tests.support import sample_figure_run, sample_run_folder
 from tests.support.command_line import invoke, output
+from tests.support.published_models import config_folder
 
 SCRIPT = str(Path(sys.executable).with_name("score-ray"))
 
@@ -78,3 +80,22 @@ def test_the_completion_script_of_a_shell_is_shown(shell):
     done = program(SCRIPT, "--show-completion", shell, **chosen)
     assert done.returncode == 0
     assert f"_SCORE_RAY_COMPLETE=complete_{shell}" in done.stdout
+
+
+@pytest.mark.slow
+def test_commands_that_start_no_processes_run_as_programs(tmp_path):
+    run = sample_figure_run.make_run(tmp_path / "run")
+    sample_run_folder.make_run(tmp_path / "unfinished", 0, 2)
+    model = config_folder("Qwen/Qwen2.5-1.5B-Instruct", tmp_path)
+    for words, expected in (
+        (["report", str(tmp_path / "unfinished")], str(tmp_path / "unfinished" / "report.html")),
+        (["figures", str(run), "--no-sampling"], str(run / "figures" / "figures.html")),
+        (
+            ["plan", "configs/math_qwen2.5-1.5b.yaml", f"model.path={model}", "--gpu", "H100"],
+            "computed, not measured",
+        ),
+        (["doctor"], "weight transfer plug-in"),
+    ):
+        done = program(SCRIPT, *words)
+        assert done.stderr == ""
+        assert expected in done.stdout

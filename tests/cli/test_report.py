@@ -1,0 +1,17 @@
+from tests.support.command_line import output, refusal
+from tests.support.sample_run_folder import make_run
+
+
+def test_the_page_and_the_plot_are_written_from_the_records(tmp_path):
+    make_run(tmp_path, 0, 4)
+    assert output("report", tmp_path) == f"{tmp_path / 'report.html'}\n"
+    assert "stage_2" in (tmp_path / "report.html").read_text()
+    assert (tmp_path / "accuracy.png").is_file()
+
+
+def test_a_run_without_records_has_no_report(tmp_path):
+    assert "nothing to report" in refusal("report", tmp_path)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    assert refusal("report", tmp_path / "none") == f"{tmp_path / 'none'}: no such run folder"
