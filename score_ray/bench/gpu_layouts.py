@@ -18,7 +18,8 @@ from rich.box import MARKDOWN
 from score_ray.bench.random_models import random_model
 from score_ray.bench.recipe_cost import RecipeCost, measure
 from score_ray.bench.text_tables import table, text_of
-from score_ray.config.config import Config, ConfigError, load
+from score_ray.config.config import Config
+from score_ray.config.loading import load
 from score_ray.experiments.suites.machine import gpu_ids
 from score_ray.planning import gpus
 from score_ray.planning.gpus import Gpu
@@ -26,6 +27,7 @@ from score_ray.reporting.reporter import Reporter
 from score_ray.reporting.run_folder import RunFolder
 from score_ray.training.inputs import check_inputs
 from score_ray.training.roles import all_roles
+from score_ray.types import ConfigError
 
 SAMPLED_AHEAD = ("rollout.overlap=1", "learner.max_importance=2.0")
 # Libraries that train on single answers can do the same work with one attempt.

@@ -64,7 +64,7 @@ def bench_gpu(
     ] = "",
 ) -> None:
     """Measure every way to divide this machine's GPUs, at several sizes of model."""
-    from score_ray.config.config import load
+    from score_ray.config.loading import load
 
     load(SPEED, overrides or [])  # a mistyped key shows before the libraries are imported
 
@@ -106,7 +106,7 @@ def bench_scale(
 
 
 def _checked(config: Path, overrides: list[str] | None) -> "Inputs":
-    from score_ray.config.config import load
+    from score_ray.config.loading import load
 
     chosen = load(config, overrides or [])
 

@@ -16,7 +16,7 @@ def export(
     ] = 0,
 ) -> None:
     """Write a checkpoint of a run as a Hugging Face model, for transformers and vLLM."""
-    from score_ray.config.config import input_errors
+    from score_ray.config.loading import input_errors
     from score_ray.reporting.run_folder import RunFolder
     from score_ray.training import checkpoint
 

@@ -14,7 +14,7 @@ def grade(
     split: Annotated[str, typer.Option(help="train or test.")] = "test",
 ) -> None:
     """Grade a data set's own solutions: which ones does the grader reject, and how fast is it?"""
-    from score_ray.config.config import input_errors, load
+    from score_ray.config.loading import input_errors, load
 
     chosen = load(config, overrides or [])
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from score_ray.planning.gpus import Gpu
     from score_ray.planning.memory import Plan
     from score_ray.planning.model_shape import ModelShape
-    from score_ray.runtime.resources import Ask
 
 GPUS_OF_NODE = 8
 PHASES = ("rollout", "reference", "update", "broadcast", "turns")
@@ -37,7 +36,7 @@ def plan(
     ] = 0,
 ) -> None:
     """Compute what a run needs of its GPUs and how long it takes; exit 1 if something is short."""
-    from score_ray.config.config import load
+    from score_ray.config.loading import load
 
     chosen = load(config, overrides or [])
 
@@ -59,16 +58,6 @@ def plan(
     tokens = tokens_of(chosen, prompt, attempt)
     expected = expect(chosen, shape, kind, needs, tokens)
     console.print(duration(chosen, expected, tokens), soft_wrap=True)
-
-
-def asks(config: "Config") -> "list[Ask]":
-    """Return the GPUs of each role, or of both where they share them."""
-    from score_ray.runtime.resources import Ask, sharing
-
-    rollout = config.rollout
-    actors = Ask("rollout actor", rollout.num_actors, rollout.tensor_parallel)
-    ranks = Ask("learner rank", config.learner.num_ranks)
-    return [sharing(actors, ranks)] if rollout.share_gpus else [actors, ranks]
 
 
 def table(config: "Config", shape: "ModelShape", needs: "Plan", gpu: "Gpu") -> "Table":
@@ -123,7 +112,9 @@ def _kind_of_gpu(name: str) -> "Gpu":
 
 
 def _heading(config: "Config", shape: "ModelShape", gpu: "Gpu") -> str:
-    total = sum(ask.count * ask.gpus for ask in asks(config))
+    from score_ray.runtime.resources import training_requests
+
+    total = sum(request.gpus for request in training_requests(config))
     return (
         f"{config.name}: {config.model.path}, {shape.parameters / 1e9:.2f} billion weights, "
         f"{config.model.dtype}, on {total} x {gpu.name} ({gpu.memory / 2**30:.1f} GiB)"
@@ -131,17 +122,17 @@ def _heading(config: "Config", shape: "ModelShape", gpu: "Gpu") -> str:
 
 
 def _too_few(config: "Config", num_gpus: int) -> list[str]:
-    from score_ray.runtime.resources import shortfall
+    from score_ray.runtime.resources import shortfall, training_requests
 
     if not num_gpus:
         return []
     nodes = [GPUS_OF_NODE] * (num_gpus // GPUS_OF_NODE) + [num_gpus % GPUS_OF_NODE]
-    short = shortfall(asks(config), [node for node in nodes if node])
+    short = shortfall(training_requests(config), [node for node in nodes if node])
     return [short] if short else []
 
 
 def _resolved(path: str) -> str:
-    from score_ray.config.config import input_errors
+    from score_ray.config.loading import input_errors
     from score_ray.training.model_source import CACHE, resolve
 
     with input_errors():

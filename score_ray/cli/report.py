@@ -11,7 +11,7 @@ def report(folder: FolderOfRun) -> None:
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such run folder")
 
-    from score_ray.config.config import input_errors
+    from score_ray.config.loading import input_errors
     from score_ray.reporting.report_page import write_report
     from score_ray.reporting.run_folder import RunFolder
 

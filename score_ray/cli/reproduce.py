@@ -25,7 +25,7 @@ def reproduce(
     ] = False,
 ) -> None:
     """Run every variant of a suite with every seed; the same command resumes a suite."""
-    from score_ray.config.config import input_errors
+    from score_ray.config.loading import input_errors
     from score_ray.experiments.suites.suite import load_suite, runs_of
 
     chosen = load_suite(suite)

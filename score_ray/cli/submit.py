@@ -28,7 +28,7 @@ def submit(
     wait: Annotated[bool, typer.Option(help="Show the log until the job ends.")] = True,
 ) -> None:
     """Train as a job of a Ray cluster that shares the folder of --runs with this machine."""
-    from score_ray.config.config import load
+    from score_ray.config.loading import load
     from score_ray.runtime import ray_jobs
 
     if extra not in EXTRAS:

@@ -29,7 +29,7 @@ def train(
     ] = "",
 ) -> None:
     """Train a model to correct itself; the same command resumes a run that was cut off."""
-    from score_ray.config.config import load
+    from score_ray.config.loading import load
     from score_ray.reporting.run_folder import RunFolder
 
     flags = {

@@ -1,4 +1,4 @@
-"""`section.key=value` on the command line, applied to a tree of plain values."""
+"""Overrides, `section.key=value`, and the YAML that they and the config files are written in."""
 
 import re
 from typing import Any
@@ -9,11 +9,11 @@ from score_ray.types import ConfigError
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads YAML in which 1e-6 is a number, as in YAML 1.2; to PyYAML only 1.0e-6 is one."""
+    """A reader of YAML in which 1e-6 is a number, as in YAML 1.2; PyYAML wants 1.0e-6."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what _Loader reads."""
+    """A writer of the YAML that _Loader reads."""
 
 
 for _side in (_Loader, _Dumper):
@@ -23,20 +23,23 @@ for _side in (_Loader, _Dumper):
 
 
 def read_yaml(text: str) -> Any:
-    """The plain values of a YAML text; yaml.YAMLError if it is none."""
+    """Return the plain values in a YAML text; raise yaml.YAMLError if it is not valid."""
     return yaml.load(text, _Loader)
 
 
 def write_yaml(values: Any) -> str:
-    """A YAML text of plain values, in their order."""
+    """Return plain values as YAML, in their order."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
 
 
-def apply(tree: dict, override: str) -> None:
-    """Set one value in the tree; ConfigError for what is no override or has no place."""
+def apply_override(tree: dict, override: str) -> None:
+    """Set one value in the tree.
+
+    Raises ConfigError if the override is not of that form, or its key has no place in the tree.
+    """
     key, separator, value = override.partition("=")
     if not separator:
-        raise ConfigError(f"{override!r}: an override is section.key=value")
+        raise ConfigError(f"{override!r}: an override has the form section.key=value")
     try:
         parsed = read_yaml(value)
     except yaml.YAMLError as error:
@@ -45,18 +48,18 @@ def apply(tree: dict, override: str) -> None:
     node = tree
     for section in sections:
         if isinstance(node, list):
-            node = node[_place_in(node, section, override)]
+            node = node[_index_in(node, section, override)]
         else:
             node = node.setdefault(section, {})
         if not isinstance(node, dict | list):
             raise ConfigError(f"{override!r}: {section!r} is not a section")
     if isinstance(node, list):
-        node[_place_in(node, leaf, override)] = parsed
+        node[_index_in(node, leaf, override)] = parsed
     else:
         node[leaf] = parsed
 
 
-def _place_in(nodes: list, key: str, override: str) -> int:
+def _index_in(nodes: list, key: str, override: str) -> int:
     if not key.isdecimal() or int(key) >= len(nodes):
-        raise ConfigError(f"{override!r}: {key!r} is not a place in a list of {len(nodes)}")
+        raise ConfigError(f"{override!r}: {key!r} is not an index into a list of {len(nodes)}")
     return int(key)

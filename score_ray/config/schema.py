@@ -1,14 +1,22 @@
-"""The sections of a config: what can be set, of which type, and what it is without being set.
+"""The sections of a config: every key, its type, its default and its meaning.
 
-Each section is read by the module of its name.
+A key without a default has to be set. A key marked Free says how a run is carried out and not
+what it computes, so it may change when a run is resumed.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from pydantic import NonNegativeFloat as NonNegative
 
+Value = TypeVar("Value")
+FREE = "free"  # found in the metadata of a field that is marked
+Free = Annotated[Value, FREE]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+# An engine reads at most this many prompt tokens in one step, or one whole prompt if
+# model.max_length is larger. How much memory the engine needs depends on it.
+STEP_TOKENS = 16384
 JUDGE = (
     "Question:\n{question}\n\nCorrect answer:\n{answer}\n\nProposed answer:\n{attempt}\n\n"
     "Is the proposed answer correct? Reply with Yes or No."
@@ -22,156 +30,240 @@ class Section(BaseModel):
 
 
 class ModelConfig(Section):
-    """The policy's starting point, which is also the frozen reference in every stage."""
+    """The model that training starts from, which is also the frozen reference of every stage."""
 
-    path: str  # a folder, a Hugging Face name, "embedded:arithmetic" or "package:smollm2"
-    dtype: Literal["float32", "bfloat16"] = "float32"  # of both sides; the optimizer's is float32
-    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"  # the learner's
-    max_length: PositiveInt  # tokens of a whole episode: prompts and all attempts
+    # A folder, a Hugging Face name, "embedded:arithmetic" or "package:smollm2".
+    path: str
+    # The type of the weights in engines and learner. The optimizer's state is always float32.
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    # The learner's attention kernels. "auto" is flash_attention_2 if it is installed and can
+    # run. Otherwise it is sdpa, or eager for a model that caps its attention scores.
+    attention: Free[Literal["auto", "eager", "sdpa", "flash_attention_2"]] = "auto"
+    # Most tokens of an episode: the prompts and all attempts together.
+    max_length: PositiveInt
 
 
 class TaskConfig(Section):
-    """Where problems come from: generated, or read from `train` and `test`."""
+    """The problems and how answers to them are checked.
+
+    Arithmetic and sums generate their problems; the other tasks read them from `train` and `test`.
+    """
 
     name: Literal["arithmetic", "sums", "math", "mbpp", "mbpp_r", "humaneval"]
-    held_out: PositiveInt = 1000  # generated tasks: problems kept for evaluation
-    largest: PositiveInt = 99  # sums: the largest number that is added
-    train: str = ""  # file, folder or Hugging Face name: PLACE[:CONFIG][@SPLIT]
-    test: str = ""  # mbpp: one file named for both is split by task_id, as published
-    question_column: str = "question"  # math
-    answer_column: str = "answer"  # math
-    attempt_column: str = ""  # mbpp_r: holds the first program, which is to be repaired
+    # Arithmetic and sums: number of problems in the test split.
+    held_out: PositiveInt = 1000
+    # Sums: the largest number that is added.
+    largest: PositiveInt = 99
+    # A file, a folder or a Hugging Face data set: PLACE[:CONFIG][@SPLIT].
+    train: str = ""
+    # As `train`. For mbpp both may name the same file, which is then split by task_id as
+    # published.
+    test: str = ""
+    # Math: the columns of the data set that hold questions and answers.
+    question_column: str = "question"
+    answer_column: str = "answer"
+    # Mbpp_r: the column that holds the first program, which the model has to repair.
+    attempt_column: str = ""
 
 
 class PromptConfig(Section):
-    """The words around a question; `preset` names a pair from prompts.py instead."""
+    """The texts around a question. A text that is set replaces that text of the preset."""
 
+    # A set of texts in tasks/prompts.py.
     preset: Literal["", "paper_math", "self_refine_math", "paper_mbpp", "paper_humaneval"] = ""
-    first: str = ""  # contains {question}
+    # The prompt of the first attempt, with {question} in it.
+    first: str = ""
+    # The turn after an attempt, which asks for a correction.
     correction: str = ""
-    feedback: str = ""  # asked between an attempt and its correction; the reply is context
+    # A turn between an attempt and its correction, which asks the model for feedback. Its reply
+    # stays in the context, and is not trained on.
+    feedback: str = ""
+    # The system prompt.
     system: str = ""
-    judge: str = JUDGE  # contains {question}, {answer} and {attempt}
+    # For grading.judge: the question to the reference, with {question}, {answer} and {attempt}
+    # in it, and the two replies whose probabilities are compared.
+    judge: str = JUDGE
     judge_yes: str = "Yes"
     judge_no: str = "No"
 
 
 class RolloutConfig(Section):
-    """How episodes are sampled."""
+    """Sampling of episodes."""
 
-    num_actors: PositiveInt = 1  # rollout actors, each with a vLLM engine
-    tensor_parallel: PositiveInt = 1  # GPUs of each engine, all on one node
-    problems: PositiveInt  # problems per iteration
-    samples: PositiveInt  # episodes per problem
+    # Rollout actors. Each is a process with one vLLM engine.
+    num_actors: Free[PositiveInt] = 1
+    # GPUs of each engine, all on one node.
+    tensor_parallel: Free[PositiveInt] = 1
+    # Problems of an iteration, and episodes sampled for each of them.
+    problems: PositiveInt
+    samples: PositiveInt
+    # Attempts of an episode, and the most tokens of an attempt.
     attempts: Annotated[int, Field(ge=1, le=10)] = 2
-    max_tokens: PositiveInt  # tokens per attempt
+    max_tokens: PositiveInt
     temperature: PositiveFloat = 1.0
-    offline_share: Fraction = 0.0  # of the problems: first attempt given, by the base model
-    max_running: PositiveInt = 256  # requests in an engine's running batch
-    kv_cache_gb: PositiveFloat = 1.0  # on a CPU
-    gpu_memory: Annotated[float, Field(gt=0, lt=1)] = 0.85  # on a GPU: an engine's share of it
-    share_gpus: bool = False  # engines and learner ranks on the same GPUs, in turns
-    overlap: Annotated[int, Field(ge=0, le=1)] = 0  # iterations that are sampled ahead
+    # Share of an iteration's problems whose first attempt is given: one that the base model
+    # wrote before training.
+    offline_share: Fraction = 0.0
+    # Most requests that an engine runs at once.
+    max_running: Free[PositiveInt] = 256
+    # On a CPU: GiB of an engine's cache of keys and values.
+    kv_cache_gb: Free[PositiveFloat] = 1.0
+    # On a GPU: share of its memory that an engine takes.
+    gpu_memory: Free[Annotated[float, Field(gt=0, lt=1)]] = 0.85
+    # Engines and learner ranks use the same GPUs, one side at a time.
+    share_gpus: Free[bool] = False
+    # Iterations that are sampled ahead, while the learner still updates: 0 or 1.
+    overlap: Annotated[int, Field(ge=0, le=1)] = 0
 
 
 class AdapterConfig(Section):
-    """Low-rank adapters in place of all weights; the reference is the model without them."""
+    """Training of low-rank adapters (LoRA) in place of all weights.
 
-    rank: Annotated[int, Field(ge=0, le=512)] = 0  # 0: all weights are trained
+    The model without its adapter is then the reference.
+    """
+
+    # Rank of the adapters; 0 trains all weights.
+    rank: Annotated[int, Field(ge=0, le=512)] = 0
+    # An adapter is scaled by alpha / rank.
     alpha: PositiveFloat = 32.0
-    targets: tuple[str, ...] = ()  # names of layers; none: every linear one but the head
-    # Whole weights, or the adapter alone; "auto" sends it alone in bfloat16, where merging rounds.
-    broadcast: Literal["auto", "merged", "adapter"] = "auto"
+    # Names of the layers that get an adapter; if empty, all linear layers but the output head.
+    targets: tuple[str, ...] = ()
+    # What engines are sent: the adapter alone, or whole weights with the adapter merged in.
+    # "auto" sends the adapter alone in bfloat16, where merging would round it.
+    broadcast: Free[Literal["auto", "merged", "adapter"]] = "auto"
 
 
 class LearnerConfig(Section):
-    """The DeepSpeed side."""
+    """The DeepSpeed side: what an update computes, and how its ranks share the work."""
 
     num_ranks: PositiveInt = 1
     zero_stage: Literal[0, 1, 2, 3] = 0
     learning_rate: PositiveFloat
+    # Iterations over which the learning rate rises to its value.
     warmup_iterations: Annotated[int, Field(ge=0)] = 0
-    decay_to: Fraction = 1.0  # of learning_rate, which falls to it over the run, linearly
+    # Share of the learning rate that is left at the end of the run; it decays linearly.
+    decay_to: Fraction = 1.0
     weight_decay: NonNegative = 0.0
+    # Gradients with a larger norm are scaled down to it.
     max_grad_norm: PositiveFloat = 1.0
-    tokens_per_micro_batch: PositiveInt = 4096  # with padding, unless packed
-    packing: bool = False  # rows one after the other in place of padding them
-    logits_mb: PositiveFloat = 512.0  # of float32 logits at once
-    gradient_checkpointing: bool = False
-    offload_optimizer: bool = False  # its state in the CPU's memory; zero_stage 1 to 3
-    max_importance: NonNegative = 0.0  # bound of a token's importance weight; 0: none is applied
+    # Most tokens of a micro-batch. Padding counts, unless rows are packed.
+    tokens_per_micro_batch: PositiveInt = 4096
+    # Concatenate the rows of a micro-batch instead of padding them.
+    packing: bool = False
+    # Most MiB of float32 logits at once. Longer batches pass the output head in chunks.
+    logits_mb: Free[PositiveFloat] = 512.0
+    # Recompute activations in the backward pass instead of keeping them.
+    gradient_checkpointing: Free[bool] = False
+    # Keep the optimizer's state in the CPU's memory. Needs zero_stage 1, 2 or 3 in float32.
+    offload_optimizer: Free[bool] = False
+    # Bound of the importance weights, which correct for tokens that were drawn from other
+    # weights than those being trained; 0 applies none.
+    max_importance: NonNegative = 0.0
     lora: AdapterConfig = AdapterConfig()
 
 
 class Stage(Section):
-    """A stage is a row of numbers, one per attempt (see objective.py and lesson.py)."""
+    """A stage of training: numbers per attempt (see algorithm/objective.py).
+
+    `learn` names the training batch (see algorithm/training_batch.py): "reinforce" is SCoRe's
+    policy gradient, "star" and "pairs" are the paper's baselines, which imitate right answers.
+    """
 
     name: str
     iterations: PositiveInt
     learn: Literal["reinforce", "star", "pairs"] = "reinforce"
-    reward: tuple[NonNegative, ...]  # of an attempt; where a stage imitates: of its tokens
-    bonus: NonNegative = 0.0  # alpha
+    # Coefficient of each attempt's reward; for star and pairs, of its tokens' log-probs.
+    reward: tuple[NonNegative, ...]
+    # Alpha: coefficient of the gain in reward from one attempt to the next.
+    bonus: NonNegative = 0.0
+    # Coefficient of each attempt's KL to the reference.
     kl: tuple[NonNegative, ...]
-    kl_target: tuple[NonNegative, ...] = ()  # nats that kl is steered to; 0, or none: kl is fixed
-    keep: tuple[Literal["i_to_c", "c_to_c"], ...] = ("i_to_c",)  # what star and pairs imitate
-    refresh: PositiveInt = 1  # iterations that draw from the same weights
+    # Nats of KL that each coefficient is steered to; 0, or an empty list, keeps it fixed.
+    kl_target: tuple[NonNegative, ...] = ()
+    # For star and pairs, the episodes to imitate: "i_to_c" are those in which a wrong first
+    # attempt is followed by a right answer, "c_to_c" those in which a right one is.
+    keep: tuple[Literal["i_to_c", "c_to_c"], ...] = ("i_to_c",)
+    # Iterations that draw from the same weights, before engines get new ones.
+    refresh: PositiveInt = 1
 
     def model_post_init(self, _: object) -> None:
-        """Check what spans keys."""
+        """Check what depends on several keys."""
         if self.kl_target and len(self.kl_target) != len(self.kl):
-            raise ValueError(f"kl_target: {len(self.kl)} numbers are needed, one per attempt")
+            raise ValueError(
+                f"kl_target: needs {len(self.kl)} numbers, one per attempt; it has "
+                f"{len(self.kl_target)}"
+            )
         if any(t and not k for t, k in zip(self.kl_target, self.kl, strict=False)):
-            raise ValueError("kl_target: a coefficient that is to be steered must not start at 0")
+            raise ValueError("kl_target: a coefficient in kl that is steered must not start at 0")
         imitates = self.learn != "reinforce"
         if imitates and (self.bonus or any(self.kl)):
             raise ValueError(f"learn: {self.learn} has no bonus and no kl; set them to 0")
         if imitates and (len(self.reward) != 2 or not self.keep):
-            raise ValueError(f"learn: {self.learn} takes two attempts, and something to keep")
+            raise ValueError(f"learn: {self.learn} needs two attempts, and something in keep")
         if self.refresh > 1 and not imitates:
             raise ValueError(
-                "refresh: reinforce needs episodes of the current weights; set it to 1"
+                f"refresh: reinforce needs episodes of the current weights; set it to 1 "
+                f"({self.refresh} is set)"
             )
 
 
 class WeightSync(Section):
-    """The broadcast, and the check after it."""
+    """The broadcast of weights from the learner to the engines, and the check after it."""
 
-    backend: Literal["auto", "object_store", "nccl", "ipc"] = "auto"
-    part_mb: PositiveFloat = 256.0  # a broadcast is sent in parts of about this size
-    max_mismatch: PositiveFloat = 1e-3  # mean |log-prob difference| between engine and learner
+    # How weights travel; "auto" chooses by hardware and by rollout.share_gpus.
+    backend: Free[Literal["auto", "object_store", "nccl", "ipc"]] = "auto"
+    # MiB of a part: weights are sent in parts of about this size.
+    part_mb: Free[PositiveFloat] = 256.0
+    # Largest mean |log-prob difference| between engine and learner on the probe.
+    max_mismatch: PositiveFloat = 1e-3
+    # Tokens of the probe, which both sides score after a broadcast.
     probe_tokens: PositiveInt = 256
 
 
 class EvaluationConfig(Section):
-    """Greedy evaluation on the test split: before, between and after the stages."""
+    """Greedy evaluation on the test split: before training and after every stage."""
 
+    # Most test problems that are evaluated.
     problems: PositiveInt = 1000
-    every: Annotated[int, Field(ge=0)] = 0  # also every so many iterations; 0: not
-    attempts: Annotated[int, Field(ge=0, le=10)] = 0  # 0: as many as in training
-    held_out: Annotated[int, Field(ge=0)] = 0  # training problems kept back to choose a checkpoint
+    # Iterations between further evaluations; 0 makes none.
+    every: Annotated[int, Field(ge=0)] = 0
+    # Attempts of an evaluated episode; 0 is rollout.attempts.
+    attempts: Annotated[int, Field(ge=0, le=10)] = 0
+    # Training problems that are not trained on, for checkpoint.select.
+    held_out: Annotated[int, Field(ge=0)] = 0
 
 
 class GradingConfig(Section):
-    """The process pool that judges answers."""
+    """Grading of attempts."""
 
-    num_workers: PositiveInt = 1
-    deadline: PositiveFloat = 10.0  # seconds per attempt
-    reward: str = ""  # "module:function" of your own, in place of the task's check
-    judge: bool = False  # the frozen reference judges, in place of the task's check
+    num_workers: Free[PositiveInt] = 1
+    # Seconds that grading one attempt may take.
+    deadline: PositiveFloat = 10.0
+    # A reward function of your own, "module:function", in place of the task's check.
+    reward: str = ""
+    # Let the frozen reference judge answers, in place of the task's check.
+    judge: bool = False
 
 
 class CheckpointConfig(Section):
-    """What a killed run goes on from."""
+    """Checkpoints, from which a run is resumed."""
 
-    every: PositiveInt = 10  # iterations
+    # Iterations between checkpoints, and how many of the newest ones are kept.
+    every: PositiveInt = 10
     keep: PositiveInt = 2
-    select: Literal["last", "train_reward", "held_out"] = "last"  # which one becomes the model
+    # Which checkpoint becomes the trained model: the last one, the one with the best training
+    # reward, or the one that is best on evaluation.held_out.
+    select: Literal["last", "train_reward", "held_out"] = "last"
 
 
 class RecoveryConfig(Section):
     """When a process counts as lost, and how often lost ones are replaced."""
 
-    start: PositiveFloat = 600.0  # seconds for loading models, and for the first call of a kind
-    grace: PositiveFloat = 60.0  # seconds beyond the slowest call of its kind so far
-    cluster: NonNegative = 0.0  # seconds that a cluster may take to grow to what is asked
-    retries: Annotated[int, Field(ge=0)] = 3  # replacements in a row that get no further
+    # Seconds for loading models, and for the first call of each kind.
+    start: PositiveFloat = 600.0
+    # Seconds that a later call may take beyond the slowest one of its kind so far.
+    grace: PositiveFloat = 60.0
+    # Seconds to wait for a cluster to grow to what the run needs.
+    cluster: NonNegative = 0.0
+    # Replacements in a row, without progress between them, after which the run fails.
+    retries: Annotated[int, Field(ge=0)] = 3

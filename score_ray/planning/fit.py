@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable
 
-from score_ray.config.config import Config, parse
-from score_ray.config.overrides import apply
+from score_ray.config.config import Config
+from score_ray.config.loading import parse
+from score_ray.config.overrides import apply_override
 from score_ray.planning.gpus import GIB, Gpu
 from score_ray.planning.memory import (
     ASLEEP,
@@ -133,7 +134,7 @@ def changed(config: Config, overrides: Iterable[str]) -> Config:
     """The config with overrides, checked as one that is loaded."""
     tree = config.model_dump(mode="json")
     for override in overrides:
-        apply(tree, override)
+        apply_override(tree, override)
     return parse(tree, config.name)
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from score_ray.config.config import Config, differences, dump, load
+from score_ray.config.config import Config
+from score_ray.config.loading import differences, dump, load
 from score_ray.reporting.atomic_files import replace_file
 from score_ray.reporting.json_lines import (
     Record,
@@ -20,6 +21,7 @@ from score_ray.reporting.json_lines import (
     as_lines,
     read_jsonl,
 )
+from score_ray.reporting.metrics import StepResult, step_record, step_result
 from score_ray.reporting.transcripts import (
     accuracies_text,
     answer_record,
@@ -132,6 +134,10 @@ class RunFolder:
         """Return a record per iteration."""
         return read_jsonl(self.path / METRICS)
 
+    def steps(self) -> list[StepResult]:
+        """Return the result of each iteration."""
+        return [step_result(record) for record in self.metrics()]
+
     def iterations_done(self) -> int:
         """Return the number of records in metrics.jsonl, without parsing them."""
         path = self.path / METRICS
@@ -174,9 +180,9 @@ class RunFolder:
 
     # Writing.
 
-    def append_metrics(self, record: Record) -> None:
-        """Append an iteration's metrics."""
-        append_lines(self.path / METRICS, [record])
+    def append_step(self, result: StepResult) -> None:
+        """Append the result of an iteration."""
+        append_lines(self.path / METRICS, [step_record(result)])
 
     def append_evaluation(self, record: Record) -> None:
         """Append an evaluation, as a record and as a line of text."""

@@ -1,7 +1,7 @@
-"""Runs as jobs of a Ray cluster: what travels there, and how to follow and end them.
+"""Runs as jobs of a Ray cluster: submitting them, and following and ending them.
 
-A job gets the code, the resolved config and the pinned dependencies; nothing else of the
-machine it was submitted from. The plain way works too, on a cluster that has the packages:
+A job gets the code, the resolved config and the pinned dependencies, and nothing else of the
+machine it was submitted from. On a cluster that has the packages this works too:
 `ray job submit --working-dir . -- python launch.py train CONFIG --runs /shared/runs`.
 """
 
@@ -18,42 +18,44 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from score_ray.config.config import Config, ConfigError, dump
+from score_ray.config.config import Config
+from score_ray.config.loading import dump
+from score_ray.types import ConfigError
 
 CODE = ("score_ray", "launch.py", "pyproject.toml", "README.md", "LICENSE")
 RECIPE = "recipe.yaml"
-# Where Ray unpacks the code on a node; it fills this in there.
+# The folder where a node unpacks the code: Ray fills the variable in there.
 UNPACKED = "${RAY_RUNTIME_ENV_CREATE_WORKING_DIR}"
 OVERRIDES = "overrides.txt"
-STOP_SECONDS = 30  # a run ends itself on SIGTERM; Ray would kill it after 3
-INSTALL_SECONDS = 3600  # Ray would give up after 600; GPU packages are many GB
+STOP_SECONDS = 30  # a run ends itself on SIGTERM; by default Ray kills it after 3
+INSTALL_SECONDS = 3600  # by default Ray gives up after 600; GPU packages are many GB
 ANSWER_SECONDS = 60
 POLL_SECONDS = 0.5
 LOCAL = "http://127.0.0.1:8265"
-# Ray lets these overrule the address that it is given.
+# Ray prefers the addresses in these variables to the one that it is given.
 ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
 
 def usual_address() -> str:
-    """The job server that the environment names, or else the one of this machine."""
+    """Return the job server that the environment names, or else that of this machine."""
     server, cluster = (os.environ.get(name, "") for name in ADDRESSES)
     return server or (cluster if cluster.startswith("http") else LOCAL)
 
 
 def connect(address: str) -> Any:
-    """The job server at an address such as http://127.0.0.1:8265.
+    """Return a client of the job server at an address such as http://127.0.0.1:8265.
 
-    Raises ConfigError if none answers there, or none that lets us in.
+    Raises ConfigError if none answers there, or if it refuses access.
     """
     if not address.startswith(("http://", "https://")):
         raise ConfigError(f"--address {address}: not of the form http://host:8265")
     from ray.job_submission import JobSubmissionClient
 
     class JobClient(JobSubmissionClient):
-        """Ray's, with a deadline for every answer."""
+        """Ray's client, with a deadline for every answer."""
 
-        def _do_request(self, *words: Any, **options: Any) -> Any:
-            return super()._do_request(*words, timeout=ANSWER_SECONDS, **options)
+        def _do_request(self, *args: Any, **options: Any) -> Any:
+            return super()._do_request(*args, timeout=ANSWER_SECONDS, **options)
 
     for handler in logging.getLogger("ray").handlers:
         handler.setLevel(logging.WARNING)
@@ -62,25 +64,25 @@ def connect(address: str) -> Any:
 
 
 def submit(client: Any, config: Config, runs: Path, env: dict) -> str:
-    """Submit a training run that keeps its run folder in `runs`; the job's id."""
-    words = ["python", "launch.py", "train", RECIPE, "--runs", str(runs.absolute())]
+    """Submit a training run that keeps its run folder in `runs`; return the job's id."""
+    command = ["python", "launch.py", "train", RECIPE, "--runs", str(runs.absolute())]
     with tempfile.TemporaryDirectory() as name:
         pack(Path(name), config)
         job = {
-            "entrypoint": shlex.join(words),
+            "entrypoint": shlex.join(command),
             "runtime_env": {**env, "working_dir": name},
             "metadata": {"run": config.name},
         }
         with _server_errors(client.get_address()):
-            return _once_ready(lambda: client.submit_job(**job))
+            return _retry_until_ready(lambda: client.submit_job(**job))
 
 
-def _once_ready(ask: Callable[[], str]) -> str:
-    """The answer of a cluster that has only just started, as soon as it gives one."""
+def _retry_until_ready(submit_job: Callable[[], str]) -> str:
+    """Return the job's id; a cluster that has only just started takes no jobs yet."""
     end = time.monotonic() + ANSWER_SECONDS
     while True:
         try:
-            return ask()
+            return submit_job()
         except RuntimeError as error:
             if "No available agent" not in str(error) or time.monotonic() > end:
                 raise
@@ -96,17 +98,17 @@ def pack(folder: Path, config: Config) -> None:
             shutil.copytree(root / name, folder / name, ignore=ignored)
         else:
             shutil.copy(root / name, folder / name)
-    own_reward = Path(config.grading.reward.partition(":")[0].replace(".", "/") + ".py")
-    if config.grading.reward and own_reward.is_file():
-        (folder / own_reward).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(own_reward, folder / own_reward)
+    reward_file = Path(config.grading.reward.partition(":")[0].replace(".", "/") + ".py")
+    if config.grading.reward and reward_file.is_file():
+        (folder / reward_file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(reward_file, folder / reward_file)
     (folder / RECIPE).write_text(dump(absolute(config)))
     pins = tomllib.loads((root / "pyproject.toml").read_text())
     (folder / OVERRIDES).write_text("\n".join(pins["tool"]["uv"]["override-dependencies"]))
 
 
 def absolute(config: Config) -> Config:
-    """The config with model and data files by absolute path: a job works in another folder."""
+    """Return the config with absolute paths of model and data files, for another folder."""
     task = config.task.model_copy(
         update={key: _absolute(getattr(config.task, key)) for key in ("train", "test")}
     )
@@ -115,10 +117,11 @@ def absolute(config: Config) -> Config:
 
 
 def environment(runs: Path, extra: str, names: Sequence[str]) -> dict:
-    """A job's runtime environment: the pinned packages of an extra, and variables by name.
+    """Return a job's runtime environment: an extra's pinned packages, and variables by name.
 
-    Without an extra ("") the cluster's own packages serve. uv, which installs them, heeds its
-    own variables (UV_FIND_LINKS and the like). Raises ConfigError for a variable not set here.
+    Without an extra ("") the packages of the cluster are used. uv, which installs packages,
+    reads its variables there (UV_FIND_LINKS and the like). Raises ConfigError for a variable
+    that is not set here.
     """
     missing = [name for name in names if name not in os.environ]
     if missing:
@@ -135,52 +138,52 @@ def environment(runs: Path, extra: str, names: Sequence[str]) -> dict:
     return {"env_vars": variables, "uv": packages, "config": patience}
 
 
-def follow(client: Any, job: str, say: Callable[[str], None]) -> str:
-    """Pass a job's log on until the job ends, and why it never began; its last status."""
+def follow(client: Any, job: str, show: Callable[[str], None]) -> str:
+    """Show a job's log until the job ends, and why it never began; return its last status."""
     shown, ended = 0, False
     with _server_errors(client.get_address(), job):
         while not ended:
             ended = (info := client.get_job_info(job)).status.is_terminal()
-            shown = asyncio.run(_tail(client, job, shown, say))
+            shown = asyncio.run(_tail(client, job, shown, show))
             time.sleep(0 if ended else POLL_SECONDS)
         if info.status == "FAILED" and info.error_type != "JOB_ENTRYPOINT_COMMAND_ERROR":
-            say(f"{info.message}\n")
+            show(f"{info.message}\n")
     return str(info.status)
 
 
-async def _tail(client: Any, job: str, shown: int, say: Callable[[str], None]) -> int:
-    """Say what a job's log has beyond the characters shown; how many it has by now."""
+async def _tail(client: Any, job: str, shown: int, show: Callable[[str], None]) -> int:
+    """Show a job's log beyond the characters already shown; return how many are shown now."""
     from aiohttp import ClientError
 
     length = 0
-    # A proxy may cut a line that was quiet for long: the log goes on in another connection.
+    # A proxy may cut a connection that was quiet for long: the log goes on in another one.
     with suppress(RuntimeError, OSError, ClientError):
         async for text in client.tail_job_logs(job):
-            say(text[max(0, shown - length) :])
+            show(text[max(0, shown - length) :])
             length += len(text)
     return max(shown, length)
 
 
 def stop(client: Any, job: str) -> str:
-    """End a job, as Ctrl-C ends a run, and wait for its end; its last status."""
+    """End a job as Ctrl-C ends a run, wait for its end, and return its last status."""
     stopping = False
     with _server_errors(client.get_address(), job):
-        while not (found := client.get_job_status(job)).is_terminal():
-            # A job that is only being submitted cannot hear it yet.
+        while not (last := client.get_job_status(job)).is_terminal():
+            # A job that is only being submitted cannot be stopped yet.
             stopping = stopping or client.stop_job(job)
             time.sleep(POLL_SECONDS)
-    return str(found)
+    return str(last)
 
 
 def status(client: Any, job: str) -> str:
-    """One of PENDING, RUNNING, STOPPED, SUCCEEDED, FAILED; with Ray's words for a failure."""
+    """Return PENDING, RUNNING, STOPPED, SUCCEEDED, or FAILED with Ray's reason for it."""
     with _server_errors(client.get_address(), job):
         info = client.get_job_info(job)
     return f"{info.status}: {info.message}" if info.status == "FAILED" else str(info.status)
 
 
 def listing(client: Any) -> list[tuple[str, str, str]]:
-    """Id, run and status of every job that was submitted here, the newest first."""
+    """Return id, run and status of every submitted job, the newest first."""
     with _server_errors(client.get_address()):
         jobs = [job for job in client.list_jobs() if job.submission_id]
     jobs.sort(key=lambda job: -(job.start_time or 0))
@@ -188,7 +191,7 @@ def listing(client: Any) -> list[tuple[str, str, str]]:
 
 
 def _absolute(place: str) -> str:
-    """A place as PLACE[:CONFIG][@SPLIT], absolute if its PLACE is a file or folder here."""
+    """Return PLACE[:CONFIG][@SPLIT] with an absolute PLACE if that is a file or folder here."""
     source = place.partition("@")[0]
     paths = [Path(p).expanduser() for p in (place, source, source.partition(":")[0]) if p]
     return str(Path(place).expanduser().absolute()) if any(p.exists() for p in paths) else place
@@ -196,17 +199,17 @@ def _absolute(place: str) -> str:
 
 @contextmanager
 def _unset(names: Sequence[str]) -> Iterator[None]:
-    """The environment without some variables, for a while."""
-    taken = {name: os.environ.pop(name) for name in names if name in os.environ}
+    """Remove some variables from the environment within this context."""
+    removed = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield
     finally:
-        os.environ.update(taken)
+        os.environ.update(removed)
 
 
 @contextmanager
 def _server_errors(address: str, job: str = "") -> Iterator[None]:
-    """What Ray's client raises as one line that says what to do."""
+    """Raise a ConfigError of one line, which says what to do, for errors of Ray's client."""
     from aiohttp import ClientError
     from ray.exceptions import AuthenticationError
 
@@ -214,8 +217,8 @@ def _server_errors(address: str, job: str = "") -> Iterator[None]:
         yield
     except AuthenticationError as error:
         raise ConfigError(
-            f"{address}: the cluster refuses us; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to "
-            "the cluster's token"
+            f"{address}: the cluster refuses access; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN "
+            "to the cluster's token"
         ) from error
     except (OSError, ClientError) as error:
         raise ConfigError(f"{address}: no Ray job server answers there") from error

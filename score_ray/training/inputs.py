@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from score_ray.config.config import Config, ConfigError, input_errors
+from score_ray.config.config import Config
+from score_ray.config.loading import input_errors
 from score_ray.config.schema import ModelConfig
 from score_ray.learner.attention import caps_scores, check_attention, flash_is_installed
 from score_ray.learner.lora_targets import target_kinds
@@ -20,7 +21,7 @@ from score_ray.tasks.model_judge import JudgeQuestion
 from score_ray.tasks.prompts import choose_prompts
 from score_ray.tasks.registry import make_task
 from score_ray.training.model_source import resolve
-from score_ray.types import Problem, Task
+from score_ray.types import ConfigError, Problem, Task
 
 SCALES = ("logit_scale", "logits_scaling")  # Cohere's models, Granite's
 

@@ -9,7 +9,7 @@ import pytest
 from score_ray.algorithm.batch import row_of
 from score_ray.algorithm.objective import RewardCoefficients
 from score_ray.algorithm.training_batch import GradedBatch, flip, pairs, reinforce, star
-from score_ray.config.config import load
+from score_ray.config.loading import load
 from score_ray.types import Attempt, Episode, Finish, GradedEpisode, Problem, Verdict
 
 RECIPE = "configs/arithmetic.yaml"

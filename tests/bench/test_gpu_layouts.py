@@ -8,11 +8,11 @@ import pytest
 
 from score_ray.bench import gpu_layouts
 from score_ray.bench.gpu_layouts import COLUMNS, Bench, cases, row_of, run_trl
+from score_ray.bench.peak_memory import PeakMemory
 from score_ray.bench.recipe_cost import RecipeCost
-from score_ray.config.config import ConfigError, load
+from score_ray.config.loading import load
 from score_ray.planning.gpus import GPUS
-from score_ray.runtime.actors import PeakMemory
-from score_ray.types import ProcessLost
+from score_ray.types import ConfigError, ProcessLost
 from score_ray.weights.backend import choose_backend
 
 RECIPE = Path("configs/speed.yaml")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from score_ray.bench.peak_memory import PeakMemory
 from score_ray.bench.recipe_cost import (
     RecipeCost,
     means_of,
@@ -12,9 +13,8 @@ from score_ray.bench.recipe_cost import (
     update_flops,
 )
 from score_ray.bench.text_tables import text_of
-from score_ray.config.config import load
+from score_ray.config.loading import load
 from score_ray.planning.model_shape import shape_of
-from score_ray.runtime.actors import PeakMemory
 from tests.support.published_models import published
 
 RECIPE = Path("configs/arithmetic.yaml")

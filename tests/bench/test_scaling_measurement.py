@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from score_ray.bench.scaling_measurement import arrange, shrink
-from score_ray.config.config import load
+from score_ray.config.loading import load
 
 
 def test_a_split_is_the_recipe_on_other_processes_and_a_smaller_batch_has_fewer_problems():

@@ -1,4 +1,4 @@
-"""Results do not depend on how many rollout actors and learner ranks there are."""
+"""Results do not depend on the numbers of rollout actors and learner ranks."""
 
 import copy
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from score_ray.config.config import load
+from score_ray.config.loading import load
 from score_ray.reporting.reporter import Reporter
+from score_ray.reporting.run_folder import RunFolder
 from score_ray.runtime.rollout_pool import RolloutPool
 from score_ray.runtime.weight_channel import WeightChannel
 from score_ray.tasks.process_grader import ProcessGrader
@@ -27,11 +28,11 @@ ITERATIONS = 5
 
 
 class Watched:
-    """A pool of the first few actors of another one, which keeps what was sampled."""
+    """A pool of the first few actors of another pool; it keeps the tokens that were sampled."""
 
     def __init__(self, pool, count: int) -> None:
         self._pool, self.samples = copy.copy(pool), {}
-        self._pool._seats = pool._seats[:count]
+        self._pool._slots = pool._slots[:count]
         self.load_weights, self.take_restarts = self._pool.load_weights, self._pool.take_restarts
 
     def sample(self, problems, plan):
@@ -44,7 +45,7 @@ class Watched:
 
 @dataclass
 class Setting:
-    """What all runs share."""
+    """The processes that all runs share."""
 
     folder: str
     for_ranks: list
@@ -75,16 +76,16 @@ def weights(group) -> dict[str, torch.Tensor]:
 
 
 def distance(ours, theirs) -> float:
-    """Euclidean, over all weights."""
+    """Return the Euclidean distance over all weights."""
     return sum(float((ours[name] - theirs[name]).norm()) ** 2 for name in ours) ** 0.5
 
 
 def iterate(setting, actors, group, folder):
-    """Five iterations over both stages: the sampled tokens, and the weights."""
+    """Return sampled tokens and weights of five iterations, over both stages."""
     pool, problems = Watched(setting.pool, actors), setting.task.problems("train")
     rows = probe_rows([(1, 2, 10, 3, 4, 11)], 100)
     channel = WeightChannel(group, pool, rows, 1e-3, PART_BYTES)
-    reporter = Reporter(folder, ITERATIONS, 0, quiet=True)
+    reporter = Reporter(RunFolder(folder), ITERATIONS, 0, quiet=True)
     roles = Roles(problems, [], problems, pool, setting.grader, group, channel, reporter)
     channel.broadcast(0)
     with collector(roles, CONFIG) as collect:
@@ -96,7 +97,7 @@ def iterate(setting, actors, group, folder):
 
 @pytest.fixture(scope="module")
 def expected(setting, tmp_path_factory):
-    """Of one rollout actor and one rank without ZeRO."""
+    """Return those of one rollout actor and one rank without ZeRO."""
     group = make_group(setting.for_ranks[:1], setting.folder, Events())
     group.wait_ready()
     found = iterate(setting, 1, group, tmp_path_factory.mktemp("run"))
@@ -119,8 +120,8 @@ def test_samples_and_weights_are_the_same_with_1_2_and_4_actors(
         group.restore(tmp_path)
         found, ours = iterate(setting, actors, group, tmp_path / str(actors))
         assert found == samples
-        # Adam turns a gradient that is all rounding into a whole step, so that single weights
-        # may part; as a whole they do not.
+        # Adam turns a gradient that is nothing but rounding into a full step. So single weights
+        # may differ, but all of them together do not.
         moved, gap = distance(trained, base), distance(trained, ours)
         print(f"ZeRO {zero_stage}, {ranks} ranks, {actors} actors: {gap / moved:.1e}")
         assert gap <= 2e-3 * moved

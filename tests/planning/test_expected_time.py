@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from score_ray.config.config import load
+from score_ray.config.loading import load
 from score_ray.planning import expected_time
 from score_ray.planning.expected_time import Tokens, expect, tokens_of
 from score_ray.planning.gpus import Gpu

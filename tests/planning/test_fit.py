@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from score_ray.config.config import load
+from score_ray.config.loading import load
 from score_ray.planning import gpus
 from score_ray.planning.fit import changed, check, faults
 from score_ray.planning.gpus import GIB, Gpu

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from score_ray.config.config import load
+from score_ray.config.loading import load
 from score_ray.planning import memory
 from score_ray.planning.gpus import Gpu
 from score_ray.planning.memory import GIB, activations, engine_demand, learner_demand

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from score_ray.config.config import load
+from score_ray.config.loading import load
 from score_ray.planning.memory import BUCKET, learner_demand
 from score_ray.planning.model_shape import read_shape
 from tests.support.setups import learner_setup

@@ -1,4 +1,4 @@
-"""Jobs on a real Ray head with a job server, and what travels to it."""
+"""Jobs on a real Ray head with a job server, and the files that are sent to it."""
 
 import os
 import secrets
@@ -18,8 +18,9 @@ import pytest
 import yaml
 from ray.job_submission import JobStatus
 
-from score_ray.config.config import ConfigError, load
+from score_ray.config.loading import load
 from score_ray.runtime import ray_jobs
+from score_ray.types import ConfigError
 from tests.chaos import metrics
 from tests.support.tiny_model import make_model
 
@@ -136,20 +137,20 @@ class ScriptedServer:
 
 
 def test_a_log_goes_on_without_gap_or_repetition_where_its_connection_is_cut():
-    said: list[str] = []
+    shown: list[str] = []
     cut = RuntimeError("WebSocket connection closed unexpectedly with close code 1006")
     log = ("one\ntw", cut), (cut,), ("one\n", "two\n", "three\n", None)
     states = JobStatus.RUNNING, JobStatus.RUNNING, JobStatus.SUCCEEDED
-    assert ray_jobs.follow(ScriptedServer(*states, log=log), "job", said.append) == "SUCCEEDED"
-    assert "".join(said) == "one\ntwo\nthree\n"
+    assert ray_jobs.follow(ScriptedServer(*states, log=log), "job", shown.append) == "SUCCEEDED"
+    assert "".join(shown) == "one\ntwo\nthree\n"
 
 
 def test_a_job_that_never_began_says_why():
-    said: list[str] = []
+    shown: list[str] = []
     why = {"message": "no vllm", "error_type": "RUNTIME_ENV_SETUP_FAILURE"}
     server = ScriptedServer(JobStatus.FAILED, log=[(None,)], **why)
-    assert ray_jobs.follow(server, "job", said.append) == "FAILED"
-    assert said == ["no vllm\n"]
+    assert ray_jobs.follow(server, "job", shown.append) == "FAILED"
+    assert shown == ["no vllm\n"]
 
 
 def test_a_job_that_cannot_hear_yet_is_told_to_stop_until_it_hears():
@@ -294,7 +295,7 @@ def test_a_stopped_job_can_be_submitted_again_and_goes_on(head, model, tmp_path)
     ("words", "env", "message"),
     [
         (["job", "status", "raysubmit_none"], {}, "no job raysubmit_none there"),
-        (["job", "list"], {"RAY_AUTH_TOKEN": "0" * 64}, "the cluster refuses us; set RAY_AUTH"),
+        (["job", "list"], {"RAY_AUTH_TOKEN": "0" * 64}, "the cluster refuses access; set RAY_AUTH"),
         (["submit", str(ARITHMETIC), "rollout.sample=3"], {}, "rollout.sample: unknown key"),
     ],
 )

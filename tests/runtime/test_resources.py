@@ -1,29 +1,49 @@
-"""What fits onto a cluster, from hand-made clusters."""
+"""Requests for GPUs, and which of them fit onto hand-made clusters."""
+
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from score_ray.runtime.resources import Ask, apart, sharing, shortfall, threads_each
+from score_ray.config.loading import load
+from score_ray.runtime.resources import (
+    ResourceRequest,
+    separate,
+    shortfall,
+    threads_per_process,
+    training_requests,
+)
 from score_ray.types import ConfigError
 
-ACTORS, RANKS = Ask("rollout actor", 4, 2), Ask("learner rank", 4)
-SHARED = sharing(ACTORS, Ask("learner rank", 8))
+ACTORS, RANKS = ResourceRequest("rollout actor", 4, 2), ResourceRequest("learner rank", 4)
+SHARED = replace(ACTORS, colocated=ResourceRequest("learner rank", 8))
+
+
+def requested(actors: int, tensor_parallel: int, ranks: int, share: bool) -> list[ResourceRequest]:
+    overrides = [
+        f"rollout.num_actors={actors}",
+        f"rollout.tensor_parallel={tensor_parallel}",
+        f"learner.num_ranks={ranks}",
+        f"rollout.share_gpus={str(share).lower()}",
+    ]
+    return training_requests(load(Path("configs/arithmetic.yaml"), overrides))
 
 
 @pytest.mark.parametrize(
-    ("asks", "nodes"),
+    ("requests", "nodes"),
     [
         ([ACTORS, RANKS], [8, 4]),
         ([ACTORS, RANKS], [3, 3, 3, 3]),  # an engine and a rank on every node
-        ([ACTORS, RANKS], [0, 0]),  # CPUs are shared
-        ([Ask("rollout actor", 1, 8), Ask("learner rank", 8)], [8, 8]),
-        ([Ask("learner rank", 8), Ask("rollout actor", 1, 8)], [8, 8]),
+        ([ACTORS, RANKS], [0, 0]),  # all roles use the same CPUs
+        ([ResourceRequest("rollout actor", 1, 8), ResourceRequest("learner rank", 8)], [8, 8]),
+        ([ResourceRequest("learner rank", 8), ResourceRequest("rollout actor", 1, 8)], [8, 8]),
     ],
 )
-def test_what_fits_is_not_short(asks, nodes):
-    assert shortfall(asks, nodes) == ""
+def test_what_fits_is_not_short(requests, nodes):
+    assert shortfall(requests, nodes) == ""
 
 
-def test_too_few_gpus_are_named_with_what_was_asked_and_what_there_is():
+def test_too_few_gpus_are_named_with_those_requested_and_those_there_are():
     assert shortfall([ACTORS, RANKS], [4, 4, 0]) == (
         "the run needs GPUs: 8 for 4 rollout actors of 2 GPUs each and 4 for 4 learner ranks; "
         "the cluster has 8, by node [4, 4, 0]"
@@ -31,7 +51,7 @@ def test_too_few_gpus_are_named_with_what_was_asked_and_what_there_is():
 
 
 def test_an_engine_that_no_node_can_hold_is_named():
-    assert shortfall([Ask("rollout actor", 1, 4)], [3, 3]) == (
+    assert shortfall([ResourceRequest("rollout actor", 1, 4)], [3, 3]) == (
         "a rollout actor needs 4 GPUs of one node; the cluster has 6, by node [3, 3]"
     )
 
@@ -61,14 +81,20 @@ def test_too_few_shared_gpus_are_named(nodes, words):
 
 
 def test_shared_processes_are_the_same_ones_where_nothing_is_shared():
-    ranks = Ask("learner rank", 8)
-    assert apart([SHARED, RANKS]) == apart([ACTORS, ranks, RANKS]) == [ACTORS, ranks, RANKS]
+    ranks = ResourceRequest("learner rank", 8)
+    assert separate([SHARED, RANKS]) == separate([ACTORS, ranks, RANKS]) == [ACTORS, ranks, RANKS]
 
 
 @pytest.mark.parametrize(("actors", "each", "ranks"), [(1, 1, 1), (3, 1, 3), (1, 4, 4), (3, 2, 6)])
 def test_a_rank_on_every_gpu_of_every_engine_can_be_shared(actors, each, ranks):
-    asked = sharing(Ask("rollout actor", actors, each), Ask("learner rank", ranks))
-    assert (asked.count, asked.gpus, asked.guests) == (actors, each, Ask("learner rank", ranks))
+    (request,) = requested(actors, each, ranks, share=True)
+    assert request == ResourceRequest(
+        "rollout actor", actors, each, colocated=ResourceRequest("learner rank", ranks)
+    )
+
+
+def test_without_sharing_both_roles_request_gpus():
+    assert requested(4, 2, 4, share=False) == [ACTORS, RANKS]
 
 
 @pytest.mark.parametrize(("actors", "each", "ranks"), [(1, 1, 2), (2, 1, 1), (1, 2, 1), (3, 2, 3)])
@@ -76,13 +102,13 @@ def test_any_other_number_of_ranks_is_an_error_that_names_the_three_keys(actors,
     with pytest.raises(
         ConfigError,
         match=r"learner\.num_ranks must be rollout\.num_actors times rollout\.tensor_parallel, "
-        rf"{actors} x {each} = {actors * each}; it is {ranks}",
+        rf"{actors * each}; it is {ranks}",
     ):
-        sharing(Ask("rollout actor", actors, each), Ask("learner rank", ranks))
+        requested(actors, each, ranks, share=True)
 
 
 @pytest.mark.parametrize(
     ("cores", "count", "nodes", "threads"), [(8, 1, 1, 8), (8, 4, 1, 2), (8, 4, 3, 4), (2, 4, 1, 1)]
 )
 def test_like_processes_share_the_cores_of_their_node(cores, count, nodes, threads):
-    assert threads_each(cores, count, nodes) == threads
+    assert threads_per_process(cores, count, nodes) == threads

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from score_ray.config.config import load
+from score_ray.config.loading import load
 from score_ray.reporting.reporter import Reporter
 from score_ray.reporting.run_folder import RunFolder
 from score_ray.rollout.episodes import sample

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from score_ray.config.config import dump, load
+from score_ray.config.loading import dump, load
 from score_ray.reporting.json_lines import as_lines
 
 LEVELS = ("0 carries", "1 carry", "2 carries")

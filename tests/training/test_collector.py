@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from score_ray.config.config import load
+from score_ray.config.loading import load
 from score_ray.training.collector import Collector
 from score_ray.types import ConfigError, LearnerLost
 from tests.support.fake_roles import PROBLEMS, Coin, Inline, metrics, run

@@ -7,9 +7,10 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from score_ray.config.config import ConfigError, load
+from score_ray.config.loading import load
 from score_ray.tasks.arithmetic_model import character_tokenizer, model_config
 from score_ray.training.inputs import check_inputs
+from score_ray.types import ConfigError
 
 RECIPE = Path("configs/arithmetic.yaml")
 ROWS = b'{"question": "1+1=", "answer": "2"}\n{"question": "2+2=", "answer": "4"}\n'

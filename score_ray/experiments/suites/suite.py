@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, ValidationError
 
-from score_ray.config.config import Config, faults, load, read_tree
+from score_ray.config.config import Config
+from score_ray.config.loading import error_lines, load, read_tree
 from score_ray.config.schema import Section
 from score_ray.reporting.json_lines import Record
 from score_ray.reporting.run_folder import TEST, RunFolder
@@ -108,7 +109,7 @@ def load_suite(path: Path) -> Suite:
         return Suite.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
         raise ConfigError(
-            "\n".join([f"{path}: the suite does not fit:", *faults(error)])
+            "\n".join([f"{path}: the suite does not fit:", *error_lines(error)])
         ) from error
 
 

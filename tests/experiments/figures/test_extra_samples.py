@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from score_ray.config.config import ConfigError, dump, load
+from score_ray.config.loading import dump, load
 from score_ray.experiments.figures.extra_samples import (
     ExtraSamples,
     draw_missing_samples,
@@ -14,7 +14,7 @@ from score_ray.experiments.figures.extra_samples import (
 from score_ray.experiments.figures.series import RunRecords
 from score_ray.reporting.json_lines import read_jsonl
 from score_ray.reporting.run_folder import RunFolder
-from score_ray.types import Verdict
+from score_ray.types import ConfigError, Verdict
 from tests.support.sample_figure_run import line, write
 from tests.support.tiny_model import make_model
 

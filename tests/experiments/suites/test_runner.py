@@ -23,7 +23,7 @@ STAND_IN = """
 import pathlib, signal, sys, time
 sys.path[:0] = {path!r}
 from tests.support.sample_suite import finish
-from score_ray.config.config import load
+from score_ray.config.loading import load
 from score_ray.experiments.suites.suite import SuiteRun
 from score_ray.reporting.run_folder import RunFolder
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from score_ray.config.config import ConfigError, load
+from score_ray.config.loading import load
 from score_ray.experiments.suites.suite import (
     final_evaluation,
     finished,
@@ -11,6 +11,7 @@ from score_ray.experiments.suites.suite import (
     runs_of,
 )
 from score_ray.reporting.json_lines import append_lines
+from score_ray.types import ConfigError
 from tests.support.sample_run_folder import eval_line
 from tests.support.sample_suite import ARITHMETIC, SHORT, finish, planned, tree, write_suite
 
