@@ -1,8 +1,8 @@
 #!/bin/bash
 # One run on Ray over all nodes of a Slurm allocation; submit it from the repository's root:
 #   sbatch --nodes=2 --gpus-per-node=4 cluster/slurm.sh configs/arithmetic.yaml rollout.num_actors=7
-# The arguments are those of `launch.py train`. The folder has to be on a shared file system,
-# and the environment (`source .venv/bin/activate`) active where sbatch is called.
+# The arguments are those of `score-ray train`. The repository must lie on a shared file system,
+# and its environment must be active (`source .venv/bin/activate`) where sbatch is called.
 #SBATCH --job-name=score-ray
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -10,18 +10,18 @@
 #SBATCH --gpus-per-node=4
 #SBATCH --time=24:00:00
 #SBATCH --output=%x-%j.out
-# A job that was preempted, lost a node or ran out of time starts again under its own number:
-# the same command then continues from the run folder's newest checkpoint.
+# A job that is preempted, loses a node or runs out of time starts again under the same number:
+# the same command then continues from the newest checkpoint of the run folder.
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --signal=B:USR1@120
-# shellcheck disable=SC2329 # srun and traps call what nothing here seems to
+# shellcheck disable=SC2329 # srun and traps call these functions
 set -euo pipefail
 
 die() { echo "slurm.sh: $*" >&2; exit 1; }
 
-# The address that the other nodes reach this one under: SCORE_RAY_INTERFACE=ib0 names a
-# network, otherwise Ray takes the one of the default route.
+# Prints the address under which other nodes reach this one. SCORE_RAY_INTERFACE=ib0 names its
+# network; without it Ray takes the network of the default route.
 node_address() {
     python - "${SCORE_RAY_INTERFACE:-}" <<'PYTHON'
 import socket, sys
@@ -34,8 +34,8 @@ print(next(a.address for a in networks[name] if a.family == socket.AF_INET))
 PYTHON
 }
 
-# Runs once on every node and stays until it is ended. Never `ray stop`: it would end the
-# clusters of all other jobs of this user on the node too.
+# Runs once on every node, until it is ended. It must not call `ray stop`, which would also end the
+# clusters of this user's other jobs on the node.
 start_node() {
     local address options
     address=$(node_address)
@@ -53,16 +53,16 @@ start_node() {
     log=$RAY_FOLDER.$SLURMD_NODENAME.log
     ray start "${options[@]}" &>"$log" &
     ray=$! status=0
-    cat <&0 >/dev/null & # ends when the job closes the input of its nodes
+    cat <&0 >/dev/null & # ends when the job closes its nodes' input
     closed=$!
-    trap : TERM # Slurm sends it to Ray as well: wait for that
+    trap : TERM # Slurm sends TERM to Ray too: ignore it here, and wait for Ray to end
     wait -n "$ray" "$closed" || status=$?
     if kill "$ray" 2>/dev/null; then
         wait "$ray" || true
         rm -rf "$RAY_FOLDER" "$log"
         return
     fi
-    # Ray ended by itself: what it logged stays.
+    # Ray ended by itself: keep its log.
     kill "$closed" || true
     tail -n 20 "$log" >&2
     return $((status ? status : 1))
@@ -90,7 +90,7 @@ wait_for_nodes() {
 
 finish() {
     trap - EXIT
-    # The driver first, so that it does not report the loss of its cluster.
+    # End the driver first: otherwise it reports that its cluster is lost.
     [[ -z ${driver:-} ]] || { kill "$driver" 2>/dev/null && wait "$driver"; } || true
     if [[ -n ${nodes:-} ]] && kill -0 "$nodes" 2>/dev/null; then
         exec {input}>&-
@@ -99,7 +99,7 @@ finish() {
 }
 
 requeue() {
-    echo "slurm.sh: the time is nearly up; the job goes on in another turn"
+    echo "slurm.sh: the time limit is near; the job is requeued and continues from its checkpoint"
     finish
     scontrol requeue "$SLURM_JOB_ID"
     exit 0
@@ -109,23 +109,23 @@ requeue() {
 [[ -f launch.py ]] || die "no launch.py in $PWD: submit from the repository's root"
 python -c 'import score_ray, ray' || die "python has no score_ray: activate its environment"
 
-# Jobs may share a node: its number gives each a port and a folder of its own.
+# Jobs may share a node, so each derives its port and its folder from its job number.
 export RAY_FOLDER=/tmp/ray-$SLURM_JOB_ID HEAD_NODE=$SLURMD_NODENAME
 HEAD=$(node_address):$((20000 + SLURM_JOB_ID % 5000 * 2))
 export HEAD
 export RAY_ADDRESS=$HEAD
-# Whoever reaches the port without the token is refused.
+# Ray refuses whoever reaches the port without the token.
 export RAY_AUTH_MODE=token
 RAY_AUTH_TOKEN=${RAY_AUTH_TOKEN:-$(python -c 'import secrets; print(secrets.token_hex(32))')}
 export RAY_AUTH_TOKEN
-export RAY_worker_niceness=0 # Ray's default, 15, lets every other process go first
+export RAY_worker_niceness=0 # with Ray's default, 15, every other process goes first
 export -f node_address start_node
 
 trap finish EXIT
 trap 'exit 143' TERM INT
 trap requeue USR1
 
-# --export and --cpus-per-task: srun takes neither over from the job by itself.
+# srun does not inherit --export and --cpus-per-task from the job.
 coproc NODES {
     exec srun --export=ALL --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \
         bash -euo pipefail -c start_node >&2
