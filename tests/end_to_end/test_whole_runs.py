@@ -14,10 +14,9 @@ import pandas
 import psutil
 import pytest
 import torch
-from filelock import FileLock
 from transformers import AutoModelForCausalLM
 
-from score_ray.reporting.run_folder import read_jsonl
+from score_ray.reporting.json_lines import read_jsonl
 from tests.support.tiny_model import make_model
 
 pytestmark = pytest.mark.ray
@@ -223,75 +222,3 @@ def test_a_checkpoint_is_exported_as_the_model_it_was(whole, tmp_path):
     exported = AutoModelForCausalLM.from_pretrained(out).state_dict()
     trained = AutoModelForCausalLM.from_pretrained(whole / "arithmetic" / "model").state_dict()
     assert all(torch.equal(exported[k], trained[k]) for k in trained)
-
-
-def test_a_run_folder_of_another_config_is_refused_and_left_alone(tmp_path):
-    folder = tmp_path / "arithmetic"
-    folder.mkdir()
-    from score_ray.config.config import dump, load
-
-    saved = dump(load(Path("configs/arithmetic.yaml"), ["seed=5"]))
-    (folder / "config.yaml").write_text(saved)
-    found = refused("configs/arithmetic.yaml", "--runs", str(tmp_path))
-    assert "seed: 5 -> 0" in found
-    assert (folder / "config.yaml").read_text() == saved
-
-
-def test_a_run_folder_in_use_is_refused(tmp_path, model):
-    (tmp_path / "arithmetic").mkdir()
-    with FileLock(tmp_path / "arithmetic" / ".lock"):
-        found = refused("configs/arithmetic.yaml", f"model.path={model}", "--runs", str(tmp_path))
-    assert "another process is running in this run folder" in found
-
-
-def test_solutions_that_are_not_found_correct_are_named(tmp_path):
-    rows = {**rows_of_sums(), "solution": [*rows_of_sums()["a"]]}
-    rows["solution"][3] = "1000"
-    pandas.DataFrame(rows).to_json(tmp_path / "sums.jsonl", orient="records", lines=True)
-    found = subprocess.run(
-        [sys.executable, "launch.py", "grade", "configs/arithmetic.yaml",
-         on_file(str(tmp_path / "sums.jsonl"))],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert found.returncode == 1
-    assert found.stdout.startswith("29 correct, 1 wrong;")
-    assert found.stdout.endswith("not correct: 3\n")
-
-
-def refused(*arguments: str) -> str:
-    """The one error line of a training run that must not start."""
-    found = subprocess.run(
-        [sys.executable, "launch.py", "train", *arguments], capture_output=True, text=True,
-        timeout=120,
-    )  # fmt: skip
-    assert found.returncode != 0
-    assert "Traceback" not in found.stderr
-    return found.stderr
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("rollout.sample=4", "rollout.sample: unknown key"),
-        ("rollout.samples=four", "rollout.samples"),
-        ("model.path=./nowhere", "there is no folder ./nowhere"),
-        ("model.max_length=12", "its prompt has 6 tokens"),
-        ("model.max_length=4096", "is more than the"),
-        ("task={name: math, train: none.jsonl, test: none.jsonl}", "none.jsonl: no such data file"),
-    ],
-)
-def test_bad_input_is_one_clear_error(override, message, tmp_path, model):
-    assert message in refused(
-        "configs/arithmetic.yaml", f"model.path={model}", override, "--runs", str(tmp_path)
-    )
-
-
-def test_a_missing_column_and_an_empty_split_are_named(tmp_path, model):
-    (tmp_path / "rows.jsonl").write_text('{"question": "1+1=", "solution": "2"}\n')
-    (tmp_path / "empty.jsonl").write_text("")
-    base = ("configs/arithmetic.yaml", f"model.path={model}", "--runs", str(tmp_path))
-    rows, empty = tmp_path / "rows.jsonl", tmp_path / "empty.jsonl"
-    found = refused(*base, f"task={{name: math, train: {rows}, test: {rows}}}")
-    assert "no column 'answer'" in found
-    found = refused(*base, f"task={{name: math, train: {empty}, test: {empty}}}")
-    assert "the file is empty" in found
