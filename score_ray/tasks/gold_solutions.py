@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from score_ray.tasks.dataset import check_column, load_table
-from score_ray.types import Attempt, Episode, Finish, Grader, Problem, Verdict
+from score_ray.tasks.process_grader import ProcessGrader
+from score_ray.types import Attempt, Episode, Finish, Problem, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def read_solutions(source: str, split: str, column: str, problems: Sequence[Prob
 
 
 def grade_solutions(
-    grader: Grader, problems: Sequence[Problem], texts: Sequence[str]
+    grader: ProcessGrader, problems: Sequence[Problem], texts: Sequence[str]
 ) -> GradingSummary:
     """Grade each text as an attempt at its problem."""
     start = time.perf_counter()
