@@ -13,7 +13,7 @@ ORANGE, SKY, YELLOW, GREY = "#E69F00", "#56B4E9", "#F0E442", "#999999"
 INK, PAPER = {"light": "#1b1b1b", "dark": "#e4e4e4"}, {"light": "#ffffff", "dark": "#161616"}
 MUTED = "#888888"  # what others are compared with: base models, ideals
 
-ATTEMPTS = {"t1": BLUE, "t2": VERMILION}
+ATTEMPTS = (BLUE, VERMILION)
 FLIPS = {"i_to_c": GREEN, "c_to_i": VERMILION}
 PHASES = {
     "rollout": BLUE,

@@ -1,5 +1,6 @@
 """accuracy.png, a run's accuracy over its updates; and the look of every figure."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from score_ray.reporting.atomic_files import renamed_when_whole
 from score_ray.reporting.json_lines import Record
+from score_ray.reporting.metrics import StepResult, evaluated_accuracies, value_at
 from score_ray.reporting.palette import ATTEMPTS, DASHED, INK, PAPER
 
 
@@ -55,13 +57,13 @@ def open_axes(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def plot_accuracy(metrics: Sequence[Record], evals: Sequence[Record], out: Path) -> None:
+def plot_accuracy(steps: Sequence[StepResult], evals: Sequence[Record], out: Path) -> None:
     """Write a PNG of the accuracy at each attempt over the updates made."""
     with look():
-        save_figure(accuracy_figure(metrics, evals), out)
+        save_figure(accuracy_figure(steps, evals), out)
 
 
-def accuracy_figure(metrics: Sequence[Record], evals: Sequence[Record]) -> Figure:
+def accuracy_figure(steps: Sequence[StepResult], evals: Sequence[Record]) -> Figure:
     """Return a figure of accuracy at each attempt, with the evaluations on the first one's split.
 
     The episodes of iteration i come from weights after i updates, so training and
@@ -70,10 +72,10 @@ def accuracy_figure(metrics: Sequence[Record], evals: Sequence[Record]) -> Figur
     figure = new_figure(9, 5)
     axes = figure.add_subplot()
     shown = [r for r in evals if r["split"] == evals[0]["split"]]
-    for attempt, colour in ATTEMPTS.items():
-        draw_training(axes, metrics, attempt, colour)
+    for attempt, colour in enumerate(ATTEMPTS, 1):
+        draw_training(axes, steps, attempt, colour)
         draw_evaluations(axes, shown, attempt, colour)
-    draw_stages(axes, metrics)
+    draw_stages(axes, steps)
     task = f"{shown[0]['task']}: " if shown else ""
     axes.set_title(f"{task}accuracy at the first and the second attempt", pad=22)
     axes.set_xlabel("updates")
@@ -85,62 +87,62 @@ def accuracy_figure(metrics: Sequence[Record], evals: Sequence[Record]) -> Figur
     return figure
 
 
-def draw_training(axes: Axes, metrics: Sequence[Record], attempt: str, colour: str) -> None:
+def draw_training(axes: Axes, steps: Sequence[StepResult], attempt: int, colour: str) -> None:
     """Draw an attempt's training accuracy: as measured in a thin line, smoothed in a thick one."""
-    name = f"train/acc_{attempt}"
-    points = [(r["iteration"], r[name]) for r in metrics if name in r]
+    values = [(s.iteration, value_at(s.accuracies.per_attempt, attempt)) for s in steps]
+    points = [(x, y) for x, y in values if not math.isnan(y)]
     if not points:
         return
     xs, ys = zip(*points, strict=True)
     axes.plot(xs, ys, color=colour, linewidth=0.7, alpha=0.4)
     # A grey print shows no colour: there dashes tell the attempts apart.
-    style = "-" if attempt == "t1" else DASHED
+    style = "-" if attempt == 1 else DASHED
     axes.plot(
         xs,
         smooth(ys, len(ys) // 12),
         color=colour,
         linewidth=2.2,
         ls=style,
-        label=f"train {attempt}",
+        label=f"train t{attempt}",
     )
 
 
-def draw_evaluations(axes: Axes, evals: Sequence[Record], attempt: str, colour: str) -> None:
+def draw_evaluations(axes: Axes, evals: Sequence[Record], attempt: int, colour: str) -> None:
     """Draw an attempt's evaluations as markers, and the base model's as a dotted line."""
     if not evals:
         return
-    name, split = f"acc_{attempt}", evals[0]["split"]
+    updates = [r["iteration"] for r in evals]
+    accuracies = [value_at(evaluated_accuracies(r), attempt) for r in evals]
     # Equal values of both attempts must stay visible: a small diamond lies on a circle, and
     # dots lie between dots.
-    marker, size, offset = ("o", 10, 0) if attempt == "t1" else ("D", 6, 2)
+    marker, size, offset = ("o", 10, 0) if attempt == 1 else ("D", 6, 2)
     axes.plot(
-        [r["iteration"] for r in evals],
-        [r[name] for r in evals],
+        updates,
+        accuracies,
         linestyle="none",
         marker=marker,
         markersize=size,
         color=colour,
         markeredgecolor=rcParams["axes.facecolor"],
-        label=f"{split} {attempt}",
+        label=f"{evals[0]['split']} t{attempt}",
         zorder=4,
     )
-    base = [r[name] for r in evals if r["iteration"] == 0]
-    if base:
-        dots: Any = (offset, (1, 3))
-        axes.axhline(base[0], color=colour, linestyle=dots, linewidth=2, label=f"base {attempt}")
+    if 0 in updates:
+        base, dots = accuracies[updates.index(0)], (offset, (1, 3))
+        axes.axhline(base, color=colour, linestyle=dots, linewidth=2, label=f"base t{attempt}")
 
 
-def draw_stages(axes: Axes, metrics: Sequence[Record]) -> None:
+def draw_stages(axes: Axes, steps: Sequence[StepResult]) -> None:
     """Write a stage's name above its first iteration, and draw a line where the stage changes."""
     before = None
-    for record in metrics:
-        stage, at = record.get("stage"), record["iteration"]
-        if stage == before:
+    for step in steps:
+        if step.stage == before:
             continue
         if before is not None:
-            axes.axvline(at, color="0.5", linewidth=1)
-        axes.text(at, 1.015, f" {stage}", transform=axes.get_xaxis_transform(), fontsize=9)
-        before = stage
+            axes.axvline(step.iteration, color="0.5", linewidth=1)
+        above = axes.get_xaxis_transform()
+        axes.text(step.iteration, 1.015, f" {step.stage}", transform=above, fontsize=9)
+        before = step.stage
 
 
 def smooth(values: Sequence[float], reach: int) -> list[float]:

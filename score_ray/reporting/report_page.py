@@ -15,6 +15,7 @@ from score_ray.reporting.document import (
     to_html,
 )
 from score_ray.reporting.json_lines import Record
+from score_ray.reporting.metrics import StepResult
 from score_ray.reporting.plot import plot_accuracy
 from score_ray.reporting.reporter import RESULT_COLUMNS, losses, result_rows
 from score_ray.reporting.run_folder import TEST, RunFolder
@@ -29,16 +30,16 @@ def write_report(folder: RunFolder) -> None:
 
     Raises FileNotFoundError if the folder has neither metrics nor evaluations.
     """
-    metrics, evals = folder.metrics(), folder.evals(TEST)
-    if not metrics and not evals:
+    steps, evals = folder.steps(), folder.evals(TEST)
+    if not steps and not evals:
         raise FileNotFoundError(f"{folder}: no iteration in metrics.jsonl, nothing to report")
-    plot_accuracy(metrics, evals, folder.accuracy_plot)
-    page = to_html(report_document(folder, metrics, evals))
+    plot_accuracy(steps, evals, folder.accuracy_plot)
+    page = to_html(report_document(folder, steps, evals))
     replace_file(folder.report, page.encode(errors="replace"))
 
 
 def report_document(
-    folder: RunFolder, metrics: Sequence[Record], evals: Sequence[Record]
+    folder: RunFolder, steps: Sequence[StepResult], evals: Sequence[Record]
 ) -> Document:
     """Return the report of a run folder that has an accuracy.png."""
     events = folder.events()
@@ -48,7 +49,7 @@ def report_document(
         Heading("Results"),
         Table(RESULT_COLUMNS, tuple(results)),
         Heading("Time per iteration"),
-        Table(("phase", "mean seconds", "share"), tuple(time_rows(metrics))),
+        Table(("phase", "mean seconds", "share"), tuple(time_rows(steps))),
         Heading("Losses and recoveries"),
         *event_blocks([e for e in events if e["kind"] != "alarm"]),
         Heading("Alarms"),
@@ -67,24 +68,18 @@ def config_text(folder: RunFolder) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else "config.yaml is missing"
 
 
-def time_rows(metrics: Sequence[Record]) -> list[tuple[str, ...]]:
+def time_rows(steps: Sequence[StepResult]) -> list[tuple[str, ...]]:
     """Return per phase: its name, mean seconds, and share of the iteration's time."""
-    means = means_of(metrics, "time/")
+    seconds: dict[str, list[float]] = {}
+    for step in steps:
+        for phase, value in step.all_seconds.items():
+            seconds.setdefault(phase, []).append(value)
+    means = {phase: fmean(values) for phase, values in seconds.items()}
     whole = means.get("iteration", 0.0)
     return [
-        (phase, f"{seconds:.2f}", f"{seconds / whole:.1%}" if whole else "")
-        for phase, seconds in means.items()
+        (phase, f"{mean:.2f}", f"{mean / whole:.1%}" if whole else "")
+        for phase, mean in means.items()
     ]
-
-
-def means_of(metrics: Sequence[Record], prefix: str) -> dict[str, float]:
-    """Return the mean of every metric under a prefix, over the iterations that have it."""
-    values: dict[str, list[float]] = {}
-    for record in metrics:
-        for name, value in record.items():
-            if name.startswith(prefix):
-                values.setdefault(name.removeprefix(prefix), []).append(value)
-    return {name: fmean(found) for name, found in values.items()}
 
 
 def event_blocks(events: Sequence[Record]) -> list[Block]:

@@ -2,6 +2,7 @@ import struct
 
 import pytest
 
+from score_ray.reporting.metrics import step_result
 from score_ray.reporting.plot import accuracy_figure, plot_accuracy, smooth
 from tests.support.sample_run_folder import eval_line, metrics_record
 
@@ -14,7 +15,8 @@ def test_smoothing_takes_the_mean_of_the_neighbours_there_are():
 @pytest.mark.parametrize("evals", [[], [eval_line(0), eval_line(4)]])
 def test_the_plot_is_a_png(tmp_path, evals):
     out = tmp_path / "accuracy.png"
-    plot_accuracy([metrics_record(i, f"stage_{1 + i // 2}") for i in range(4)], evals, out)
+    steps = [step_result(metrics_record(i, f"stage_{1 + i // 2}")) for i in range(4)]
+    plot_accuracy(steps, evals, out)
     content = out.read_bytes()
     assert content.startswith(b"\x89PNG\r\n\x1a\n")
     assert content.endswith(b"IEND\xaeB`\x82")

@@ -3,15 +3,16 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from scipy.stats import binomtest
 
-from score_ray.algorithm.metrics import edit_ratio
 from score_ray.experiments.figures.series import ReadAnswer, RunRecords
+from score_ray.reporting.edit_distance import edit_ratio
 from score_ray.reporting.json_lines import Record
+from score_ray.reporting.metrics import StepResult
 from score_ray.reporting.plot import smooth
 
 BINS = 20  # of the edit-distance ratio, which is from 0 to 1
@@ -60,9 +61,9 @@ def over_seeds(curves: Sequence[Curve]) -> Band | None:
     return Band(tuple(xs), *(tuple(map(f, columns)) for f in (fmean, min, max)))
 
 
-def training_curve(metrics: Sequence[Record], name: str) -> Curve:
-    """Return a metric over the updates made, smoothed as in accuracy.png."""
-    points = [(r["iteration"], r[name]) for r in metrics if name in r]
+def training_curve(steps: Sequence[StepResult], metric: Callable[[StepResult], float]) -> Curve:
+    """Return a metric over the updates made, smoothed as in accuracy.png; nan is left out."""
+    points = [(s.iteration, y) for s in steps if not math.isnan(y := metric(s))]
     values = smooth([y for _, y in points], len(points) // 12)
     return {x: y for (x, _), y in zip(points, values, strict=True)}
 
@@ -90,7 +91,7 @@ def changed_training_curve(run: RunRecords) -> Curve:
     texts, answers = evaluation_curve(run.evals, "changed"), changed_curve(run)
     both = texts.keys() & answers.keys()
     equal = all(math.isclose(texts[done], answers[done]) for done in both)
-    return training_curve(run.metrics, "train/changed") if answers and equal else {}
+    return training_curve(run.steps, lambda s: s.accuracies.changed) if answers and equal else {}
 
 
 def changed_share(records: Sequence[Record], read_answer: ReadAnswer) -> float:

@@ -19,8 +19,9 @@ from score_ray.rollout.episodes import derive_seed
 from score_ray.rollout.prompter import Prompter
 from score_ray.training.inputs import Inputs, check_inputs
 from score_ray.training.iteration import in_order
+from score_ray.training.protocols import EpisodeGrader, EpisodeSampler
 from score_ray.training.roles import sampling_roles
-from score_ray.types import Grader, Pool, Problem, SamplingPlan
+from score_ray.types import Problem, SamplingPlan
 
 KINDS, MODELS = ("attempts", "samples"), ("model", "base")
 EPISODES_AT_ONCE = 4096  # sampled before they are graded and written, to bound the memory
@@ -143,7 +144,10 @@ def _sample(
 
 
 def _sampled_parts(
-    pool: Pool, grader: Grader, problems: Sequence[Problem], plan: SamplingPlan
+    pool: EpisodeSampler,
+    grader: EpisodeGrader,
+    problems: Sequence[Problem],
+    plan: SamplingPlan,
 ) -> Iterator[list[Record]]:
     """Yield the answers to the problems in order, as many at once as memory is meant for."""
     step = max(1, EPISODES_AT_ONCE // plan.samples)

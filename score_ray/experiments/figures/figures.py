@@ -45,6 +45,7 @@ from score_ray.experiments.figures.series import (
 )
 from score_ray.reporting.atomic_files import replace_file
 from score_ray.reporting.document import Document, Picture, to_html
+from score_ray.reporting.metrics import value_at
 from score_ray.reporting.palette import ATTEMPTS, DASHED
 from score_ray.reporting.plot import (
     accuracy_figure,
@@ -108,11 +109,13 @@ def _collect_accuracy(plotted: Sequence[PlottedSeries]) -> Any:
     """Return a single run's records; of several runs the rates of each attempt."""
     runs = [run for series in plotted if not series.base for run in series.runs]
     if len(runs) == 1:
-        return runs[0] if runs[0].metrics or runs[0].evals else None
+        return runs[0] if runs[0].steps or runs[0].evals else None
     rates = [
         _rates(
             plotted,
-            lambda run, i=i: training_curve(run.metrics, f"train/acc_t{i}"),
+            lambda run, i=i: training_curve(
+                run.steps, lambda s: value_at(s.accuracies.per_attempt, i)
+            ),
             lambda run, i=i: evaluation_curve(run.evals, f"acc_t{i}"),
         )
         for i in (1, 2)
@@ -122,7 +125,7 @@ def _collect_accuracy(plotted: Sequence[PlottedSeries]) -> Any:
 
 def _draw_accuracy(data: Any) -> Figure:
     if isinstance(data, RunRecords):
-        return accuracy_figure(data.metrics, data.evals)
+        return accuracy_figure(data.steps, data.evals)
     figure, panels = panel_grid(2, FIGURES["accuracy"].title, "updates", "accuracy")
     for axes, rates, ordinal in zip(panels, data, ("first", "second"), strict=True):
         draw_rates(axes, rates)
@@ -213,9 +216,10 @@ def _collect_sampling(plotted: Sequence[PlottedSeries]) -> PerSeries:
 def _draw_sampling(data: PerSeries) -> Figure:
     scales = "attempts sampled per problem", "accuracy of the vote"
     figure, panels = panel_grid(len(data), FIGURES["sampling"].title, *scales)
+    first, second = ATTEMPTS
     styles = (
-        {"label": "parallel: first attempts", "color": ATTEMPTS["t1"], "marker": "s", "ls": DASHED},
-        {"label": "sequential: second attempts", "color": ATTEMPTS["t2"], "marker": "o", "ls": "-"},
+        {"label": "parallel: first attempts", "color": first, "marker": "s", "ls": DASHED},
+        {"label": "sequential: second attempts", "color": second, "marker": "o", "ls": "-"},
     )
     for axes, (series, bands) in zip(panels, data, strict=True):
         for band, style in zip(bands, styles, strict=True):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from score_ray.config.config import Config
 from score_ray.reporting.json_lines import Record, read_jsonl
+from score_ray.reporting.metrics import StepResult
 from score_ray.reporting.run_folder import TEST, RunFolder
 from score_ray.tasks.registry import answer_of
 
@@ -33,9 +34,9 @@ class RunRecords:
     folder: RunFolder
 
     @cached_property
-    def metrics(self) -> list[Record]:
-        """A record per iteration."""
-        return self.folder.metrics()
+    def steps(self) -> list[StepResult]:
+        """The measures of each iteration."""
+        return self.folder.steps()
 
     @cached_property
     def evals(self) -> list[Record]:

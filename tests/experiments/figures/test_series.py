@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from score_ray.config.config import ConfigError
 from score_ray.experiments.figures.series import RunRecords, Series, series_of, with_base_models
 from score_ray.reporting.run_folder import RunFolder
+from score_ray.types import ConfigError
 from tests.support.sample_figure_run import evaluation, line, make_run, write
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from score_ray.config.config import ConfigError
 from score_ray.experiments.suites import machine
+from score_ray.types import ConfigError
 
 
 @pytest.fixture(autouse=True)
