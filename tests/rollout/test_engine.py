@@ -11,7 +11,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from score_ray.rollout.engine import _tokens_of_a_step as tokens_of_a_step
+from score_ray.rollout.engine import step_tokens
 from score_ray.tasks.arithmetic_model import character_tokenizer, model_config
 from score_ray.types import Request
 from score_ray.weights.packing import named_weights, parts
@@ -38,7 +38,7 @@ def test_a_step_has_room_for_any_prompt_and_no_more_than_all_requests_fill(
     max_running, max_length, tokens
 ):
     setup = engine_setup(max_length=max_length, max_running=max_running)
-    assert tokens_of_a_step(setup) == tokens
+    assert step_tokens(setup) == tokens
 
 
 def model_of(kind: str, tokenizer: PreTrainedTokenizerFast) -> Any:
