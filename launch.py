@@ -1,4 +1,4 @@
-"""Run score_ray's command line from a checkout: `python launch.py train CONFIG`."""
+"""Run the command line from a checkout: `python launch.py train CONFIG`."""
 
 from score_ray.cli.main import main
 

@@ -1,5 +1,6 @@
-"""`python -m score_ray` is the command line."""
+"""Run the command line as `python -m score_ray`."""
 
 from score_ray.cli.main import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -31,7 +31,8 @@ class BenchGroup(TyperGroup):
 bench_app = typer.Typer(
     cls=BenchGroup,
     no_args_is_help=True,
-    help="Measure this machine. `bench CONFIG` is short for `bench iteration CONFIG`.",
+    help="Measure this machine. `bench CONFIG` is short for `bench iteration CONFIG`, and "
+    "`bench --gpu` for `bench gpu`.",
 )
 
 

@@ -270,7 +270,7 @@ def test_a_stopped_job_can_be_submitted_again_and_goes_on(head, model, tmp_path)
     assert "another process is running in this run folder" in beside.stdout
     assert head.launch("job", "stop", job).stdout == f"job {job}: STOPPED\n"
     log = head.launch("job", "logs", job).stdout
-    assert "interrupted: the same command goes on from the last checkpoint" in log
+    assert "interrupted: the same command resumes from the last checkpoint" in log
     stopped = len(metrics(tmp_path / "arithmetic"))
     again = subprocess.Popen(
         [sys.executable, "launch.py", *submission(model, tmp_path, long),
