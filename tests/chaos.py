@@ -1,14 +1,14 @@
 """A run whose processes are killed at random moments, on a real Ray cluster of several nodes.
 
-By hand, with as many kills as you like (half a minute each on 2 cores):
+To run it by hand, with any number of kills (each takes half a minute on 2 cores):
 
-    python -m tests.chaos --kills 0 --iterations 480 --folder /tmp/calm
-    python -m tests.chaos --kills 24 --folder /tmp/chaos --beside /tmp/calm
+    python -m tests.chaos --kills 0 --iterations 480 --folder /tmp/undisturbed
+    python -m tests.chaos --kills 24 --folder /tmp/chaos --compare /tmp/undisturbed
 
-It prints what was killed and how long the run took to get further than it was, and fails
-unless every planned iteration happened exactly once with every episode that was planned, and
-both sides of the broadcast agreed to the end; beside an undisturbed run it says in how many
-iterations both sampled alike. test_survival.py runs a short one.
+It prints every kill, and the seconds until the run was further than before it. It fails unless
+every planned iteration happened exactly once with all planned episodes, and engines and learner
+agreed after every broadcast. With an undisturbed run to compare, it prints in how many
+iterations both sampled the same. test_survival.py is a short version.
 """
 
 import argparse
@@ -40,7 +40,7 @@ GIVE_UP = 300.0  # seconds without progress
 
 @dataclass(frozen=True)
 class Kill:
-    """What was killed after how many iterations, and the seconds until the run was further."""
+    """The kind of process that was killed, when, and the seconds until the run was further."""
 
     kind: str
     iteration: int
@@ -48,7 +48,7 @@ class Kill:
 
 
 class Chaos:
-    """A cluster of a head and a worker node, a run on it, and who kills them."""
+    """A cluster of a head and a worker node with a run on it, whose processes are killed."""
 
     def __init__(self, folder: Path, overrides: Sequence[str], seed: int) -> None:
         self._runs, self._log = folder, (folder / "driver.log").open("a")
@@ -62,7 +62,7 @@ class Chaos:
         self._driver = self._drive()
 
     def play(self, kinds: Sequence[str]) -> list[Kill]:
-        """Kill one of each kind in turn, each at a random moment of a run in progress."""
+        """Kill a process of each of these kinds in order, at random moments of the run."""
         kills = []
         for kind in kinds:
             at = self._wait_for(self.iterations() + 1)
@@ -76,13 +76,13 @@ class Chaos:
         return kills
 
     def finish(self) -> None:
-        """Wait for the run's end; raise CalledProcessError if it failed."""
+        """Wait for the end of the run; raise CalledProcessError if it failed."""
         code = self._driver.wait(3600)
         if code:
             raise subprocess.CalledProcessError(code, self._command)
 
     def iterations(self) -> int:
-        """How many are done."""
+        """Return the number of finished iterations."""
         return len(metrics(self._runs / "arithmetic"))
 
     def close(self) -> None:
@@ -93,8 +93,8 @@ class Chaos:
         self._log.close()
 
     def _drive(self) -> subprocess.Popen:
-        own = {"RAY_ADDRESS": self._cluster.address, "PYTHONPATH": str(Path(__file__).parents[1])}
-        env = os.environ | own
+        root = str(Path(__file__).parents[1])
+        env = os.environ | {"RAY_ADDRESS": self._cluster.address, "PYTHONPATH": root}
         return subprocess.Popen(self._command, env=env, stdout=self._log, stderr=self._log)
 
     def _kill(self, kind: str) -> None:
@@ -110,36 +110,36 @@ class Chaos:
             os.kill(self._random.choice(victims).pid, signal.SIGKILL)
 
     def _wait_for(self, iterations: int) -> int:
-        """Until so many are done; how many that are by then."""
+        """Wait until so many iterations are finished; return how many are by then."""
         end = time.monotonic() + GIVE_UP
         while (done := self.iterations()) < iterations:
             if self._driver.poll() not in (None, 0) or time.monotonic() > end:
-                raise RuntimeError(f"the run stands at {done} iterations; see {self._log.name}")
+                raise RuntimeError(f"the run stopped after {done} iterations; see {self._log.name}")
             time.sleep(0.1)
         return done
 
 
 def named(title: str) -> list[psutil.Process]:
-    """This process's descendants whose command line begins so."""
-    found = []
+    """Return the descendants of this process whose command line begins with the title."""
+    matching = []
     for process in psutil.Process().children(recursive=True):
         try:
             if "".join(process.cmdline()).startswith(title):
-                found.append(process)
+                matching.append(process)
         except psutil.NoSuchProcess:
             continue
-    return found
+    return matching
 
 
 def metrics(folder: Path) -> list[dict]:
-    """The whole lines of metrics.jsonl."""
+    """Return the records of metrics.jsonl, without a last line that is still being written."""
     path = folder / "metrics.jsonl"
     text = path.read_text() if path.exists() else ""
     return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
 def check(folder: Path, iterations: int) -> None:
-    """Every iteration once, every episode of each once, and weights equal to the end."""
+    """Assert that all iterations and episodes are there once, and that weights always agreed."""
     lines = metrics(folder)
     assert [r["iteration"] for r in lines] == list(range(iterations))
     for record in lines:
@@ -155,7 +155,7 @@ def check(folder: Path, iterations: int) -> None:
 
 
 def overrides(iterations: int, *more: str) -> list[str]:
-    """A run of two rollout actors and two ZeRO-2 ranks, with half its iterations in each stage."""
+    """Return those of a run with two rollout actors and two ZeRO-2 ranks, half of it per stage."""
     first = iterations // 2
     return [
         f"rollout.problems={PROBLEMS}", f"rollout.samples={SAMPLES}", "rollout.num_actors=2",
@@ -166,41 +166,41 @@ def overrides(iterations: int, *more: str) -> list[str]:
 
 
 def main() -> None:
-    """The long run, from the command line."""
+    """Run the long version, from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=24)
     parser.add_argument("--iterations", type=int, default=0)
-    parser.add_argument("--beside", type=Path)
+    parser.add_argument("--compare", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, required=True)
-    asked = parser.parse_args()
-    asked.folder.mkdir(parents=True)
-    iterations = asked.iterations or asked.kills * ITERATIONS_PER_KILL
-    kinds = [KINDS[number % len(KINDS)] for number in range(asked.kills)]
-    random.Random(asked.seed).shuffle(kinds)
-    chaos = Chaos(asked.folder, overrides(iterations), asked.seed)
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True)
+    iterations = options.iterations or options.kills * ITERATIONS_PER_KILL
+    kinds = [KINDS[number % len(KINDS)] for number in range(options.kills)]
+    random.Random(options.seed).shuffle(kinds)
+    chaos = Chaos(options.folder, overrides(iterations), options.seed)
     try:
         kills = chaos.play(kinds)
         chaos.finish()
     finally:
         chaos.close()
-    check(asked.folder / "arithmetic", iterations)
+    check(options.folder / "arithmetic", iterations)
     print("killed          times  seconds until further: mean  most")
     for kind in KINDS:
-        took = [kill.seconds for kill in kills if kill.kind == kind]
-        if took:
-            print(f"{kind:15} {len(took):5}  {fmean(took):27.1f} {max(took):5.1f}")
-    if asked.beside:
-        compare(asked.folder / "arithmetic", asked.beside / "arithmetic")
+        seconds = [kill.seconds for kill in kills if kill.kind == kind]
+        if seconds:
+            print(f"{kind:15} {len(seconds):5}  {fmean(seconds):27.1f} {max(seconds):5.1f}")
+    if options.compare:
+        compare(options.folder / "arithmetic", options.compare / "arithmetic")
 
 
 def compare(ours: Path, theirs: Path) -> None:
-    """Say how alike two runs of the same config are."""
+    """Print in how many iterations two runs of the same config sampled the same."""
     names = [f"train/{name}" for name in ("acc_t1", "acc_t2", "i_to_c", "c_to_i")]
     pairs = list(zip(metrics(ours), metrics(theirs), strict=True))
-    alike = [all(a[name] == b[name] for name in names) for a, b in pairs]
-    until = alike.index(False) if False in alike else len(alike)
-    print(f"sampled alike in {sum(alike)} of {len(alike)} iterations, in all of the first {until}")
+    same = [all(a[name] == b[name] for name in names) for a, b in pairs]
+    first = same.index(False) if False in same else len(same)
+    print(f"the same in {sum(same)} of {len(same)} iterations, in all of the first {first}")
     for folder in (ours, theirs):
         last = json.loads((folder / "evals.jsonl").read_text().splitlines()[-1])
         print(f"{folder}: t1 {last['acc_t1']:.3f}, t2 {last['acc_t2']:.3f} of {last['n']}")

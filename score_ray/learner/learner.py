@@ -32,7 +32,6 @@ from score_ray.learner.loading import (
     load_scorer,
     train_engine,
 )
-from score_ray.learner.matmul_rate import matmul_rate
 from score_ray.learner.optimizer import learning_rate_at
 from score_ray.learner.setup import LearnerSetup
 from score_ray.learner.sleep import MovedStorages, move_back, move_to_host, tensors_in
@@ -90,7 +89,7 @@ class Learner:
         ]
         norm = self._grad_norm()
         self._engine.step()
-        return {**add_up(measures), "grad_norm": (norm, 1.0), "lr": (learning_rate, 1.0)}
+        return {**add_up(measures), "grad_norm": (norm, 1.0), "learning_rate": (learning_rate, 1.0)}
 
     def score(self, rows: Sequence[tuple[int, ...]]) -> list[list[float]]:
         """Return the policy's log-probs of every token of each row but the first.
@@ -118,10 +117,6 @@ class Learner:
     def source(self) -> PolicySource:
         """Return the policy for vLLM's senders; a pass over it is a collective under ZeRO-3."""
         return PolicySource(self._policy.whole, self._policy.described)
-
-    def matmul_rate(self) -> float:
-        """FLOP/s of a matrix product on this rank's device, in the policy's numbers."""
-        return matmul_rate(self.device, getattr(torch, self._setup.model.dtype))
 
     def sleep(self) -> None:
         """Move all weights and states from the GPU to the CPU's memory."""

@@ -1,74 +1,179 @@
-"""Engines and learner ranks on the same GPUs, taking turns: nobody else knows that they do.
+"""Engines and learner ranks on the same GPUs, which hold one of the two roles at a time.
 
-A call of the learner is the learner's turn: the engines leave the GPUs first. A call of the
-engines is theirs, and the learner leaves. Only while weights are handed over inside the GPUs
-are both there, the engines with their weights alone; before they use them the learner leaves.
+Before a call of the learner the engines leave the GPUs, and before a call of the engines the
+learner leaves them. Both roles are there only while weights are handed over within the GPUs:
+the engines hold their weights alone, and before they use them the learner leaves. The rest of
+the run uses `ColocatedPool` and `ColocatedLearner` as it uses the pool and the group themselves.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-Take = Callable[[], None]
+import numpy as np
+
+from score_ray.algorithm.batch import Row
+from score_ray.runtime.engine_client import Recipients
+from score_ray.runtime.learner_group import LearnerGroup
+from score_ray.runtime.rollout_pool import Loaded, RolloutPool, SendWeights
+from score_ray.runtime.rollout_slots import PackWeights
+from score_ray.types import Episode, LearnerLost, Problem, SamplingPlan, UpdateResult
+from score_ray.weights.probe import Probe
+
+MakeRoom = Callable[[], None]
 
 
-class Turns:
-    """Whose turn it is; `pool` and `learner` are what the rest of the run talks to.
+class GpuSharing:
+    """Starts both roles on the same GPUs, and knows which of them is there.
 
-    It begins as the learner's, with engines that have left the GPUs. A process that starts
-    later has its GPU: an engine in the engines' turn, since the pool has room made for it, and
-    a rank in the learner's. `handed_over`: weights go from GPU memory to GPU memory.
+    `start_pool` gets what the pool is to call before an engine needs room. A process that starts
+    later finds its GPU free: an engine because the pool makes room for it, and a rank because
+    the engines leave before a restart. `handed_over`: weights go from GPU memory to GPU memory.
     """
 
-    def __init__(self, pool: Any, learner: Any, handed_over: bool) -> None:
-        self._engines, self._ranks = pool, learner
-        self._engines_there, self._ranks_there = False, True
-        pool.make_room = self._engines_turn
-        at_any_time = ("take_restarts", "peak_memory", "wait_ready", "close")
-        free: dict[str, Take | None] = dict.fromkeys(at_any_time)
-        # The engines' turn comes within this call, when the pool has room made.
-        loading = {"load_weights": self._learners_turn if handed_over else self._engines_turn}
-        self.pool: Any = InTurn(pool, self._engines_turn, free | loading)
-        self.learner: Any = InTurn(learner, self._learners_turn, free | {"restart": self._restart})
+    def __init__(
+        self,
+        start_pool: Callable[[MakeRoom], RolloutPool],
+        start_learner: Callable[[], LearnerGroup],
+        handed_over: bool,
+    ) -> None:
+        self._engines_there, self._ranks_there = True, False
+        self._engines = start_pool(self.give_to_engines)
+        self._take_from_engines()  # the ranks need the memory to start
+        self._ranks = start_learner()
+        self._ranks_there = True
+        self.pool = ColocatedPool(self._engines, self, handed_over)
+        self.learner = ColocatedLearner(self._ranks, self)
 
-    def _engines_turn(self) -> None:
+    def give_to_engines(self) -> None:
+        """Have the learner leave the GPUs, for the engines' next call."""
         if self._ranks_there:
             self._ranks.sleep()
             self._ranks_there = False
-        self._engines_there = True  # from the next call on, which takes what it needs
+        self._engines_there = True  # their next call takes the memory that it needs
 
-    def _learners_turn(self) -> None:
-        self._leave_engines()
+    def give_to_learner(self) -> None:
+        """Have the engines leave the GPUs, and the learner take them."""
+        self._take_from_engines()
         if not self._ranks_there:
             self._ranks.wake()
             self._ranks_there = True
 
-    def _restart(self) -> None:
-        # First the ranks that are left: an engine that died with a rank, on the same node, can
-        # then be replaced. And whether engines are there is open, in the midst of a broadcast.
+    def free_for_restart(self) -> None:
+        """End the ranks that are left, and have the engines leave the GPUs.
+
+        The ranks go first: an engine that died with a rank, on the same node, can then be
+        replaced. A broadcast that broke off may have left engines on the GPUs or not, so they
+        are told to leave in any case.
+        """
         self._ranks.close()
         self._ranks_there, self._engines_there = False, True
-        self._leave_engines()
+        self._take_from_engines()
         self._ranks_there = True
 
-    def _leave_engines(self) -> None:
+    def _take_from_engines(self) -> None:
         if self._engines_there:
             self._engines.sleep()
             self._engines_there = False
 
 
-class InTurn:
-    """A role whose calls take a turn first: `take`, or by name what `otherwise` has, or none."""
+class ColocatedPool:
+    """The rollout pool on shared GPUs: takes them before every call that needs them."""
 
-    def __init__(self, role: Any, take: Take, otherwise: Mapping[str, Take | None]) -> None:
-        self._role, self._take, self._otherwise = role, take, otherwise
+    def __init__(self, pool: RolloutPool, sharing: GpuSharing, handed_over: bool) -> None:
+        self._pool, self._sharing, self._handed_over = pool, sharing, handed_over
 
-    def __getattr__(self, name: str) -> Any:
-        method, take = getattr(self._role, name), self._otherwise.get(name, self._take)
-        if take is None:
-            return method
+    def wait_ready(self) -> None:
+        """Return when every engine serves."""
+        self._pool.wait_ready()
 
-        def call(*args: Any) -> Any:
-            take()
-            return method(*args)
+    def take_restarts(self) -> int:
+        """Return how many rollout actors were replaced since the last call."""
+        return self._pool.take_restarts()
 
-        return call
+    def sample(self, problems: Sequence[Problem], plan: SamplingPlan) -> Iterator[list[Episode]]:
+        """Stream every episode exactly once, and empty lists as signs of life."""
+        self._sharing.give_to_engines()
+        return self._pool.sample(problems, plan)
+
+    def load_weights(
+        self, pack: PackWeights, probe: Probe, send: SendWeights | None = None
+    ) -> Loaded:
+        """Have every engine serve the weights of the probe's version, and check that it does."""
+        if self._handed_over:  # within the call, the pool makes room before engines use them
+            self._sharing.give_to_learner()
+        else:
+            self._sharing.give_to_engines()
+        return self._pool.load_weights(pack, probe, send)
+
+    def run_on_engines(
+        self, doing: str, function: Callable, arguments: Sequence[tuple] = ()
+    ) -> dict[str, Any]:
+        """Return what function(engine, *arguments) gives in each actor, by name."""
+        self._sharing.give_to_engines()
+        return self._pool.run_on_engines(doing, function, arguments)
+
+
+class ColocatedLearner:
+    """The learner group on shared GPUs: takes them before every call that needs them."""
+
+    def __init__(self, group: LearnerGroup, sharing: GpuSharing) -> None:
+        self._group, self._sharing = group, sharing
+
+    def wait_ready(self) -> None:
+        """Return when every rank has joined and loaded its models."""
+        self._group.wait_ready()
+
+    def take_restarts(self) -> int:
+        """Return how often the ranks were restarted since the last call."""
+        return self._group.take_restarts()
+
+    def restart(self, lost: LearnerLost) -> None:
+        """Start new ranks in place of all old ones, with the base model."""
+        self._sharing.free_for_restart()
+        self._group.restart(lost)
+
+    def reference_sums(self, rows: Sequence[Row], num_attempts: int) -> np.ndarray:
+        """Return [rows, attempts] sums of the reference's log-probs."""
+        self._sharing.give_to_learner()
+        return self._group.reference_sums(rows, num_attempts)
+
+    def update(self, rows: Sequence[Row], advantages: np.ndarray, iteration: int) -> UpdateResult:
+        """Take one optimizer step on all rows, and return the merged metrics."""
+        self._sharing.give_to_learner()
+        return self._group.update(rows, advantages, iteration)
+
+    def score(self, rows: list[tuple[int, ...]]) -> list[list[float]]:
+        """Return the policy's log-probs of every token of each row but the first."""
+        self._sharing.give_to_learner()
+        return self._group.score(rows)
+
+    def packed_weights(self, part_bytes: int) -> list[Any]:
+        """Pack the policy into Ray's object store, and return references to its parts."""
+        self._sharing.give_to_learner()
+        return self._group.packed_weights(part_bytes)
+
+    def send(self, backend: str, to: Recipients, buffer_bytes: int) -> dict[str, str]:
+        """Send the policy to engines directly, and return how each lost actor was lost."""
+        self._sharing.give_to_learner()
+        return self._group.send(backend, to, buffer_bytes)
+
+    def save(self, folder: Path) -> None:
+        """Write policy and optimizer of every rank."""
+        self._sharing.give_to_learner()
+        self._group.save(folder)
+
+    def restore(self, folder: Path) -> None:
+        """Read what `save` wrote."""
+        self._sharing.give_to_learner()
+        self._group.restore(folder)
+
+    def export(self, folder: Path) -> None:
+        """Write the policy as a Hugging Face model folder."""
+        self._sharing.give_to_learner()
+        self._group.export(folder)
+
+    def run_on_ranks(self, doing: str, function: Callable, *args: Any) -> dict[str, Any]:
+        """Return what function(learner, *args) gives on each rank, by name."""
+        self._sharing.give_to_learner()
+        return self._group.run_on_ranks(doing, function, *args)

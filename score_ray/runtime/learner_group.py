@@ -1,4 +1,4 @@
-"""The learner ranks as one: called together, lost together, started again together."""
+"""The learner ranks as one: called together, lost together, and restarted together."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,49 +6,44 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray
 
 from score_ray.algorithm.batch import Row, shard
 from score_ray.algorithm.loss import merge
 from score_ray.learner.setup import LearnerSetup
-from score_ray.runtime.actors import LearnerRank, PeakMemory
+from score_ray.runtime.actors import LearnerRank
 from score_ray.runtime.engine_client import Recipients
-from score_ray.runtime.placement import Place
-from score_ray.runtime.remote_calls import SETTLE_SECONDS, STARTING, Calls, Retries, Tell
-from score_ray.types import LearnerLost
+from score_ray.runtime.placement import Placement
+from score_ray.runtime.ray_library import ray
+from score_ray.runtime.remote_calls import (
+    SETTLE_SECONDS,
+    STARTING,
+    RecordEvent,
+    RemoteCalls,
+    Retries,
+)
+from score_ray.types import LearnerLost, UpdateResult
 
 SENDING = "sending weights"
-DOING = {
-    "reference_sums": "scoring with the reference",
-    "update": "updating",
-    "score": "scoring the probe",
-    "save": "saving a checkpoint",
-    "restore": "restoring a checkpoint",
-    "export": "exporting the model",
-    "matmul_rate": "measuring a matrix product",
-    "sleep": "leaving its GPU",
-    "wake": "taking its GPU again",
-}
 
 
 class LearnerGroup:
-    """All learner ranks. Every call may raise LearnerLost; `restart` is then the way on."""
+    """All learner ranks. Every call may raise LearnerLost, and then `restart` is the way on."""
 
     def __init__(
         self,
-        places: Sequence[Place],
+        placements: Sequence[Placement],
         setup: LearnerSetup,
-        calls: Calls,
+        calls: RemoteCalls,
         retries: Retries,
-        tell: Tell,
+        record_event: RecordEvent,
     ) -> None:
-        self._places, self._setup = places, setup
-        self._calls, self._retries, self._tell = calls, retries, tell
+        self._placements, self._setup = placements, setup
+        self._calls, self._retries, self._record_event = calls, retries, record_event
         self._restarts = 0
         self._start()
 
     def wait_ready(self) -> None:
-        """Return when every rank has joined and loaded its models; lost ones are replaced."""
+        """Return when every rank has joined and loaded its models; restart lost ones."""
         while True:
             try:
                 self._calls.gather(STARTING, self._started)
@@ -57,7 +52,7 @@ class LearnerGroup:
                 self._replace(lost)
 
     def restart(self, lost: LearnerLost) -> None:
-        """New ranks in place of all old ones, at the base model.
+        """Start new ranks in place of all old ones, with the base model.
 
         Raises RunError when that has been tried too often since the last checkpoint.
         """
@@ -65,36 +60,50 @@ class LearnerGroup:
         self._replace(lost)
         self.wait_ready()
         seconds = round(time.monotonic() - began, 1)
-        self._tell("learner_rank", lost.who, "all ranks are back", seconds=seconds)
+        self._record_event("learner_rank", lost.who, "all ranks are back", seconds=seconds)
 
     def take_restarts(self) -> int:
-        """How often the ranks were started again since this was last asked."""
+        """Return how often the ranks were restarted since the last call."""
         taken, self._restarts = self._restarts, 0
         return taken
 
     def reference_sums(self, rows: Sequence[Row], num_attempts: int) -> np.ndarray:
-        """[rows, attempts] sums of the reference's log-probs."""
+        """Return [rows, attempts] sums of the reference's log-probs."""
         shared = ray.put(rows)
-        found = self._shared("reference_sums", lambda share: (shared, share, num_attempts), rows)
+        by_rank = self._call_with_shares(
+            "scoring with the reference",
+            rows,
+            lambda rank, share: rank.reference_sums.remote(shared, share, num_attempts),
+        )
         sums = np.zeros((len(rows), num_attempts))
-        for part in found:
-            for index, values in part.items():
+        for sums_by_row in by_rank:
+            for index, values in sums_by_row.items():
                 sums[index] = values
         return sums
 
-    def update(self, rows: Sequence[Row], weights: np.ndarray, iteration: int) -> dict[str, float]:
-        """One optimizer step on all rows; the merged metrics."""
-        shared, each = ray.put(rows), ray.put(weights)
-        return merge(self._shared("update", lambda share: (shared, each, share, iteration), rows))
+    def update(self, rows: Sequence[Row], advantages: np.ndarray, iteration: int) -> UpdateResult:
+        """Take one optimizer step on all rows, and return its measures over all ranks.
+
+        `advantages` are [rows, attempts].
+        """
+        shared_rows, shared_advantages = ray.put(rows), ray.put(advantages)
+        by_rank = self._call_with_shares(
+            "updating",
+            rows,
+            lambda rank, share: rank.update.remote(
+                shared_rows, shared_advantages, share, iteration
+            ),
+        )
+        return UpdateResult(**merge(by_rank))
 
     def score(self, rows: list[tuple[int, ...]]) -> list[list[float]]:
-        """The policy's log-probs of the rows."""
-        return self._all("score", rows)[0]
+        """Return the policy's log-probs of every token of each row but the first."""
+        return self._call("scoring the probe", lambda rank: rank.score.remote(rows))[0]
 
     def packed_weights(self, part_bytes: int) -> list[Any]:
-        """References to the policy in parts, in the object store and nowhere else."""
+        """Pack the policy into Ray's object store, and return references to its parts."""
         streams = {
-            who: rank.weights.options(num_returns="streaming").remote(part_bytes)
+            who: rank.packed_weights.options(num_returns="streaming").remote(part_bytes)
             for who, rank in self._ranks.items()
         }
         ends = {who: stream.completed() for who, stream in streams.items()}
@@ -102,46 +111,42 @@ class LearnerGroup:
         return list(next(iter(streams.values())))
 
     def send(self, backend: str, to: Recipients, buffer_bytes: int) -> dict[str, str]:
-        """Send the policy to engines directly; who was lost on the way, and how.
+        """Send the policy to engines directly, and return how each lost actor was lost.
 
         Rank 0 gives up on engines in time for its own deadline.
         """
         seconds = self._calls.allowed(SENDING)
-        calls = {
-            who: rank.send.remote(backend, to, buffer_bytes, seconds)
-            for who, rank in self._ranks.items()
-        }
-        return self._calls.gather(SENDING, calls, spare=3 * SETTLE_SECONDS)[0]
+        return self._call(
+            SENDING,
+            lambda rank: rank.send.remote(backend, to, buffer_bytes, seconds),
+            spare=3 * SETTLE_SECONDS,
+        )[0]
 
     def save(self, folder: Path) -> None:
         """Write policy and optimizer of every rank."""
-        self._all("save", folder)
+        self._call("saving a checkpoint", lambda rank: rank.save.remote(folder))
         self._retries.refill()
 
     def restore(self, folder: Path) -> None:
         """Read what `save` wrote."""
-        self._all("restore", folder)
+        self._call("restoring a checkpoint", lambda rank: rank.restore.remote(folder))
 
     def export(self, folder: Path) -> None:
         """Write the policy as a Hugging Face model folder."""
-        self._all("export", folder)
-
-    def matmul_rate(self) -> float:
-        """FLOP/s of matrix products on all ranks at once."""
-        return sum(self._all("matmul_rate"))
+        self._call("exporting the model", lambda rank: rank.export.remote(folder))
 
     def sleep(self) -> None:
-        """Leave the GPUs to others; no other call will do until `wake`."""
-        self._all("sleep")
+        """Leave the GPUs; until `wake`, no other call works."""
+        self._call("leaving its GPU", lambda rank: rank.sleep.remote())
 
     def wake(self) -> None:
         """Take the GPUs again."""
-        self._all("wake")
+        self._call("taking its GPU again", lambda rank: rank.wake.remote())
 
-    def peak_memory(self) -> dict[str, PeakMemory]:
-        """Of each learner rank."""
-        refs = {who: rank.peak_memory.remote() for who, rank in self._ranks.items()}
-        return dict(zip(refs, self._calls.gather("telling its memory", refs), strict=True))
+    def run_on_ranks(self, doing: str, function: Callable, *args: Any) -> dict[str, Any]:
+        """Return what function(learner, *args) gives on each rank, by name, for measurements."""
+        answers = self._call(doing, lambda rank: rank.run.remote(function, *args))
+        return dict(zip(self._ranks, answers, strict=True))
 
     def close(self) -> None:
         """End every rank."""
@@ -149,37 +154,41 @@ class LearnerGroup:
             ray.kill(rank)
 
     def _start(self) -> None:
-        """Start every rank; they meet at rank 0 while this returns."""
-        count = len(self._places)
+        """Start every rank; they find each other at rank 0 after this has returned."""
+        count = len(self._placements)
         self._ranks: dict[str, Any] = {
-            f"learner rank {number}": place.start(LearnerRank, self._setup, number, count)
-            for number, place in enumerate(self._places)
+            f"learner rank {number}": placement.start(LearnerRank, self._setup, number, count)
+            for number, placement in enumerate(self._placements)
         }
-        meeting_point = next(iter(self._ranks.values())).meeting_point.remote()
+        rendezvous = next(iter(self._ranks.values())).rendezvous_address.remote()
         self._started = {
-            who: rank.start.remote(meeting_point, place.visible())
-            for (who, rank), place in zip(self._ranks.items(), self._places, strict=True)
+            who: rank.start.remote(rendezvous, placement.visible_gpus())
+            for (who, rank), placement in zip(self._ranks.items(), self._placements, strict=True)
         }
 
     def _replace(self, lost: LearnerLost) -> None:
-        self._tell("learner_rank", lost.who, f"{lost.how} while {lost.doing}; all ranks restart")
+        self._record_event(
+            "learner_rank", lost.who, f"{lost.how} while {lost.doing}; all ranks restart"
+        )
         self._retries.spend(lost)
         self._restarts += 1
         self.close()
         self._start()
 
-    def _shared(self, method: str, arguments: Callable, rows: Sequence[Row]) -> list:
-        """Call a method on every rank with its share of the rows."""
+    def _call_with_shares(
+        self, doing: str, rows: Sequence[Row], start: Callable[[Any, list[list[int]]], Any]
+    ) -> list:
+        """Call every rank with its share of the rows, in micro-batches of row indices."""
         lengths = [len(row.token_ids) for row in rows]
         learner = self._setup.learner
-        tokens = learner.tokens_per_micro_batch
-        shares = shard(lengths, len(self._ranks), tokens, learner.packing)
-        calls = {
-            who: rank.call.remote(method, *arguments(share))
+        shares = shard(lengths, len(self._ranks), learner.tokens_per_micro_batch, learner.packing)
+        refs = {
+            who: start(rank, share)
             for (who, rank), share in zip(self._ranks.items(), shares, strict=True)
         }
-        return self._calls.gather(DOING[method], calls, work=sum(lengths))
+        return self._calls.gather(doing, refs, work=sum(lengths))
 
-    def _all(self, method: str, *args: Any) -> list:
-        calls = {who: rank.call.remote(method, *args) for who, rank in self._ranks.items()}
-        return self._calls.gather(DOING[method], calls)
+    def _call(self, doing: str, start: Callable[[Any], Any], spare: float = 0.0) -> list:
+        """Call every rank, and return the answers in the order of the ranks."""
+        refs = {who: start(rank) for who, rank in self._ranks.items()}
+        return self._calls.gather(doing, refs, spare=spare)

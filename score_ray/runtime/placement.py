@@ -1,4 +1,4 @@
-"""Joining a Ray cluster, and a place on it for every process of a run."""
+"""Joining a Ray cluster, and reserving a placement on it for every process of a run."""
 
 import itertools
 import os
@@ -10,36 +10,43 @@ from typing import Any
 
 import psutil
 
-# First: it says which interfaces a private Ray listens on, before Ray is imported.
-from score_ray.runtime.ray_session import KEEP_VISIBLE, start_ray, stop_ray  # isort: skip
-import ray
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
-
-from score_ray.runtime.resources import Ask, apart, shortfall, threads_each
+from score_ray.runtime.ray_library import PlacementGroupSchedulingStrategy, ray
+from score_ray.runtime.ray_session import KEEP_VISIBLE, start_ray, stop_ray
+from score_ray.runtime.resources import (
+    ResourceRequest,
+    separate,
+    shortfall,
+    threads_per_process,
+)
 from score_ray.types import ConfigError, RunError
 
-CPU_SHARE = 0.01  # roles take turns on the cores: a share says where a process is, not how much
-Check = Callable[[list[dict[str, float]]], None]  # of the nodes' Ray resources
+CPU_SHARE = 0.01  # all roles use all cores: the share decides where a process runs, not how fast
+CheckNodes = Callable[[list[dict[str, float]]], None]  # takes the nodes' Ray resources
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a process runs: a bundle of the run's placement group; it outlives the process."""
+class Placement:
+    """A bundle of the run's placement group, for one process and its successors."""
 
     group: Any
     bundle: int
     resources: dict[str, float]
     env: dict[str, str]
-    keeper: Any = None  # who has the GPUs, where processes share them
-    number: int | None = None  # of the GPU among the keeper's; none: all of them
+    gpu_holder: Any = None  # the actor that holds the bundle's GPUs, where processes share them
+    gpu_number: int | None = None  # of the holder's GPUs, for a process of one; None: all of them
 
     @property
     def on_gpu(self) -> bool:
         """Whether a process here has a GPU, or a share of one."""
-        return bool(self.keeper or self.resources.get("GPU"))
+        return self.shared or bool(self.resources.get("GPU"))
+
+    @property
+    def shared(self) -> bool:
+        """Whether a process here shares its GPUs with processes of another role."""
+        return self.gpu_holder is not None
 
     def start(self, actor_class: type, *args: Any) -> Any:
-        """A new Ray actor in this place, from a class and its arguments; returns its handle."""
+        """Start a Ray actor here, from a class and its arguments, and return its handle."""
         return (
             ray.remote(actor_class)
             .options(
@@ -51,104 +58,117 @@ class Place:
             .remote(*args)
         )
 
-    def visible(self) -> Any:
-        """A reference to what CUDA_VISIBLE_DEVICES is to be; "" where Ray sees to that itself.
+    def visible_gpus(self) -> Any:
+        """Return a reference to CUDA_VISIBLE_DEVICES for a process; "" where Ray sets it.
 
-        To be asked at each start: a bundle whose node is lost comes back with other GPUs.
+        Call this at every start: a bundle whose node is lost comes back with other GPUs.
         """
-        return self.keeper.visible.remote(self.number) if self.keeper else ""
+        return self.gpu_holder.visible_gpus.remote(self.gpu_number) if self.shared else ""
 
 
 @contextmanager
-def places(
-    asks: Sequence[Ask], patience: float, deadline: float, check: Check = lambda nodes: None
-) -> Iterator[list[list[Place]]]:
-    """Ray, and for each ask its places; all of it ends with the context.
+def placements(
+    requests: Sequence[ResourceRequest],
+    patience: float,
+    deadline: float,
+    check: CheckNodes = lambda nodes: None,
+) -> Iterator[list[list[Placement]]]:
+    """Start or join Ray and yield the placements of each request; leave Ray with the context.
 
-    The places of an ask's guests follow its own; without GPUs, nobody shares. A cluster may
-    take `patience` seconds to grow to what is asked, and `deadline` seconds to free it. Raises
-    ConfigError naming what is short, or what `check` finds wrong with the nodes' GPUs.
+    The placements of a request's colocated processes follow its own; without GPUs no GPU is
+    shared. A cluster may take `patience` seconds to grow to what is requested, and `deadline`
+    seconds to free it. Raises ConfigError naming what is short, or for what `check` finds wrong
+    with the nodes' GPUs.
     """
-    me = psutil.Process()
-    before = me.children()
+    driver = psutil.Process()
+    before = driver.children()
     on_sigterm = signal.getsignal(signal.SIGTERM)
     start_ray()
-    # Ray has put a handler of its own there, which ends the driver on the spot.
+    # Ray has set a handler of its own, which would end the driver on the spot.
     signal.signal(signal.SIGTERM, on_sigterm)
-    own = [process for process in me.children() if process not in before]
+    rays_processes = [process for process in driver.children() if process not in before]
     try:
-        yield _reserve(asks, patience, deadline, check)
+        yield _reserve(requests, patience, deadline, check)
     finally:
-        stop_ray(own)
+        stop_ray(rays_processes)
 
 
 def _reserve(
-    asks: Sequence[Ask], patience: float, deadline: float, check: Check
-) -> list[list[Place]]:
-    """A placement group with a bundle for every process asked for."""
+    requests: Sequence[ResourceRequest], patience: float, deadline: float, check: CheckNodes
+) -> list[list[Placement]]:
+    """Reserve a placement group that has a bundle for every process."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     on_gpu = any(node.get("GPU") for node in nodes)
-    asks = asks if on_gpu else apart(asks)
-    short = shortfall(asks, [int(node.get("GPU", 0)) for node in nodes])
+    requests = requests if on_gpu else separate(requests)
+    short = shortfall(requests, [int(node.get("GPU", 0)) for node in nodes])
     if short and not patience:
         raise ConfigError(short)
     if on_gpu:
         check(nodes)
     # On GPUs few nodes are better, for the network's sake; on CPUs many, for the cores.
     group = ray.util.placement_group(
-        [_resources(ask, on_gpu) for ask in asks for _ in range(ask.count)],
+        [_bundle_resources(request, on_gpu) for request in requests for _ in range(request.count)],
         strategy="PACK" if on_gpu else "SPREAD",
     )
     wait = patience if short else deadline
     if not group.wait(wait):
         free = ray.available_resources().get("GPU" if on_gpu else "CPU", 0)
         raise RunError(
-            f"the cluster did not make room within {wait:.0f} s: {' and '.join(map(str, asks))} "
-            f"were asked for, {free:g} are free; {short or 'others use the rest'}"
+            f"the cluster did not make room within {wait:.0f} s: "
+            f"{' and '.join(map(str, requests))} were asked for, {free:g} are free; "
+            f"{short or 'others use the rest'}"
         )
     bundles = iter(range(group.bundle_count))
-    found: list[list[Place]] = []
-    for ask in asks:
-        own = list(itertools.islice(bundles, ask.count))
-        if ask.guests:
-            found += _shared(group, own, ask, nodes)
+    reserved: list[list[Placement]] = []
+    for request in requests:
+        own_bundles = list(itertools.islice(bundles, request.count))
+        if request.colocated:
+            reserved += _shared_placements(group, own_bundles, request, nodes)
         else:
-            env, needs = _threads(ask, nodes), _resources(ask, on_gpu)
-            found.append([Place(group, bundle, needs, env) for bundle in own])
-    return found
+            env, needs = _thread_settings(request, nodes), _bundle_resources(request, on_gpu)
+            reserved.append([Placement(group, bundle, needs, env) for bundle in own_bundles])
+    return reserved
 
 
-def _shared(
-    group: Any, bundles: Sequence[int], ask: Ask, nodes: Sequence[dict[str, float]]
-) -> list[list[Place]]:
-    """Places for hosts, one in every bundle and over all its GPUs, and for a guest on each GPU.
+def _shared_placements(
+    group: Any,
+    bundles: Sequence[int],
+    request: ResourceRequest,
+    nodes: Sequence[dict[str, float]],
+) -> list[list[Placement]]:
+    """Return placements for both roles: on all GPUs of a bundle, and on each GPU of it.
 
-    Ray gives away a GPU once, and in shares only to who wants less than one. So neither asks
-    for any: a keeper has those of a bundle, and tells.
+    Ray gives a GPU away once, and shares only to processes that want less than one. So neither
+    role asks Ray for GPUs: a holder has those of a bundle, and both roles ask it which they are.
     """
-    keepers = [_keeper(group, bundle, ask.gpus) for bundle in bundles]
-    where = list(zip(bundles, keepers, strict=True))
-    for_hosts, for_guests = ({KEEP_VISIBLE: "0", **_threads(role, nodes)} for role in apart([ask]))
-    hosts = [Place(group, bundle, {}, for_hosts, keeper) for bundle, keeper in where]
-    guests = [
-        Place(group, bundle, {}, for_guests, keeper, number)
-        for bundle, keeper in where
-        for number in range(ask.gpus)
+    holders = [_start_holder(group, bundle, request.gpus_each) for bundle in bundles]
+    where = list(zip(bundles, holders, strict=True))
+    main_env, colocated_env = (
+        {KEEP_VISIBLE: "0", **_thread_settings(role, nodes)} for role in separate([request])
+    )
+    main = [Placement(group, bundle, {}, main_env, holder) for bundle, holder in where]
+    colocated = [
+        Placement(group, bundle, {}, colocated_env, holder, number)
+        for bundle, holder in where
+        for number in range(request.gpus_each)
     ]
-    return [hosts, guests]
+    return [main, colocated]
 
 
-class Keeper:
-    """Has the GPUs of a bundle; where the bundle's node is lost Ray starts it anew with others."""
+class GpuHolder:
+    """A Ray actor that holds the GPUs of a bundle for processes that share them.
 
-    def visible(self, number: int | None) -> str:
-        """What CUDA_VISIBLE_DEVICES is to be for all of the GPUs, or for one of them."""
+    Where the bundle's node is lost, Ray starts the holder again with other GPUs.
+    """
+
+    def visible_gpus(self, number: int | None) -> str:
+        """Return CUDA_VISIBLE_DEVICES for all of the GPUs, or for one of them."""
         names = os.environ["CUDA_VISIBLE_DEVICES"]
         return names if number is None else names.split(",")[number]
 
 
-def _keeper(group: Any, bundle: int, gpus: int) -> Any:
-    options = ray.remote(Keeper).options(
+def _start_holder(group: Any, bundle: int, gpus: int) -> Any:
+    options = ray.remote(GpuHolder).options(
         num_cpus=0,
         num_gpus=gpus,
         max_restarts=-1,
@@ -158,19 +178,19 @@ def _keeper(group: Any, bundle: int, gpus: int) -> Any:
     return options.remote()
 
 
-def _resources(ask: Ask, on_gpu: bool) -> dict[str, float]:
-    return {"GPU": float(ask.gpus)} if on_gpu else {"CPU": CPU_SHARE}
+def _bundle_resources(request: ResourceRequest, on_gpu: bool) -> dict[str, float]:
+    return {"GPU": float(request.gpus_each)} if on_gpu else {"CPU": CPU_SHARE}
 
 
-def _threads(ask: Ask, nodes: Sequence[dict[str, float]]) -> dict[str, str]:
-    """Of each process of a role, which may have all cores of the nodes that roles are on.
+def _thread_settings(request: ResourceRequest, nodes: Sequence[dict[str, float]]) -> dict[str, str]:
+    """Return the environment that gives a role's processes all cores of the nodes they are on.
 
-    Left to itself Ray gives a process with GPUs one thread: too few for an offloaded step.
+    By default Ray gives a process with GPUs one thread: too few for an offloaded step.
     """
     used = [node for node in nodes if node.get("GPU")] or nodes
     cores = [int(node["CPU"]) for node in used if node.get("CPU")] or [1]
     return {
-        "OMP_NUM_THREADS": str(threads_each(min(cores), ask.count, len(cores))),
+        "OMP_NUM_THREADS": str(threads_per_process(min(cores), request.count, len(cores))),
         # Threads that wait for each other do not hold cores that another role could use.
         "OMP_WAIT_POLICY": "passive",
     }

@@ -1,71 +1,83 @@
-"""What a run asks of a cluster against what the cluster has: plain numbers, no Ray."""
+"""The GPUs that a run asks a cluster for, against those that it has: plain numbers, no Ray."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from score_ray.types import ConfigError
+from score_ray.config.config import Config
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """Processes of one role; `gpus` is what each needs at once, on one node.
+class ResourceRequest:
+    """Processes of one role, and the GPUs that each of them needs on one node.
 
-    `guests` are processes of another role, one on every GPU of these.
+    `colocated` are processes of another role, one on every GPU of these.
     """
 
     role: str  # in the singular: "rollout actor"
     count: int
-    gpus: int = 1
-    guests: Self | None = None
+    gpus_each: int = 1
+    colocated: Self | None = None
+
+    @property
+    def gpus(self) -> int:
+        """Number of GPUs of all processes together."""
+        return self.count * self.gpus_each
 
     def __str__(self) -> str:
-        each = f" of {self.gpus} GPUs each" if self.gpus > 1 else ""
-        shared = f", shared with {self.guests.count} {self.guests.role}s" if self.guests else ""
-        return f"{self.count * self.gpus} for {self.count} {self.role}s{each}{shared}"
+        each = f" of {self.gpus_each} GPUs each" if self.gpus_each > 1 else ""
+        other = self.colocated
+        shared = f", shared with {other.count} {other.role}s" if other else ""
+        return f"{self.gpus} for {self.count} {self.role}s{each}{shared}"
 
 
-def sharing(actors: Ask, ranks: Ask) -> Ask:
-    """Engines and learner ranks on the same GPUs, a rank on each, as one ask.
+def actor_request(config: Config) -> ResourceRequest:
+    """Return the request for the rollout actors of a run."""
+    rollout = config.rollout
+    return ResourceRequest("rollout actor", rollout.num_actors, rollout.tensor_parallel)
 
-    Raises ConfigError if there are more GPUs of the one kind than of the other.
+
+def rank_request(config: Config) -> ResourceRequest:
+    """Return the request for the learner ranks of a run."""
+    return ResourceRequest("learner rank", config.learner.num_ranks)
+
+
+def training_requests(config: Config) -> list[ResourceRequest]:
+    """Return the requests for both roles: a single one where they share GPUs.
+
+    A config that shares GPUs has a rank for every GPU of its engines: `Config` checks that.
     """
-    if ranks.count != actors.count * actors.gpus:
-        raise ConfigError(
-            "rollout.share_gpus: every GPU holds a learner rank and its part of an engine, so "
-            "learner.num_ranks must be rollout.num_actors times rollout.tensor_parallel, "
-            f"{actors.count} x {actors.gpus} = {actors.count * actors.gpus}; it is {ranks.count}"
-        )
-    return replace(actors, guests=ranks)
+    actors, ranks = actor_request(config), rank_request(config)
+    return [replace(actors, colocated=ranks)] if config.rollout.share_gpus else [actors, ranks]
 
 
-def apart(asks: Sequence[Ask]) -> list[Ask]:
-    """The same processes, each on its own."""
-    pairs = [(replace(ask, guests=None), ask.guests) for ask in asks]
-    return [ask for pair in pairs for ask in pair if ask]
+def separate(requests: Sequence[ResourceRequest]) -> list[ResourceRequest]:
+    """Return requests for the same processes where none of them share GPUs."""
+    pairs = [(replace(request, colocated=None), request.colocated) for request in requests]
+    return [request for pair in pairs for request in pair if request]
 
 
-def shortfall(asks: Sequence[Ask], gpus_of_nodes: Sequence[int]) -> str:
-    """What the nodes' GPUs do not suffice for, as a sentence; "" if everything fits.
+def shortfall(requests: Sequence[ResourceRequest], gpus_of_nodes: Sequence[int]) -> str:
+    """Return a sentence that says which GPUs are missing; "" if everything fits.
 
-    Nodes without GPUs are never short: on CPUs the roles take turns on all cores.
+    Nodes without GPUs are never short: on CPUs all roles use the same cores.
     """
     if not any(gpus_of_nodes):
         return ""
     have = f"the cluster has {sum(gpus_of_nodes)}, by node {sorted(gpus_of_nodes, reverse=True)}"
-    if sum(ask.count * ask.gpus for ask in asks) > sum(gpus_of_nodes):
-        return f"the run needs GPUs: {' and '.join(map(str, asks))}; {have}"
-    left = list(gpus_of_nodes)
-    # The largest first, each on the fullest node that still has room.
-    for ask in sorted(asks, key=lambda ask: -ask.gpus):
-        for _ in range(ask.count):
-            roomy = [node for node, free in enumerate(left) if free >= ask.gpus]
+    if sum(request.gpus for request in requests) > sum(gpus_of_nodes):
+        return f"the run needs GPUs: {' and '.join(map(str, requests))}; {have}"
+    free_gpus = list(gpus_of_nodes)
+    # Place the largest first, each on the fullest node that still has room.
+    for request in sorted(requests, key=lambda request: -request.gpus_each):
+        for _ in range(request.count):
+            roomy = [node for node, free in enumerate(free_gpus) if free >= request.gpus_each]
             if not roomy:
-                return f"a {ask.role} needs {ask.gpus} GPUs of one node; {have}"
-            left[min(roomy, key=left.__getitem__)] -= ask.gpus
+                return f"a {request.role} needs {request.gpus_each} GPUs of one node; {have}"
+            free_gpus[min(roomy, key=free_gpus.__getitem__)] -= request.gpus_each
     return ""
 
 
-def threads_each(cores: int, count: int, num_nodes: int) -> int:
-    """CPU threads for each of `count` like processes that run at once, spread over the nodes."""
+def threads_per_process(cores: int, count: int, num_nodes: int) -> int:
+    """Return the CPU threads for each of `count` like processes, spread over nodes of `cores`."""
     return max(1, cores // -(-count // num_nodes))

@@ -1,38 +1,43 @@
-"""The rollout actors as one: an actor that is lost is replaced, and nothing else is.
+"""The rollout actors as one: a lost actor is replaced, and nothing else is lost.
 
-An actor sits in a seat. When it dies or falls silent a new one takes the seat, and serves as
-soon as it has the current weights and has been checked on them. What it owed is dealt to the
-others at once: what an episode is does not depend on who samples it.
+Each actor has a slot. When its process dies or falls silent, a new one takes the slot. It
+serves as soon as it has loaded the current weights and has been checked on them. The lost
+actor's unfinished problems go to the others at once, since an episode does not depend on who
+samples it.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import ray
-
 from score_ray.rollout.setup import EngineSetup
-from score_ray.runtime.actors import PeakMemory
+from score_ray.runtime.actors import LoadedWeights
 from score_ray.runtime.engine_client import Recipients
-from score_ray.runtime.placement import Place
-from score_ray.runtime.remote_calls import STARTING, Calls, Retries, Tell
-from score_ray.runtime.rollout_slots import Round, Seat
+from score_ray.runtime.placement import Placement
+from score_ray.runtime.ray_library import ray
+from score_ray.runtime.remote_calls import STARTING, RecordEvent, RemoteCalls, Retries
+from score_ray.runtime.rollout_slots import (
+    CurrentWeights,
+    PackWeights,
+    RolloutSlot,
+    SampleCall,
+    SlotState,
+)
 from score_ray.types import Episode, LearnerLost, Problem, ProcessLost, SamplingPlan
 from score_ray.weights.backend import NCCL
 from score_ray.weights.probe import Probe
 
-TICK = 1.0  # seconds between two looks at who is late
+TICK = 1.0  # seconds between two checks for late actors
 SAMPLING, LOADING, SCORING = "sampling", "loading weights", "scoring the probe"
 LEAVING = "leaving its GPU"
 
-Pack = Callable[[], Sequence[Any]]  # references to the weights in parts
-Send = Callable[[Recipients], dict[str, str]]  # who was lost on the way, and how
+SendWeights = Callable[[Recipients], dict[str, str]]  # returns how each lost actor was lost
 
 
 class Loaded(NamedTuple):
-    """The mismatch by actor, and the seconds until all that serve had the weights."""
+    """The mismatch of each checked actor, and the seconds that loading the weights took."""
 
-    gaps: dict[str, float]
+    mismatches: dict[str, float]
     seconds: float
 
 
@@ -41,29 +46,34 @@ class RolloutPool:
 
     def __init__(
         self,
-        places: Sequence[Place],
-        make: tuple[Any, Callable[[], Any]],
-        calls: Calls,
+        placements: Sequence[Placement],
+        actor_args: tuple[EngineSetup, Callable[[], Any]],
+        calls: RemoteCalls,
         retries: Retries,
-        tell: Tell,
+        record_event: RecordEvent,
+        make_room: Callable[[], None] = lambda: None,
     ) -> None:
-        """`make` is what a rollout actor is made from: engine settings and a prompter's maker."""
-        self._calls, self._retries, self._tell = calls, retries, tell
+        """`actor_args` are a rollout actor's: the engine's setup, and what makes its prompter.
+
+        `make_room` is called before an engine starts, and after engines have loaded weights and
+        before they use them. Where GPUs are shared it returns when the learner has left them.
+        """
+        self._calls, self._retries, self._record_event = calls, retries, record_event
+        self._make_room = make_room
+        self._setup = actor_args[0]
         self._restarts = 0
-        self._engines: EngineSetup = make[0]
-        self._pack: Pack = tuple
-        self._parts: Sequence[Any] | None = None
-        self._probe: Probe | None = None
-        self._gaps: dict[str, float] = {}
-        # Called before an engine starts, and between its loading weights and its using them;
-        # where GPUs are shared (turns.py) it returns when the learner has left them.
-        self.make_room: Callable[[], None] = lambda: None
-        self._seats = [Seat(number, place, make) for number, place in enumerate(places)]
-        for seat in self._seats:
-            seat.fill(None)
+        # None before the first broadcast, and after the learner lost the weights.
+        self._weights: CurrentWeights | None = None
+        self._mismatches: dict[str, float] = {}  # of actors checked on the current weights
+        self._slots = [
+            RolloutSlot(number, placement, actor_args)
+            for number, placement in enumerate(placements)
+        ]
+        for slot in self._slots:
+            slot.start(None)
 
     def wait_ready(self) -> None:
-        """Return when every engine is up; one that is lost before that is replaced."""
+        """Return when every engine serves; an actor that is lost before that is replaced."""
         self._settle()
         self._retries.refill()
 
@@ -73,209 +83,215 @@ class RolloutPool:
         An engine takes its GPU again when it is next called.
         """
         self._settle()
-        while len(self._ask(LEAVING, "sleep")) < len(self._seats):
+        while len(self._call_all(LEAVING, lambda actor: actor.sleep.remote())) < len(self._slots):
             self._settle()
 
     def take_restarts(self) -> int:
-        """How many rollout actors were replaced since this was last asked."""
+        """Return how many rollout actors were replaced since the last call."""
         taken, self._restarts = self._restarts, 0
         return taken
 
     def sample(self, problems: Sequence[Problem], plan: SamplingPlan) -> Iterator[list[Episode]]:
-        """Stream every episode exactly once, from whoever has it; nothing, as a sign of life."""
-        current = Round(problems, plan.samples)
+        """Stream every episode exactly once, and empty lists as signs of life."""
+        current = SampleCall(problems, plan.samples)
         while current.missing or current.streams:
-            self._deal(current, plan)
+            self._assign(current, plan)
             yield current.take(self._wait(current))
         self._retries.refill()
 
-    def load_weights(self, pack: Pack, probe: Probe, send: Send | None = None) -> Loaded:
+    def load_weights(
+        self, pack: PackWeights, probe: Probe, send: SendWeights | None = None
+    ) -> Loaded:
         """Have every engine serve the weights of the probe's version, and check that it does.
 
-        `pack` gives them in parts, which Ray shares per node. With `send`, engines that serve
-        get them directly; and actors that are still starting, or are lost on the way, load the
-        parts when they join.
-        Raises WeightMismatch for an engine that does not serve them, LearnerLost if a part of
-        them is gone.
+        `pack` returns references to them in parts, which Ray shares per node. With `send`,
+        engines that serve get the weights directly. Then only actors that are starting, or are
+        lost during the broadcast, load the parts. Raises WeightMismatch for an engine that does
+        not serve the weights, and LearnerLost if a part of them is gone.
         """
-        self._pack, self._parts, self._probe, self._gaps = pack, None, probe, {}
+        self._weights = weights = CurrentWeights(probe.version, probe, pack)
+        self._mismatches = {}
         began = time.monotonic()
         if send:
-            self._reach(send, probe.version)
+            self._send_to_serving(send, weights)
         else:
-            self._ask(LOADING, "load_weights", self._packed(), probe.version)
+            parts = self._packed(weights)
+            self._call_all(LOADING, lambda actor: actor.load_weights.remote(parts, probe.version))
         seconds = time.monotonic() - began
-        self.make_room()
-        for seat, scores in self._ask(SCORING, "score", probe.rows).items():
-            self._gaps[seat.who] = probe.check(scores, seat.who)
-        while not self._gaps:
-            self._wait(Round([], 0))
-        return Loaded(self._gaps, seconds)
+        self._make_room()
+        scores = self._call_all(SCORING, lambda actor: actor.score.remote(probe.rows))
+        for slot, its_scores in scores.items():
+            self._mismatches[slot.name] = probe.check(its_scores, slot.name)
+        while not self._mismatches:
+            self._wait(SampleCall.nothing())
+        return Loaded(self._mismatches, seconds)
 
-    def offline_seconds(self, episodes: Sequence[Episode]) -> float:
-        """Seconds of vLLM's own offline generation, each actor on its share."""
-        count = len(self._seats)
-        return max(
-            self._calls.gather(
-                "generating offline",
-                {
-                    seat.who: seat.actor.offline_seconds.remote(list(episodes[number::count]))
-                    for number, seat in enumerate(self._seats)
-                    if episodes[number::count]
-                },
-            )
-        )
+    def run_on_engines(
+        self, doing: str, function: Callable, arguments: Sequence[tuple] = ()
+    ) -> dict[str, Any]:
+        """Return what function(engine, *arguments) gives in each actor, by name, for measurements.
 
-    def peak_memory(self) -> dict[str, PeakMemory]:
-        """Of each rollout actor."""
-        refs = {seat.who: seat.actor.peak_memory.remote() for seat in self._seats}
-        return dict(zip(refs, self._calls.gather("telling its memory", refs), strict=True))
+        `arguments` has a tuple for each actor to call, in order; if empty, all are called.
+        """
+        calls = zip(self._slots, arguments or [()] * len(self._slots), strict=False)
+        refs = {slot.name: slot.actor.run.remote(function, *args) for slot, args in calls}
+        return dict(zip(refs, self._calls.gather(doing, refs), strict=True))
+
+    def _slots_in(self, state: SlotState) -> list[RolloutSlot]:
+        return [slot for slot in self._slots if slot.state is state]
 
     def _settle(self) -> None:
-        nothing = Round([], 0)
-        while any(seat.joining for seat in self._seats):
-            self._wait(nothing)
+        """Wait until every slot serves."""
+        while self._slots_in(SlotState.STARTING):
+            self._wait(SampleCall.nothing())
 
-    def _ask(self, doing: str, method: str, *args: Any) -> dict[Seat, Any]:
-        """Call a method of every actor; the answers of those that serve.
+    def _call_all(self, doing: str, start: Callable[[Any], Any]) -> dict[RolloutSlot, Any]:
+        """Call every actor, and return the answers of those that serve.
 
-        Those that are joining answer it with the rest of what they have to. Who is lost is
-        replaced after all others have answered: on a shared GPU these may need the learner
-        there, and the new engine needs it gone.
+        An actor that is starting answers the call before it serves. Lost actors are replaced
+        after all others have answered: on a shared GPU the others may need the learner there,
+        and a new engine needs it gone.
         """
         began, refs = time.monotonic(), {}
-        for seat in self._seats:
-            ref = getattr(seat.actor, method).remote(*args)
-            if seat.joining:
-                seat.joining.append(ref)
+        for slot in self._slots:
+            ref = start(slot.actor)
+            if slot.state is SlotState.STARTING:
+                slot.unanswered.append(ref)
             else:
-                refs[seat] = ref
-        answers: dict[Seat, Any] = {}
-        missing: dict[Seat, ProcessLost] = {}
-        for seat, ref in refs.items():
+                refs[slot] = ref
+        answers: dict[RolloutSlot, Any] = {}
+        lost_slots: dict[RolloutSlot, ProcessLost] = {}
+        for slot, ref in refs.items():
             try:
-                answers[seat] = self._calls.gather(doing, {seat.who: ref}, began=began)[0]
+                answers[slot] = self._calls.gather(doing, {slot.name: ref}, began=began)[0]
             except LearnerLost:
-                self._parts, self._probe = (), None
+                self._weights = None
                 raise
             except ProcessLost as lost:
-                missing[seat] = lost
-        for seat, lost in missing.items():
-            self._replace(seat, lost)
+                lost_slots[slot] = lost
+        for slot, lost in lost_slots.items():
+            self._replace(slot, lost)
         return answers
 
-    def _reach(self, send: Send, version: int) -> None:
-        """Have the learner send until everyone who serves has the weights.
+    def _send_to_serving(self, send: SendWeights, weights: CurrentWeights) -> None:
+        """Have the learner send until every actor that serves has the weights.
 
-        With NCCL a loss is everyone's: those that are left are sent to again.
+        With NCCL a loss ends the broadcast for all: it is repeated for those that are left.
         """
-        for seat in self._seats:
-            if seat.joining:
-                seat.joining.append(seat.actor.load_weights.remote(self._packed(), version))
-        while serving := {seat.who: seat for seat in self._seats if not seat.joining}:
-            actors = {who: seat.actor for who, seat in serving.items()}
+        for slot in self._slots_in(SlotState.STARTING):
+            parts = self._packed(weights)
+            slot.unanswered.append(slot.actor.load_weights.remote(parts, weights.version))
+        while serving := {slot.name: slot for slot in self._slots_in(SlotState.SERVING)}:
+            actors = {name: slot.actor for name, slot in serving.items()}
+            gpus = self._setup.rollout.tensor_parallel
             try:
-                lost = send(Recipients(actors, self._engines.rollout.tensor_parallel, version))
+                lost = send(Recipients(actors, gpus, weights.version))
             except LearnerLost:
-                self._probe = None
+                self._weights = None
                 raise
-            for who, how in lost.items():
-                self._replace(serving[who], ProcessLost(who, LOADING, how))
-            if not lost or self._engines.backend != NCCL:
+            for name, how in lost.items():
+                self._replace(serving[name], ProcessLost(name, LOADING, how))
+            if not lost or self._setup.backend != NCCL:
                 return
 
-    def _packed(self) -> Sequence[Any]:
-        """The current weights in parts, packed when they are first asked for."""
-        if self._parts is None:
-            began = time.monotonic()
-            self._parts = self._pack()
-            spent = time.monotonic() - began
-            for seat in self._seats:  # nobody was listened to for so long
-                seat.seen += spent
-        return self._parts
+    def _packed(self, weights: CurrentWeights) -> Sequence[Any]:
+        """Return the parts of the weights, which are packed if they have not been yet."""
+        began = time.monotonic()
+        parts = weights.parts
+        # Packing blocked the driver: do not count that time as the actors' silence.
+        spent = time.monotonic() - began
+        for slot in self._slots:
+            slot.heard_at += spent
+        return parts
 
-    def _weights(self) -> tuple | None:
-        """What an actor loads to serve the current weights."""
-        return (self._packed(), self._probe.version, self._probe.rows) if self._probe else None
+    def _to_load(self) -> LoadedWeights | None:
+        """Return what a new actor loads; None while there are no weights beside the base model."""
+        if self._weights is None:
+            return None
+        self._packed(self._weights)
+        return self._weights.loaded()
 
-    def _deal(self, current: Round, plan: SamplingPlan) -> None:
-        """Give out what nobody owes, evenly over those who serve; without any it waits."""
-        serving = [seat for seat in self._seats if not seat.joining]
-        busy = current.busy()
-        for number, seat in enumerate(serving):
-            share = current.undealt[number :: len(serving)]
+    def _assign(self, current: SampleCall, plan: SamplingPlan) -> None:
+        """Share unassigned problems out evenly among the serving slots, if there are any."""
+        serving, busy = self._slots_in(SlotState.SERVING), current.busy()
+        for number, slot in enumerate(serving):
+            share = current.unassigned[number :: len(serving)]
             if share:
-                sample = seat.actor.sample.options(num_returns="streaming")
-                current.streams[sample.remote(share, plan)] = seat, share
-                seat.seen = seat.seen if seat in busy else time.monotonic()
+                sample = slot.actor.sample.options(num_returns="streaming")
+                current.streams[sample.remote(share, plan)] = slot, share
+                if slot not in busy:
+                    slot.heard_at = time.monotonic()
         if serving:
-            current.undealt = []
+            current.unassigned = []
 
-    def _wait(self, current: Round) -> list[Episode]:
-        """The next episodes, none after a tick; looks after the lost, the late and the new."""
-        joining = {seat.joining[0]: seat for seat in self._seats if seat.joining}
-        waiting = [*current.streams, *joining]
+    def _wait(self, current: SampleCall) -> list[Episode]:
+        """Return the next episodes, or none after a second; look after all actors meanwhile."""
+        starting = {slot.unanswered[0]: slot for slot in self._slots_in(SlotState.STARTING)}
+        waiting = [*current.streams, *starting]
         ready, _ = ray.wait(waiting, num_returns=1, timeout=TICK) if waiting else ([], [])
-        found: list[Episode] = []
+        episodes: list[Episode] = []
         for ref in ready:
-            seat = joining[ref] if ref in joining else current.streams[ref][0]
+            slot = starting[ref] if ref in starting else current.streams[ref][0]
             try:
-                if ref in joining:
-                    self._welcome(seat, ref)
+                if ref in starting:
+                    self._take_start_answer(slot, ref)
                 else:
-                    found += self._read(current, ref, seat)
+                    episodes += self._read(current, ref, slot)
             except LearnerLost:
                 # The engine itself is up, and newer weights may be on their way to it.
-                seat.joining.remove(ref)
-                if seat.joining:
+                slot.unanswered.remove(ref)
+                if slot.unanswered:
                     continue
-                self._parts, self._probe = (), None
+                self._weights = None
                 raise
             except ProcessLost as lost:
-                current.release(seat)
-                self._replace(seat, lost)
+                current.release(slot)
+                self._replace(slot, lost)
         self._replace_late(current)
-        return found
+        return episodes
 
-    def _read(self, current: Round, stream: Any, seat: Seat) -> list[Episode]:
+    def _read(self, current: SampleCall, stream: Any, slot: RolloutSlot) -> list[Episode]:
         try:
-            episodes = self._calls.fetch(next(stream), seat.who, SAMPLING)
+            episodes = self._calls.fetch(next(stream), slot.name, SAMPLING)
         except StopIteration:
             del current.streams[stream]
             return []
         now = time.monotonic()
-        self._calls.took(SAMPLING, now - seat.seen)
-        seat.seen = now
+        self._calls.learn(SAMPLING, now - slot.heard_at)
+        slot.heard_at = now
         return episodes
 
-    def _welcome(self, seat: Seat, ref: Any) -> None:
-        """One call of a new actor was answered; after the last one it serves."""
-        scores = self._calls.fetch(ref, seat.who, STARTING)
-        seat.joining.remove(ref)
-        if seat.joining:
+    def _take_start_answer(self, slot: RolloutSlot, ref: Any) -> None:
+        """Take one answer of a starting actor; after its last answer it is checked and serves."""
+        scores = self._calls.fetch(ref, slot.name, STARTING)
+        slot.unanswered.remove(ref)
+        if slot.state is SlotState.STARTING:
             return
-        if self._probe:
-            self._gaps[seat.who] = self._probe.check(scores, seat.who)
-        if seat.lost_at:
-            seconds = time.monotonic() - seat.lost_at
-            self._tell("rollout_actor", seat.who, "serves again", seconds=round(seconds, 1))
+        if self._weights:
+            self._mismatches[slot.name] = self._weights.probe.check(scores, slot.name)
+        if slot.lost_at:
+            seconds = round(time.monotonic() - slot.lost_at, 1)
+            self._record_event("rollout_actor", slot.name, "serves again", seconds=seconds)
 
-    def _replace_late(self, current: Round) -> None:
+    def _replace_late(self, current: SampleCall) -> None:
         busy = current.busy()
-        for seat in self._seats:
-            doing = STARTING if seat.joining else SAMPLING
-            if not (seat.joining or seat in busy):
+        for slot in self._slots:
+            starting = slot.state is SlotState.STARTING
+            if not (starting or slot in busy):
                 continue
-            if time.monotonic() - seat.seen > self._calls.allowed(doing):
-                current.release(seat)
-                self._replace(seat, self._calls.late(seat.who, doing))
+            doing = STARTING if starting else SAMPLING
+            if time.monotonic() - slot.heard_at > self._calls.allowed(doing):
+                current.release(slot)
+                self._replace(slot, self._calls.late(slot.name, doing))
 
-    def _replace(self, seat: Seat, lost: ProcessLost) -> None:
-        """Put a new actor in a lost one's seat; raise RunError when that is hopeless."""
-        self.make_room()
-        self._tell("rollout_actor", seat.who, f"{lost.how} while {lost.doing}; being replaced")
+    def _replace(self, slot: RolloutSlot, lost: ProcessLost) -> None:
+        """Start a new actor in a lost one's slot; raise RunError if that was tried too often."""
+        self._make_room()
+        self._record_event(
+            "rollout_actor", slot.name, f"{lost.how} while {lost.doing}; being replaced"
+        )
         self._retries.spend(lost)
         self._restarts += 1
-        seat.lost_at = time.monotonic()
-        ray.kill(seat.actor)
-        seat.fill(self._weights())
+        slot.lost_at = time.monotonic()
+        ray.kill(slot.actor)
+        slot.start(self._to_load())

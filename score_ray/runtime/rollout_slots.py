@@ -1,49 +1,91 @@
-"""Where rollout actors sit, and who of them owes which episodes."""
+"""The slots of rollout actors, and the episodes that each of them is still to sample."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
 from typing import Any
 
-from score_ray.runtime.actors import RolloutActor
-from score_ray.runtime.placement import Place
+from score_ray.runtime.actors import LoadedWeights, RolloutActor
+from score_ray.runtime.placement import Placement
 from score_ray.types import Episode, Problem
+from score_ray.weights.probe import Probe
+
+PackWeights = Callable[[], Sequence[Any]]  # returns references to the weights in parts
 
 
-class Seat:
-    """A place among the rollout actors, and who is in it now."""
+@dataclass(frozen=True)
+class CurrentWeights:
+    """The weights that every engine is to serve, and the probe that engines are checked with."""
 
-    def __init__(self, number: int, place: Place, make: tuple) -> None:
-        self.who, self._place, self._make = f"rollout actor {number}", place, make
-        self.lost_at = 0.0  # 0: has the actor it began with
+    version: int
+    probe: Probe
+    pack: PackWeights
 
-    def fill(self, weights: tuple | None) -> None:
-        """Put a new actor in; it serves when all calls in `joining` have been answered."""
-        self.actor: Any = self._place.start(RolloutActor, *self._make)
-        self.joining: list[Any] = [self.actor.join.remote(weights, self._place.visible())]
-        self.seen = time.monotonic()
+    @cached_property
+    def parts(self) -> Sequence[Any]:
+        """References to the weights in parts, which are packed when they are first needed."""
+        return self.pack()
+
+    def loaded(self) -> LoadedWeights:
+        """Return what a new actor loads, and is checked with, before it serves."""
+        return self.parts, self.version, self.probe.rows
 
 
-class Round:
-    """One call of `sample`: which episodes are missing, and who owes them."""
+class SlotState(Enum):
+    """Whether a slot's actor can sample."""
+
+    STARTING = "starting"  # it has not answered all calls that it needs before it can sample
+    SERVING = "serving"
+
+
+class RolloutSlot:
+    """One of the rollout actors: when its process is lost, another one takes the slot."""
+
+    def __init__(self, number: int, placement: Placement, actor_args: tuple) -> None:
+        self.name = f"rollout actor {number}"
+        self._placement, self._actor_args = placement, actor_args
+        self.lost_at = 0.0  # when the last process was lost; 0 if none was
+
+    def start(self, weights: LoadedWeights | None) -> None:
+        """Start a process that loads these weights, or keeps the base model without any."""
+        self.actor: Any = self._placement.start(RolloutActor, *self._actor_args)
+        self.unanswered = [self.actor.join.remote(weights, self._placement.visible_gpus())]
+        self.heard_at = time.monotonic()
+
+    @property
+    def state(self) -> SlotState:
+        """STARTING until every call that the actor began with has been answered."""
+        return SlotState.STARTING if self.unanswered else SlotState.SERVING
+
+
+class SampleCall:
+    """The state of one call of `sample`: which episodes are missing, and who samples them."""
 
     def __init__(self, problems: Sequence[Problem], samples: int) -> None:
         self.missing = {(problem.index, n) for problem in problems for n in range(samples)}
-        self.undealt = list(problems)
-        self.streams: dict[Any, tuple[Seat, Sequence[Problem]]] = {}
+        self.unassigned = list(problems)
+        self.streams: dict[Any, tuple[RolloutSlot, Sequence[Problem]]] = {}
+
+    @classmethod
+    def nothing(cls) -> "SampleCall":
+        """Return a call without episodes, for waiting for actors alone."""
+        return cls([], 0)
 
     def take(self, episodes: Sequence[Episode]) -> list[Episode]:
-        """Those of the episodes that have not come before."""
+        """Return those of the episodes that have not come before, and mark them as done."""
         fresh = [e for e in episodes if (e.problem.index, e.sample) in self.missing]
         self.missing -= {(e.problem.index, e.sample) for e in fresh}
         return fresh
 
-    def release(self, seat: Seat) -> None:
-        """Nobody owes any more what this seat does."""
-        owing = {index for index, _ in self.missing}
-        for stream in [s for s, (owner, _) in self.streams.items() if owner is seat]:
+    def release(self, slot: RolloutSlot) -> None:
+        """Take a slot's unfinished problems back, to be assigned to others."""
+        unfinished = {index for index, _ in self.missing}
+        for stream in [s for s, (owner, _) in self.streams.items() if owner is slot]:
             _, share = self.streams.pop(stream)
-            self.undealt += [problem for problem in share if problem.index in owing]
+            self.unassigned += [problem for problem in share if problem.index in unfinished]
 
-    def busy(self) -> set[Seat]:
-        """The seats that owe something."""
-        return {seat for seat, _ in self.streams.values()}
+    def busy(self) -> set[RolloutSlot]:
+        """Return the slots that are sampling."""
+        return {slot for slot, _ in self.streams.values()}

@@ -11,18 +11,23 @@ from score_ray.planning import fit, gpus
 from score_ray.planning.model_shape import read_shape
 from score_ray.reporting.reporter import Reporter
 from score_ray.reporting.run_folder import TEST
-from score_ray.runtime.colocation import Turns
+from score_ray.runtime.colocation import GpuSharing, MakeRoom
 from score_ray.runtime.learner_group import LearnerGroup
-from score_ray.runtime.placement import Check, Place, places
-from score_ray.runtime.remote_calls import Calls, Retries, Tell
-from score_ray.runtime.resources import Ask, sharing
+from score_ray.runtime.placement import CheckNodes, Placement, placements
+from score_ray.runtime.remote_calls import RecordEvent, RemoteCalls, Retries
+from score_ray.runtime.resources import (
+    ResourceRequest,
+    actor_request,
+    rank_request,
+    training_requests,
+)
 from score_ray.runtime.rollout_pool import RolloutPool
 from score_ray.runtime.weight_channel import WeightChannel
 from score_ray.tasks.model_judge import ReferenceJudge
 from score_ray.tasks.process_grader import ProcessGrader
 from score_ray.training.inputs import Inputs
-from score_ray.training.trainer import Roles
-from score_ray.types import Grader, LearnerLost
+from score_ray.training.protocols import EpisodeGrader, Roles
+from score_ray.types import LearnerLost
 from score_ray.weights.backend import IPC, OBJECT_STORE, choose_backend
 from score_ray.weights.probe import probe_rows
 
@@ -32,8 +37,8 @@ def all_roles(inputs: Inputs, reporter: Reporter) -> Iterator[Roles]:
     """Start everyone the loop talks to, and end them with it."""
     train, held_out = inputs.training_problems()
     test, memory = inputs.task.problems(TEST), partial(_check_memory, inputs)
-    with _places(inputs, *_training_asks(inputs), check=memory) as (for_actors, for_ranks):
-        on_gpu = any(place.on_gpu for place in for_ranks)
+    with _placements(inputs, training_requests(inputs.config), memory) as (for_actors, for_ranks):
+        on_gpu = any(placement.on_gpu for placement in for_ranks)
         backend = _backend(inputs, on_gpu)
         where = for_actors, for_ranks
         pool, learner = _both_ends(inputs, inputs.model, where, reporter.event, backend)
@@ -50,10 +55,11 @@ def all_roles(inputs: Inputs, reporter: Reporter) -> Iterator[Roles]:
 @contextmanager
 def sampling_roles(
     inputs: Inputs, model: str, reporter: Reporter
-) -> Iterator[tuple[RolloutPool, Grader]]:
+) -> Iterator[tuple[RolloutPool, EpisodeGrader]]:
     """Rollout actors that serve a model, and who grades; a learner only where it judges."""
-    asks = _training_asks(inputs) if inputs.config.grading.judge else [_actors(inputs)]
-    with _places(inputs, *asks) as (for_actors, *for_ranks):
+    config = inputs.config
+    requests = training_requests(config) if config.grading.judge else [actor_request(config)]
+    with _placements(inputs, requests) as (for_actors, *for_ranks):
         where = for_actors, for_ranks[0] if for_ranks else []
         pool, learner = _both_ends(inputs, model, where, reporter.event, OBJECT_STORE)
         with _grading(inputs, learner) as grader:
@@ -62,33 +68,21 @@ def sampling_roles(
 
 
 @contextmanager
-def learner_alone(inputs: Inputs, tell: Tell) -> Iterator[LearnerGroup]:
+def learner_alone(inputs: Inputs, record_event: RecordEvent) -> Iterator[LearnerGroup]:
     """The learner's ranks, ready."""
-    with _places(inputs, _ranks(inputs)) as (for_ranks,):
-        learner = _group(inputs, for_ranks, tell)
+    with _placements(inputs, [rank_request(inputs.config)]) as (for_ranks,):
+        learner = _group(inputs, for_ranks, record_event)
         learner.wait_ready()
         yield learner
 
 
-def _actors(inputs: Inputs) -> Ask:
-    own = inputs.config.rollout
-    return Ask("rollout actor", own.num_actors, own.tensor_parallel)
-
-
-def _ranks(inputs: Inputs) -> Ask:
-    return Ask("learner rank", inputs.config.learner.num_ranks)
-
-
-def _training_asks(inputs: Inputs) -> list[Ask]:
-    actors, ranks = _actors(inputs), _ranks(inputs)
-    return [sharing(actors, ranks)] if inputs.config.rollout.share_gpus else [actors, ranks]
-
-
 @contextmanager
-def _places(inputs: Inputs, *asks: Ask, check: Check = lambda _: None) -> Iterator[list]:
-    own = inputs.config.recovery
-    with places(asks, own.cluster, own.start, check) as found:
-        yield found
+def _placements(
+    inputs: Inputs, requests: Sequence[ResourceRequest], check: CheckNodes = lambda _: None
+) -> Iterator[list]:
+    recovery = inputs.config.recovery
+    with placements(requests, recovery.cluster, recovery.start, check) as reserved:
+        yield reserved
 
 
 def _check_memory(inputs: Inputs, nodes: list[dict[str, float]]) -> None:
@@ -105,37 +99,42 @@ def _backend(inputs: Inputs, on_gpu: bool) -> str:
 
 
 def _both_ends(
-    inputs: Inputs, model: str, where: tuple[list[Place], list[Place]], tell: Tell, backend: str
+    inputs: Inputs,
+    model: str,
+    where: tuple[list[Placement], list[Placement]],
+    record_event: RecordEvent,
+    backend: str,
 ) -> tuple[Any, Any]:
-    """The rollout actors and the learner, which take turns where they share GPUs.
-
-    Without places for it there is no learner.
-    """
+    """Return the rollout actors and the learner; None for a learner without placements."""
     for_actors, for_ranks = where
-    shared = bool(for_ranks) and for_actors[0].keeper is not None
-    pool = _pool(inputs, model, for_actors, tell, backend)
-    if shared:
-        pool.sleep()  # the ranks need the room to start
-    learner = _group(inputs, for_ranks, tell) if for_ranks else None
-    if not shared:
-        return pool, learner
-    turns = Turns(pool, learner, handed_over=backend == IPC)
-    return turns.pool, turns.learner
+    start_pool = partial(_pool, inputs, model, for_actors, record_event, backend)
+    start_learner = partial(_group, inputs, for_ranks, record_event)
+    if for_ranks and for_actors[0].shared:
+        sharing = GpuSharing(start_pool, start_learner, handed_over=backend == IPC)
+        return sharing.pool, sharing.learner
+    return start_pool(), start_learner() if for_ranks else None
 
 
 def _pool(
-    inputs: Inputs, model: str, where: Sequence[Place], tell: Tell, backend: str
+    inputs: Inputs,
+    model: str,
+    where: Sequence[Placement],
+    record_event: RecordEvent,
+    backend: str,
+    make_room: MakeRoom = lambda: None,
 ) -> RolloutPool:
     own: RecoveryConfig = inputs.config.recovery
     setup = replace(inputs.engine_setup(), model_folder=model, backend=backend)
-    make = setup, inputs.make_prompter
-    return RolloutPool(where, make, Calls(own.start, own.grace), Retries(own.retries), tell)
+    actor_args = setup, inputs.make_prompter
+    calls, retries = RemoteCalls(own.start, own.grace), Retries(own.retries)
+    return RolloutPool(where, actor_args, calls, retries, record_event, make_room)
 
 
-def _group(inputs: Inputs, where: Sequence[Place], tell: Tell) -> LearnerGroup:
+def _group(inputs: Inputs, where: Sequence[Placement], record_event: RecordEvent) -> LearnerGroup:
     own: RecoveryConfig = inputs.config.recovery
-    calls = Calls(own.start, own.grace, LearnerLost)
-    return LearnerGroup(where, inputs.learner_setup(), calls, Retries(own.retries), tell)
+    calls = RemoteCalls(own.start, own.grace, LearnerLost)
+    retries = Retries(own.retries)
+    return LearnerGroup(where, inputs.learner_setup(), calls, retries, record_event)
 
 
 def _channel(
@@ -149,7 +148,7 @@ def _channel(
 
 
 @contextmanager
-def _grading(inputs: Inputs, learner: LearnerGroup | None) -> Iterator[Grader]:
+def _grading(inputs: Inputs, learner: LearnerGroup | None) -> Iterator[EpisodeGrader]:
     """The process pool that judges answers, or the learner's reference where the config says."""
     own = inputs.config.grading
     if learner and own.judge:

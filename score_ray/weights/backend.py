@@ -1,4 +1,4 @@
-"""Which way the weights take to the engines: plain words, no GPU needed to decide."""
+"""The choice of a weight-transfer back end: plain words, no GPU needed to decide."""
 
 from score_ray.types import ConfigError
 
@@ -6,11 +6,11 @@ OBJECT_STORE, NCCL, IPC = "object_store", "nccl", "ipc"
 
 
 def choose_backend(wanted: str, on_gpu: bool, share_gpus: bool, adapter: bool = False) -> str:
-    """The weight-transfer back end for `weights.backend`: the fastest that works here, for "auto".
+    """Return the back end for `weights.backend`; for "auto" the fastest that works here.
 
-    An `adapter` sent alone is small, and always goes through the object store. Raises
-    ConfigError for one that cannot work: NCCL refuses two processes of a communicator on one
-    GPU, and CUDA's shared memory does not reach from one GPU's processes to another's.
+    An `adapter` that is sent alone is small, and always goes through the object store. Raises
+    ConfigError for a back end that cannot work: NCCL refuses two processes of a communicator on
+    one GPU, and CUDA's shared memory does not reach from one GPU's processes to another's.
     """
     if adapter and wanted not in ("auto", OBJECT_STORE):
         raise ConfigError(

@@ -1,7 +1,7 @@
-"""The engine's side of a broadcast of the adapter alone.
+"""The engine's side of a broadcast that sends an adapter alone.
 
-vLLM reads an adapter from a folder. The folder is written into shared memory where there is
-some, and is gone as soon as the adapter is loaded.
+vLLM reads an adapter from a folder. The folder is written into shared memory where the system
+has some, and is removed as soon as the adapter is loaded.
 """
 
 import itertools
@@ -24,27 +24,27 @@ SHARED_MEMORY = "/dev/shm"
 
 
 def adapter_options(rank: int, kinds: Sequence[str]) -> dict[str, Any]:
-    """What `LLM` has to be told for one adapter on these kinds of layers; nothing for rank 0.
+    """Return the options of `LLM` for one adapter on these kinds of layers; {} for rank 0.
 
-    Left to itself vLLM wraps the output head too, and then cannot score prompts.
+    Without the kinds, vLLM would wrap the output head too, and could not score prompts.
     """
     if not rank:
         return {}
     # vLLM's kernels come in these ranks; a smaller adapter is padded with zeros.
-    slot = min(known for known in get_args(MaxLoRARanks) if known >= rank)
+    padded_rank = min(known for known in get_args(MaxLoRARanks) if known >= rank)
     return {
         "enable_lora": True,
         "max_loras": 1,
-        "max_lora_rank": slot,
+        "max_lora_rank": padded_rank,
         "lora_target_modules": list(kinds),
     }
 
 
 class Adapter:
-    """The one adapter that an engine serves; `request` goes with every request it is to answer.
+    """The one adapter that an engine serves; pass `request` along with every request to it.
 
-    Every load gets a name of its own. vLLM's prefix cache tells adapters apart by name and
-    path, so keys and values of an older one are never served.
+    Every load gets a new name. vLLM's prefix cache tells adapters apart by name and path, so it
+    never serves keys and values of an older one.
     """
 
     def __init__(self, engine: Any) -> None:
@@ -53,7 +53,7 @@ class Adapter:
         self.request: LoRARequest | None = None
 
     def load(self, parts: Iterable[tuple[list[PackedTensor], np.ndarray]]) -> None:
-        """Serve the adapter in these packed parts (names of an adapter file, B scaled)."""
+        """Serve the adapter in these packed parts: names as in an adapter file, B scaled."""
         weights = {name: tensor for part in parts for name, tensor in unpack(*part)}
         number = next(self._ids)
         with tempfile.TemporaryDirectory(prefix="score_ray_adapter_", dir=_fast_folder()) as folder:
@@ -75,5 +75,5 @@ def _write(weights: dict[str, torch.Tensor], folder: Path) -> None:
 
 
 def _fast_folder() -> str | None:
-    """Shared memory where there is some; None is the system's own place for such folders."""
+    """Return shared memory where there is some; None means the system's temporary folder."""
     return SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None

@@ -1,11 +1,11 @@
 """The `nccl` weight transfer: learner and engines on different GPUs, one broadcast to all.
 
-What it survives: an engine that dies or hangs, before, in or after a broadcast. Its loss ends
-the epoch: rank 0 calls the broadcast off, every other engine gives up within a second or two
-with its weights in a mixture that the next broadcast replaces, and that one begins with a new
-communicator. What it does not: a learner rank that dies takes the learner with it, as with any
-back end (the engines are free again within a second or two), and a GPU on which NCCL cannot be
-aborted keeps its process, which then counts as hung.
+It survives an engine that dies or hangs, before, in or after a broadcast. The loss ends the
+epoch: rank 0 calls the broadcast off, and every other engine gives up within a second or two.
+Its weights are then a mixture, which the next broadcast replaces; that one begins with a new
+communicator. It does not survive two things. A learner rank that dies takes the learner with
+it, as with any back end; the engines are free again within a second or two. And a GPU on which
+NCCL cannot be aborted keeps its process, which then counts as hung.
 """
 
 from collections.abc import Iterator
@@ -25,16 +25,16 @@ from vllm.distributed.weight_transfer.nccl_engine import (
 from vllm.utils.network_utils import get_open_port
 
 from score_ray.types import PeerLost
-from score_ray.weights.object_store import TakesPacked, UpdateInfo
-from score_ray.weights.rendezvous import Meeting, meet, watched
-from score_ray.weights.sender import EngineCalls, Sender
+from score_ray.weights.object_store import PackedUpdate, PackedWeightsReceiver
+from score_ray.weights.rendezvous import Rendezvous, abort_if_called_off, join_or_give_up
+from score_ray.weights.sender import EngineCalls, WeightSender
 
 
-class NcclEngine(TakesPacked, NCCLWeightTransferEngine):
+class NcclEngine(PackedWeightsReceiver, NCCLWeightTransferEngine):
     """vLLM's receiver, which can be called off.
 
-    That is noted, not raised: with tensor parallel, vLLM's processes answer out of turn for
-    good once one of them has raised.
+    That sets `called_off` and does not raise: with tensor parallel, vLLM's processes answer
+    out of turn for good once one of them has raised.
     """
 
     called_off = False
@@ -42,28 +42,29 @@ class NcclEngine(TakesPacked, NCCLWeightTransferEngine):
     def init_transfer_engine(self, init_info: NCCLWeightTransferInitInfo) -> None:
         """Join a new epoch's communicator.
 
-        As vLLM's, but a thread that was left behind in it must not set anything here.
+        This does what vLLM's method does, but lets no thread that was left behind in an older
+        rendezvous set anything here.
         """
         self.shutdown()
         assert init_info.master_address is not None
         assert init_info.master_port is not None
-        self._meeting = Meeting(init_info.master_address, init_info.master_port)
+        self._rendezvous = Rendezvous(init_info.master_address, init_info.master_port)
         self.packed = init_info.packed
         self.packed_buffer_size_bytes = init_info.packed_buffer_size_bytes
         self.packed_num_buffers = init_info.packed_num_buffers
-        with self._noted():
+        with self._noting_call_off():
             self.model_update_group = AbortableGroup(
-                meet(self._meeting, lambda: self._join(init_info))
+                join_or_give_up(self._rendezvous, lambda: self._join(init_info))
             )
 
     def receive_weights(self, update_info: Any) -> None:
-        """As vLLM's, until it is called off or the sender is gone."""
+        """Receive as vLLM does, until it is called off or the sender is gone."""
         group = self.model_update_group
-        with self._noted():
-            if group is None or isinstance(update_info, UpdateInfo):
+        with self._noting_call_off():
+            if group is None or isinstance(update_info, PackedUpdate):
                 super().receive_weights(update_info)
                 return
-            with watched(self._meeting, group.abort):
+            with abort_if_called_off(self._rendezvous, group.abort):
                 super().receive_weights(update_info)
 
     def _join(self, init_info: NCCLWeightTransferInitInfo) -> Any:
@@ -71,7 +72,7 @@ class NcclEngine(TakesPacked, NCCLWeightTransferEngine):
         return worker_init_process_group(init_info, self.parallel_config)
 
     @contextmanager
-    def _noted(self) -> Iterator[None]:
+    def _noting_call_off(self) -> Iterator[None]:
         self.called_off = False
         try:
             yield
@@ -80,17 +81,17 @@ class NcclEngine(TakesPacked, NCCLWeightTransferEngine):
 
 
 class AbortableGroup:
-    """One end of a communicator: aborted, it goes through the rest of the weights and does nothing.
+    """One end of a communicator; once aborted, its broadcasts do nothing.
 
-    So the sender stays in step with the ranks it gathers them with, and nobody uses what another
-    thread has begun to free.
+    So the sender goes through the rest of the weights in step with the ranks that it gathers
+    them with, and no thread uses what another one has begun to free.
     """
 
     def __init__(self, group: Any) -> None:
         self._group, self._aborted = group, False
 
     def broadcast(self, tensor: torch.Tensor, src: int) -> None:
-        """Send a buffer to everyone, or receive it."""
+        """Send a buffer to all members, or receive it."""
         if self._aborted:
             return
         try:
@@ -100,32 +101,39 @@ class AbortableGroup:
                 raise
 
     def abort(self) -> None:
-        """End what is under way, from another thread."""
+        """End a broadcast that is under way, from another thread."""
         self._aborted = True
         self._group.destroy()
 
     destroy = abort
 
 
-class NcclSender(Sender):
+class NcclSender(WeightSender):
     """Rank 0 makes a communicator with every GPU of every engine, and broadcasts on it."""
 
-    _meeting: Meeting | None = None
+    _rendezvous: Rendezvous | None = None
+
+    def call_off(self) -> None:
+        """Have all members give up, and abort this end."""
+        if self._rendezvous:
+            self._rendezvous.call_off()
+        if self._trainer is not None:
+            self._trainer.model_update_group.abort()
 
     def _open(self, client: EngineCalls, buffer_bytes: int) -> Any:
-        meeting = Meeting(self._host, get_open_port())
+        rendezvous = Rendezvous(self._host, get_open_port())
         info = NCCLTrainerInitInfo(
-            master_address=meeting.host,
-            master_port=meeting.port,
+            master_address=rendezvous.host,
+            master_port=rendezvous.port,
             world_size=1 + client.workers,
             packed_buffer_size_bytes=buffer_bytes,
             rank=self._rank,
         )
         if not info.is_sender:
-            return self._trainer_of(info, client)
-        self._meeting = meeting
+            return self._make_trainer(info, client)
+        self._rendezvous = rendezvous
         try:
-            trainer = meet(meeting, lambda: self._trainer_of(info, client))
+            trainer = join_or_give_up(rendezvous, lambda: self._make_trainer(info, client))
         except PeerLost:
             return None
         if client.lost:
@@ -134,11 +142,5 @@ class NcclSender(Sender):
         trainer.model_update_group = AbortableGroup(trainer.model_update_group)
         return trainer
 
-    def _trainer_of(self, info: NCCLTrainerInitInfo, client: Any) -> Any:
+    def _make_trainer(self, info: NCCLTrainerInitInfo, client: Any) -> Any:
         return WeightTransferTrainerFactory.trainer_init(info, client=client, source=self._source)
-
-    def _call_off(self) -> None:
-        if self._meeting:
-            self._meeting.call_off()
-        if self._trainer is not None:
-            self._trainer.model_update_group.abort()

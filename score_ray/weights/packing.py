@@ -1,7 +1,7 @@
 """The learner's side of a weight transfer: the model in parts, each a buffer and its table.
 
-This file knows names and tensors, nothing of reinforcement learning, and neither vLLM nor
-Ray: the buffer is an ordinary array, and who calls this decides where it goes.
+This file knows names and tensors, but no reinforcement learning, and neither vLLM nor Ray: a
+buffer is an ordinary array, and the caller decides where it goes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ import torch
 
 
 class PackedTensor(NamedTuple):
-    """Where one tensor lies in the buffer, in bytes."""
+    """The place of one tensor in the buffer, in bytes."""
 
     name: str
     dtype: str
@@ -24,9 +24,9 @@ class PackedTensor(NamedTuple):
 
 @contextmanager
 def gathered(parameters: Sequence[torch.nn.Parameter]) -> Iterator[None]:
-    """Within this, the parameters' data are whole; under ZeRO-3 a collective of all ranks.
+    """Make the parameters whole within this context; under ZeRO-3 a collective of all ranks.
 
-    What is to outlive the block has to be copied: the shards are taken back at its end.
+    Copy what is to outlive the context: the parameters are sharded again at its end.
     """
     sharded = [p for p in parameters if hasattr(p, "ds_id")]
     if not sharded:
@@ -39,7 +39,7 @@ def gathered(parameters: Sequence[torch.nn.Parameter]) -> Iterator[None]:
 
 
 def named_weights(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Every parameter, whole, one at a time; under ZeRO-3 gathered from all ranks.
+    """Yield every parameter, whole, one at a time; under ZeRO-3 gathered from all ranks.
 
     Gathering is a collective: every rank must run through the iterator in step. Parameters
     that share memory (tied embeddings) come once, under their first name.
@@ -50,7 +50,7 @@ def named_weights(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def described(model: torch.nn.Module) -> Iterator[tuple[str, torch.dtype, tuple[int, ...]]]:
-    """Name, type and whole shape of what `named_weights` gives; nothing is gathered for it."""
+    """Yield name, type and whole shape of each of `named_weights`, without gathering them."""
     for name, parameter in model.named_parameters():
         yield name, parameter.dtype, tuple(getattr(parameter, "ds_shape", parameter.shape))
 
@@ -74,9 +74,9 @@ def pack(weights: Iterable[tuple[str, torch.Tensor]]) -> tuple[list[PackedTensor
 def parts(
     weights: Iterable[tuple[str, torch.Tensor]], num_bytes: int
 ) -> Iterator[tuple[list[PackedTensor], np.ndarray]]:
-    """Packed parts of about `num_bytes`, so that no two copies of the whole model exist.
+    """Yield packed parts of about `num_bytes`, so that no two copies of the whole model exist.
 
-    A tensor is never divided; one that is larger makes a part of its own.
+    A tensor is never divided; one that is larger than a part is a part by itself.
     """
     held: list[tuple[str, torch.Tensor]] = []
     size = 0
@@ -84,7 +84,7 @@ def parts(
         if held and size + tensor.nbytes > num_bytes:
             yield pack(held)
             held, size = [], 0
-        # Gathered weights are taken back when the iterator moves on.
+        # Gathered weights are sharded again when the iterator moves on.
         held.append((name, tensor.detach().to("cpu", copy=True)))
         size += tensor.nbytes
     if held:
@@ -94,7 +94,7 @@ def parts(
 def unpack(
     entries: Iterable[PackedTensor], buffer: np.ndarray
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors of a packed buffer, as views: nothing is copied, nothing may be written."""
+    """Yield the tensors of a packed buffer as views, which must not be written to."""
     for name, dtype, shape, offset, num_bytes in entries:
         piece = torch.frombuffer(buffer, dtype=torch.uint8, count=num_bytes, offset=offset)
         yield name, piece.view(getattr(torch, dtype.removeprefix("torch."))).view(shape)

@@ -1,9 +1,9 @@
-"""Where the members of a communicator meet, and how a broadcast that cannot end is called off.
+"""The rendezvous of a communicator's members, and calling off a broadcast that cannot end.
 
-NCCL never gives up: a member whose peer is dead or stuck waits in the GPU for good. All
-members met at a store in the sender's process. Who notices that something is wrong says so in
-that store; every member looks there once a second, and aborts its own end. A store that does
-not answer is the end too: the sender is gone.
+NCCL never gives up: a member whose peer is dead or stuck waits in the GPU for good. All members
+first meet at a store in the sender's process. A process that notices a loss writes so into that
+store. Every member looks there once a second, and then aborts its end. A store that does not
+answer means the same: the sender is gone.
 """
 
 import threading
@@ -20,83 +20,83 @@ from score_ray.types import PeerLost
 
 CALLED_OFF = "the broadcast was called off"
 KEY = "called_off"
-TICK = 1.0  # seconds between two looks
-ANSWER = timedelta(seconds=60)  # for the store's process, which may be busy starting
+TICK = 1.0  # seconds between two looks into the store
+STORE_TIMEOUT = timedelta(seconds=60)  # the store's process may be busy starting
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Meeting:
+class Rendezvous:
     """Host and port of the sender's store."""
 
     host: str
     port: int
 
-    def store(self) -> TCPStore:
-        """A connection of one's own: no other thread can be in its way."""
+    def connect(self) -> TCPStore:
+        """Return a new connection to the store, so that no other thread blocks it."""
         return TCPStore(
-            self.host, self.port, is_master=False, wait_for_workers=False, timeout=ANSWER
+            self.host, self.port, is_master=False, wait_for_workers=False, timeout=STORE_TIMEOUT
         )
 
     def call_off(self) -> None:
-        """Tell every member to give up; without a store nobody is left to be told."""
+        """Have every member give up; without a store there is no member left to do so."""
         with suppress(RuntimeError):
-            self.store().set(KEY, "1")
+            self.connect().set(KEY, "1")
 
 
 @contextmanager
-def watched(meeting: Meeting, abort: Callable[[], Any]) -> Iterator[None]:
-    """What happens within ends: `abort` is called, from a thread, when it is called off.
+def abort_if_called_off(rendezvous: Rendezvous, abort: Callable[[], Any]) -> Iterator[None]:
+    """Call `abort` from a thread if the broadcast is called off within this context.
 
-    Raises PeerLost then, in place of whatever the abort has led to.
+    Raises PeerLost then, in place of any error that the abort has led to.
     """
-    over, off = threading.Event(), threading.Event()
+    over, called_off = threading.Event(), threading.Event()
 
     def watch() -> None:
         with suppress(RuntimeError):  # the store is gone
-            store = meeting.store()
+            store = rendezvous.connect()
             while not (over.is_set() or store.check([KEY])):
                 if over.wait(TICK):
                     return
         if not over.is_set():
-            off.set()
+            called_off.set()
             abort()
 
     threading.Thread(target=watch, daemon=True).start()
     try:
         yield
     except Exception as error:
-        if off.is_set():
+        if called_off.is_set():
             raise PeerLost(CALLED_OFF) from error
         raise
     finally:
         over.set()
-    if off.is_set():
+    if called_off.is_set():
         raise PeerLost(CALLED_OFF)
 
 
-def meet(meeting: Meeting, join: Callable[[], T]) -> T:
-    """What `join` returns, which waits for the other members; PeerLost if it is called off.
+def join_or_give_up(rendezvous: Rendezvous, join: Callable[[], T]) -> T:
+    """Return what `join` does, which waits for the other members; PeerLost if it is called off.
 
-    There is no communicator yet that could be aborted, so then the thread that waits is left
-    behind: it holds no weights, and a later meeting is at another port.
+    There is no communicator yet that could be aborted, so the waiting thread is then left
+    behind. It holds no weights, and a later rendezvous is at another port.
     """
-    stopped, found = threading.Event(), Future()
+    stopped, result = threading.Event(), Future()
 
     def wait_for_others() -> None:
         try:
-            found.set_result(join())
+            result.set_result(join())
         except Exception as error:
-            found.set_exception(error)
+            result.set_exception(error)
 
     threading.Thread(target=wait_for_others, daemon=True).start()
-    with watched(meeting, stopped.set):
-        while not stopped.is_set() and not found.done():
-            wait([found], timeout=TICK)
-    return found.result()  # is there: what is called off has raised
+    with abort_if_called_off(rendezvous, stopped.set):
+        while not stopped.is_set() and not result.done():
+            wait([result], timeout=TICK)
+    return result.result()  # it is done: a rendezvous that was called off has raised
 
 
 def was_called_off(worker: Any) -> bool:
-    """Whether a vLLM worker's last direct transfer did not come to its end."""
+    """Return whether a vLLM worker's last direct transfer was called off."""
     return getattr(worker.weight_transfer_engine, "called_off", False)

@@ -9,20 +9,18 @@ import pytest
 from score_ray.bench import gpu_layouts
 from score_ray.bench.gpu_layouts import COLUMNS, Bench, cases, row_of, run_trl
 from score_ray.bench.peak_memory import PeakMemory
-from score_ray.bench.recipe_cost import RecipeCost
+from score_ray.bench.recipe_cost import MeanStep, RecipeCost
 from score_ray.config.loading import load
 from score_ray.planning.gpus import GPUS
 from score_ray.types import ConfigError, ProcessLost
 from score_ray.weights.backend import choose_backend
 
 RECIPE = Path("configs/speed.yaml")
-MEANS = {
-    "time/iteration": 20.0, "time/rollout": 8.0, "time/update": 4.0, "time/broadcast": 1.5,
-    "time/weights": 0.25, "tokens/sampled": 160_000.0, "tokens/trained": 200_000.0,
-}  # fmt: skip
+SECONDS = {"iteration": 20.0, "rollout": 8.0, "update": 4.0, "broadcast": 1.5}
+STEP = MeanStep(SECONDS, transfer=0.25, sampled_tokens=160_000.0, trained_tokens=200_000.0)
 MEMORY = {"rollout actor 0": PeakMemory(9.0, 60.0), "learner rank 0": PeakMemory(4.0, 30.5),
           "learner rank 1": PeakMemory(5.0, 31.5), "driver": PeakMemory(1.0, 0.0)}  # fmt: skip
-COST = RecipeCost(MEANS, update_flops=0.5e15, matmul_flops=1.25e15, memory=MEMORY)
+COST = RecipeCost(STEP, update_flops=0.5e15, matmul_flops=1.25e15, memory=MEMORY)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +143,7 @@ def rows_of(text: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
 def test_the_whole_bench_runs_in_bfloat16_without_a_gpu(tmp_path):
     few = ["rollout.problems=2", "rollout.samples=2", "rollout.max_tokens=8"]
     small = ["model.max_length=160", "learner.tokens_per_micro_batch=320"]

@@ -6,8 +6,9 @@ import pytest
 
 from score_ray.bench.peak_memory import PeakMemory
 from score_ray.bench.recipe_cost import (
+    MeanStep,
     RecipeCost,
-    means_of,
+    mean_of,
     memory_table,
     rate_rows,
     update_flops,
@@ -24,10 +25,10 @@ RECIPE = Path("configs/arithmetic.yaml")
 def test_flops_count_the_body_for_every_token_and_the_head_for_drawn_ones(rank, per_weight):
     shape = shape_of(published("HuggingFaceTB/SmolLM2-135M"))
     config = load(RECIPE, [f"learner.lora.rank={rank}"])
-    means = {"tokens/trained": 7.0, "tokens/sampled": 4.0}
+    step = MeanStep({}, transfer=0.0, sampled_tokens=4.0, trained_tokens=7.0)
     head = 576 * 49152
     body = 134_515_008 - head  # tied: the head is the embedding
-    assert update_flops(config, shape, means) == per_weight * (body * 7 + head * 4)
+    assert update_flops(config, shape, step) == per_weight * (body * 7 + head * 4)
 
 
 def test_means_are_of_numbers_and_a_missing_number_counts_as_zero():
@@ -36,16 +37,9 @@ def test_means_are_of_numbers_and_a_missing_number_counts_as_zero():
 
 
 def test_rates_divide_each_phases_work_by_its_time():
-    means = {
-        "time/iteration": 10.0,
-        "time/rollout": 4.0,
-        "time/reference": 1.0,
-        "time/update": 4.0,
-        "tokens/sampled": 200.0,
-        "tokens/trained": 800.0,
-        "time/weights": 0.25,
-    }
-    cost = RecipeCost(means, update_flops=30e9, matmul_flops=100e9, memory={})
+    seconds = {"iteration": 10.0, "rollout": 4.0, "reference": 1.0, "update": 4.0}
+    step = MeanStep(seconds, transfer=0.25, sampled_tokens=200.0, trained_tokens=800.0)
+    cost = RecipeCost(step, update_flops=30e9, matmul_flops=100e9, memory={})
     rows = dict(rate_rows(cost, against_offline=0.8))
     assert rows["sampled tokens / s of rollout"] == "50"
     assert rows["trained tokens / s of update"] == "200"

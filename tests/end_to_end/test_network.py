@@ -1,4 +1,4 @@
-"""Two nodes in network namespaces of their own, and a cable that is pulled."""
+"""A run on two nodes in separate network namespaces, and a cable between them that is pulled."""
 
 import os
 import secrets
@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from score_ray.reporting.run_folder import read_jsonl
+from score_ray.reporting.json_lines import read_jsonl
 from tests.chaos import check, metrics, overrides
 from tests.support.tiny_model import make_model
 
@@ -37,7 +37,7 @@ def may_make_namespaces() -> bool:
 
 @pytest.fixture
 def cable():
-    """Namespaces score-head and score-worker, joined by a cable; yields the worker's end."""
+    """Join namespaces score-head and score-worker by a cable, and yield the worker's end."""
     names = ("score-head", HEAD), ("score-worker", WORKER)
     try:
         ip("link", "add", "score-head", "type", "veth", "peer", "name", "score-worker")
@@ -56,7 +56,7 @@ def cable():
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a command in a namespace; everything started ends with the test."""
+    """Yield a function that starts a command in a namespace; commands end with the test."""
     running = []
     env = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     env |= {"RAY_worker_niceness": "0", "RAY_ADDRESS": f"{HEAD}:{PORT}"}
@@ -88,7 +88,7 @@ def start(tmp_path):
 
 @pytest.fixture
 def short():
-    """A folder whose path leaves room for a socket's name."""
+    """Yield a folder with a path so short that the name of a socket can follow it."""
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
         yield folder
 
@@ -101,7 +101,7 @@ def wait_for(runs: Path, iterations: int, driver: subprocess.Popen, seconds: flo
         time.sleep(0.1)
 
 
-@pytest.mark.skipif(not may_make_namespaces(), reason="takes root, ip and network namespaces")
+@pytest.mark.skipif(not may_make_namespaces(), reason="needs root, ip and network namespaces")
 @pytest.mark.timeout(600)
 def test_a_node_behind_a_dead_network_is_given_up_and_the_run_goes_on_without_it(
     cable, start, short, tmp_path
@@ -126,6 +126,6 @@ def test_a_node_behind_a_dead_network_is_given_up_and_the_run_goes_on_without_it
     assert driver.wait(300) == 0
     check(tmp_path / "arithmetic", ITERATIONS)
     events = read_jsonl(tmp_path / "arithmetic" / "events.jsonl")
-    # What the random model makes of its training is another matter.
+    # Alarms about the training of a random model are not about the network.
     lost = {event["kind"] for event in events} - {"alarm"}
     assert lost == {"rollout_actor", "learner_rank"}

@@ -14,12 +14,13 @@ from score_ray.runtime.rollout_pool import RolloutPool
 from score_ray.runtime.weight_channel import WeightChannel
 from score_ray.tasks.process_grader import ProcessGrader
 from score_ray.tasks.registry import make_task
-from score_ray.training.trainer import Roles, collector, step
+from score_ray.training.protocols import Roles
+from score_ray.training.trainer import Trainer
 from score_ray.types import Task
 from score_ray.weights.probe import probe_rows
 from tests.support.tiny_model import PART_BYTES, Events, make_group, make_model, make_pool, on_ray
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
 CONFIG = load(
     Path("configs/arithmetic.yaml"),
     ["rollout.problems=8", "stages.0.iterations=3", "stages.1.iterations=2"],
@@ -88,10 +89,10 @@ def iterate(setting, actors, group, folder):
     reporter = Reporter(RunFolder(folder), ITERATIONS, 0, quiet=True)
     roles = Roles(problems, [], problems, pool, setting.grader, group, channel, reporter)
     channel.broadcast(0)
-    with collector(roles, CONFIG) as collect:
+    trainer = Trainer(roles, CONFIG, RunFolder(folder))
+    with trainer.collector() as collector:
         for iteration in range(ITERATIONS):
-            metrics = step(roles, CONFIG, collect, iteration)
-            assert metrics["weights/checked"] == actors
+            assert trainer.step(collector, iteration).broadcast.engines == actors
     return pool.samples, weights(group)
 
 

@@ -1,4 +1,4 @@
-"""A run on several nodes that loses one process of each kind; chaos.py is the long version."""
+"""A run on two nodes loses one process of each kind; chaos.py is the long version."""
 
 import pytest
 

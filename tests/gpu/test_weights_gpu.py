@@ -1,4 +1,4 @@
-"""The three ways of the weights on real GPUs: what an engine then holds is what was sent.
+"""The three weight-transfer back ends on real GPUs: an engine holds the weights that were sent.
 
 object_store and nccl need two GPUs, ipc one, and surviving a loss needs three.
 """
@@ -17,7 +17,7 @@ from tests.support.gpu_processes import BOUND, MARKS, on_gpus
 from tests.support.tiny_model import ADVANTAGES, PART_BYTES, PROBLEMS, ROWS, make_model
 
 pytestmark = MARKS
-# Whole layers that vLLM does not fuse with others.
+# Weights that vLLM does not fuse with others.
 NAMES = ("model.embed_tokens.weight", "model.layers.0.mlp.down_proj.weight", "model.norm.weight")
 
 
@@ -27,14 +27,14 @@ def needs(count: int) -> None:
 
 
 def held(worker) -> dict[str, torch.Tensor]:
-    """Some of the weights that a vLLM worker serves from; runs in its process."""
+    """Return some of the weights that a vLLM worker serves from; runs in its process."""
     weights = dict(worker.get_model().named_parameters())
     return {name: weights[name].detach().cpu() for name in NAMES}
 
 
 def served(pool: RolloutPool, number: int) -> dict[str, torch.Tensor]:
-    ask = pool._seats[number].actor.__ray_call__
-    return ray.get(ask.remote(lambda a: a._engine._llm.collective_rpc(held)[0]), timeout=60)
+    ref = pool._slots[number].actor.run.remote(lambda e: e._llm.collective_rpc(held)[0])
+    return ray.get(ref, timeout=60)
 
 
 def sent(learner) -> dict[str, torch.Tensor]:
@@ -43,9 +43,9 @@ def sent(learner) -> dict[str, torch.Tensor]:
 
 
 def equal(pool: RolloutPool, learner, number: int = 0) -> bool:
-    theirs = served(pool, number)  # first: where GPUs are shared, the next line makes them leave
+    theirs = served(pool, number)  # first: on shared GPUs the next line makes engines leave
     ours = sent(learner)
-    # vLLM pads the vocabulary.
+    # vLLM pads the vocabulary with further rows.
     return all(torch.equal(theirs[n][: len(ours[n])], ours[n]) for n in NAMES)
 
 
@@ -60,7 +60,7 @@ def test_an_engine_holds_bit_for_bit_what_each_back_end_sent(backend, tied, zero
         ends.channel.broadcast(0)
         for version in (1, 2):  # the second in the same epoch
             ends.learner.update(ROWS, ADVANTAGES, version - 1)
-            assert ends.channel.broadcast(version)["mismatch/logp_mean_abs"] < BOUND
+            assert ends.channel.broadcast(version).mismatch < BOUND
             assert equal(ends.pool, ends.learner)
         plan = SamplingPlan(seed=1, samples=2, attempts=2, max_tokens=4, temperature=1.0)
         found = [e for part in ends.engines.sample(PROBLEMS, plan) for e in part]
@@ -74,16 +74,16 @@ def test_a_receiver_that_is_lost_is_replaced_and_the_others_get_the_broadcast(ho
     with on_gpus("nccl", str(make_model(tmp_path)), shared=False, num_actors=2) as ends:
         pool, learner, channel = ends.pool, ends.learner, ends.channel
         channel.broadcast(0)
-        channel.broadcast(0)  # a call's time is learned from the first of its kind
-        actor = pool._seats[1].actor
+        channel.broadcast(0)  # twice: the first call of a kind has a long deadline
+        actor = pool._slots[1].actor
         pid = ray.get(actor.__ray_call__.remote(lambda _: os.getpid()), timeout=60)
         learner.update(ROWS, ADVANTAGES, 0)
         os.kill(pid, how)
-        assert channel.broadcast(1)["weights/checked"] == 1
+        assert channel.broadcast(1).engines == 1
         pool.wait_ready()
         assert equal(pool, learner, 0)
         assert equal(pool, learner, 1)
         learner.update(ROWS, ADVANTAGES, 0)
-        assert channel.broadcast(2)["weights/checked"] == 2
+        assert channel.broadcast(2).engines == 2
         assert equal(pool, learner, 1)
         assert pool.take_restarts() == 1

@@ -1,8 +1,9 @@
-"""Real Ray, engines and learner ranks: what the handles promise the loop, whatever dies."""
+"""Pool and learner group on real Ray: they keep their promises whichever process dies."""
 
 import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -10,18 +11,19 @@ import psutil
 import pytest
 import ray
 import torch
+from ray.exceptions import RayActorError
 from transformers import LlamaForCausalLM
 
 from score_ray.algorithm.batch import Row
 from score_ray.runtime.weight_channel import WeightChannel
 from score_ray.types import LearnerLost, RunError, SamplingPlan
 from score_ray.weights.probe import WeightMismatch
+from tests.support.setups import RATE
 from tests.support.tiny_model import (
     ADVANTAGES,
     PART_BYTES,
     PROBE,
     PROBLEMS,
-    RATE,
     ROWS,
     Events,
     make_group,
@@ -30,9 +32,9 @@ from tests.support.tiny_model import (
     on_ray,
 )
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
 PLAN = SamplingPlan(seed=1, samples=3, attempts=2, max_tokens=4, temperature=1.0)
-GRACE = 10.0  # of seconds: a busy machine is not a lost process
+GRACE = 10.0  # seconds; a busy machine must not count as a lost process
 
 
 @pytest.fixture(scope="module")
@@ -41,26 +43,26 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tell():
+def events():
     return Events()
 
 
 @pytest.fixture(scope="module")
 def where():
-    with on_ray(num_actors=3, num_ranks=2) as found:
-        yield found
+    with on_ray(num_actors=3, num_ranks=2) as placements:
+        yield placements
 
 
 @pytest.fixture(scope="module")
-def pool(where, folder, tell):
-    made = make_pool(where[0][:2], folder, tell, GRACE)
+def pool(where, folder, events):
+    made = make_pool(where[0][:2], folder, events, GRACE)
     made.wait_ready()
     return made
 
 
 @pytest.fixture(scope="module")
-def group(where, folder, tell):
-    made = make_group(where[1], folder, tell, grace=GRACE)
+def group(where, folder, events):
+    made = make_group(where[1], folder, events, grace=GRACE)
     made.wait_ready()
     return made
 
@@ -81,14 +83,14 @@ def pid_of(actor) -> int:
 
 
 def pids(pool) -> list[int]:
-    return [pid_of(seat.actor) for seat in pool._seats]
+    return [pid_of(slot.actor) for slot in pool._slots]
 
 
 def keys(episodes) -> list[tuple[int, int]]:
     return sorted((e.problem.index, e.sample) for e in episodes)
 
 
-def asked(samples: int) -> list[tuple[int, int]]:
+def expected_keys(samples: int) -> list[tuple[int, int]]:
     return [(problem.index, number) for problem in PROBLEMS for number in range(samples)]
 
 
@@ -102,17 +104,17 @@ def test_reference_sums_are_the_base_models_log_probs_per_attempt(group, folder)
     np.testing.assert_allclose(group.reference_sums(ROWS, 2), expected, atol=1e-5)
 
 
-def test_both_actors_sample_and_every_problem_comes_as_often_as_asked(pool):
+def test_both_actors_sample_and_every_problem_comes_as_often_as_expected_keys(pool):
     found = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
-    assert keys(found) == asked(3)
+    assert keys(found) == expected_keys(3)
 
 
 def test_an_update_is_plain_adamw_on_the_reinforce_loss_and_a_stale_engine_is_caught(
     pool, group, channel, folder, monkeypatch
 ):
     found = channel.broadcast(0)
-    assert found["mismatch/logp_mean_abs"] < 1e-5
-    assert found["weights/checked"] == 2
+    assert found.mismatch < 1e-5
+    assert found.engines == 2
 
     old = group.packed_weights(PART_BYTES)
     assert len(old) > 2
@@ -121,7 +123,7 @@ def test_an_update_is_plain_adamw_on_the_reinforce_loss_and_a_stale_engine_is_ca
         patch.setattr(group, "packed_weights", lambda _: old)
         with pytest.raises(WeightMismatch, match="rollout actor 0"):
             channel.broadcast(1)
-    assert channel.broadcast(1)["mismatch/logp_mean_abs"] < 1e-5
+    assert channel.broadcast(1).mismatch < 1e-5
 
     model = LlamaForCausalLM.from_pretrained(folder)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0)
@@ -144,7 +146,7 @@ def test_an_update_is_plain_adamw_on_the_reinforce_loss_and_a_stale_engine_is_ca
     [(signal.SIGKILL, "the process died"), (signal.SIGSTOP, "no sign of life for ")],
 )
 def test_an_actor_lost_while_sampling_is_replaced_and_every_episode_comes_once(
-    how, words, pool, channel, tell
+    how, words, pool, channel, events
 ):
     served = channel.broadcast(2)
     before = pids(pool)
@@ -155,29 +157,27 @@ def test_an_actor_lost_while_sampling_is_replaced_and_every_episode_comes_once(
     began = time.monotonic()
     found += [e for part in stream for e in part]
     assert time.monotonic() - began < 60
-    assert keys(found) == asked(100)
+    assert keys(found) == expected_keys(100)
     assert {a.version for e in found for a in e.attempts} == {2}
     pool.wait_ready()
     assert pool.take_restarts() == 1
     assert pool.take_restarts() == 0
     assert (pids(pool)[0] == before[0], pids(pool)[1] == before[1]) == (True, False)
-    assert tell[-2][1] == "rollout actor 1"
-    assert tell[-2][2].startswith(words)
-    assert tell[-2][2].endswith(" while sampling; being replaced")
-    assert tell[-1][1:] == ("rollout actor 1", "serves again")
+    assert events[-2][1] == "rollout actor 1"
+    assert events[-2][2].startswith(words)
+    assert events[-2][2].endswith(" while sampling; being replaced")
+    assert events[-1][1:] == ("rollout actor 1", "serves again")
     # The new actor has been given and checked on what the others serve.
-    assert pool._gaps["rollout actor 1"] == pytest.approx(
-        served["mismatch/logp_mean_abs"], abs=1e-5
-    )
+    assert pool._mismatches["rollout actor 1"] == pytest.approx(served.mismatch, abs=1e-5)
 
 
-def test_a_round_that_is_given_up_leaves_no_actor_busy_with_it(pool, channel):
+def test_a_sample_call_that_is_given_up_leaves_no_actor_busy_with_it(pool, channel):
     stream = pool.sample(PROBLEMS, replace(PLAN, samples=300, max_tokens=12))
     next(stream)
     stream.close()
-    assert channel.broadcast(3)["weights/checked"] == 2
+    assert channel.broadcast(3).engines == 2
     found = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
-    assert keys(found) == asked(3)
+    assert keys(found) == expected_keys(3)
     assert pool.take_restarts() == 0
 
 
@@ -186,7 +186,7 @@ def test_when_all_actors_die_their_successors_do_the_work(pool, channel):
     for pid in pids(pool):
         os.kill(pid, signal.SIGKILL)
     found = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
-    assert keys(found) == asked(3)
+    assert keys(found) == expected_keys(3)
     assert {a.version for e in found for a in e.attempts} == {3}
     pool.wait_ready()
     assert pool.take_restarts() == 2
@@ -194,7 +194,7 @@ def test_when_all_actors_die_their_successors_do_the_work(pool, channel):
 
 def test_an_actor_that_died_before_a_broadcast_gets_it_when_it_joins(pool, channel):
     os.kill(pids(pool)[0], signal.SIGKILL)
-    assert channel.broadcast(4)["weights/checked"] == 1
+    assert channel.broadcast(4).engines == 1
     pool.wait_ready()
     found = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
     assert {a.version for e in found for a in e.attempts} == {4}
@@ -218,7 +218,8 @@ def test_weights_that_are_lost_on_their_way_are_the_learners_loss(
 
 def test_lost_weights_are_not_missed_by_an_actor_that_newer_ones_are_on_their_way_to(pool, channel):
     channel.broadcast(7)
-    pool._parts = [ray.remote(num_cpus=0, max_retries=0)(lambda: os._exit(1)).remote()]
+    gone = ray.remote(num_cpus=0, max_retries=0)(lambda: os._exit(1)).remote()
+    pool._weights = replace(pool._weights, pack=lambda: [gone])
     stream = pool.sample(PROBLEMS, replace(PLAN, samples=100, max_tokens=12))
     next(stream)
     os.kill(pids(pool)[1], signal.SIGKILL)
@@ -232,7 +233,7 @@ def test_lost_weights_are_not_missed_by_an_actor_that_newer_ones_are_on_their_wa
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_lost_rank_is_named_and_the_group_begins_again_where_it_was_saved(
-    how, group, tell, tmp_path
+    how, group, events, tmp_path
 ):
     group.save(tmp_path)
     saved = group.score(PROBE)
@@ -247,33 +248,39 @@ def test_a_lost_rank_is_named_and_the_group_begins_again_where_it_was_saved(
     group.restore(tmp_path)
     np.testing.assert_allclose(group.score(PROBE)[0], saved[0], atol=1e-6)
     again = group.update(ROWS, ADVANTAGES, 0)
-    assert again["loss"] == pytest.approx(expected["loss"], abs=1e-6)
-    assert again["grad_norm"] == pytest.approx(expected["grad_norm"], abs=1e-5)
+    assert again.loss == pytest.approx(expected.loss, abs=1e-6)
+    assert again.grad_norm == pytest.approx(expected.grad_norm, abs=1e-5)
     assert group.take_restarts() == 1
-    assert tell[-1][1:] == (caught.value.who, "all ranks are back")
+    assert events[-1][1:] == (caught.value.who, "all ranks are back")
+
+
+@pytest.fixture(scope="module")
+def wide_pool(where, folder, events):
+    """One actor whose engine takes two more processes, and no retries."""
+    made = make_pool(where[0][2:], folder, events, retries=0, tensor_parallel=2)
+    made.wait_ready()
+    return made
 
 
 def test_an_engine_over_two_processes_serves_what_it_is_sent_and_they_die_with_its_actor(
-    where, group, folder, tell
+    wide_pool, group
 ):
-    pool = make_pool(where[0][2:], folder, tell, tensor_parallel=2)
-    pool.wait_ready()
-    channel = WeightChannel(group, pool, PROBE, 1e-3, PART_BYTES)
+    channel = WeightChannel(group, wide_pool, PROBE, 1e-3, PART_BYTES)
     group.update(ROWS, ADVANTAGES, 0)
-    assert channel.broadcast(1)["mismatch/logp_mean_abs"] < 1e-5
-    assert keys(e for part in pool.sample(PROBLEMS, PLAN) for e in part) == asked(3)
-    actor = psutil.Process(pids(pool)[0])
+    assert channel.broadcast(1).mismatch < 1e-5
+    assert keys(e for part in wide_pool.sample(PROBLEMS, PLAN) for e in part) == expected_keys(3)
+    actor = psutil.Process(pids(wide_pool)[0])
     workers = [p for p in actor.children(recursive=True) if "Worker" in p.name()]
     assert len(workers) == 2
-    ray.kill(pool._seats[0].actor)
+    os.kill(actor.pid, signal.SIGKILL)
     assert not psutil.wait_procs([actor, *workers], timeout=20)[1]
 
 
-def test_losses_beyond_the_retries_are_one_named_error(where, folder, tell):
-    hopeless = make_pool(where[0][2:], folder, tell, retries=0)
-    hopeless.wait_ready()
-    os.kill(pids(hopeless)[0], signal.SIGKILL)
+def test_losses_beyond_the_retries_are_one_named_error(wide_pool):
+    """Its only actor has died in the test before, or dies here."""
+    with suppress(RayActorError):
+        os.kill(pids(wide_pool)[0], signal.SIGKILL)
     with pytest.raises(
         RunError, match=r"rollout actor 0: the process died .* \(recovery.retries\)"
     ):
-        list(hopeless.sample(PROBLEMS, PLAN))
+        list(wide_pool.sample(PROBLEMS, PLAN))

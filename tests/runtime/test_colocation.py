@@ -1,10 +1,10 @@
-"""Whole runs on shared GPUs with fakes: who is there when, whatever the loop does and who dies."""
+"""Whole runs on shared GPUs with fakes: which role holds the GPU, and when, whoever dies."""
 
 from dataclasses import dataclass, field
 
 import pytest
 
-from score_ray.runtime.colocation import Turns
+from score_ray.runtime.colocation import GpuSharing
 from score_ray.runtime.rollout_pool import Loaded
 from score_ray.runtime.weight_channel import WeightChannel
 from score_ray.types import LearnerLost
@@ -17,11 +17,11 @@ LOST = LearnerLost("learner rank 0", "updating", "the process died")
 
 @dataclass
 class Gpu:
-    """What is in its memory, what was done in order, and what must never be there together."""
+    """The contents of its memory, the log of what was done, and what must not be there together."""
 
     log: list[str] = field(default_factory=list)
-    there: set[str] = field(default_factory=lambda: {"learner"})
-    lost: set[str] = field(default_factory=set)  # actions that the process dies of, once
+    there: set[str] = field(default_factory=lambda: {"weights", "cache"})  # engines start first
+    lost: set[str] = field(default_factory=set)  # actions of the learner that it dies of, once
 
     def now(self, action: str, takes: tuple[str, ...] = (), leaves: tuple[str, ...] = ()) -> None:
         self.log.append(action)
@@ -35,11 +35,11 @@ class Gpu:
 
 
 class Engines(Coin):
-    """The pool: an engine that takes what a call needs, as Sampler does."""
+    """The pool: an engine that takes the memory that a call needs, as VllmEngine does."""
 
-    def __init__(self, gpu: Gpu):
+    def __init__(self, gpu: Gpu, make_room):
         super().__init__()
-        self.gpu, self.make_room = gpu, lambda: None
+        self.gpu, self.make_room = gpu, make_room
         self.deaths: set[str] = set()  # actions that an engine dies of, once
         self.dies_with = ""  # an action of the learner's that is its last too
 
@@ -78,6 +78,7 @@ class Ranks:
 
     def __init__(self, gpu: Gpu, coin: Coin):
         self.gpu, self.coin = gpu, coin
+        self.gpu.now("ranks start", takes=("learner",))
 
     def sleep(self):
         self.gpu.now("learner sleeps", leaves=("learner",))
@@ -115,17 +116,24 @@ class Ranks:
 
 
 class Shared:
-    """A run's roles on one GPU, by the back end of its broadcasts, as one for fake_roles.run."""
+    """A run's roles on one GPU, with a back end for its broadcasts, in the form of a Coin."""
 
     def __init__(self, backend=IPC):
         self.gpu = Gpu()
-        self.engines = Engines(self.gpu)
-        self.ranks = Ranks(self.gpu, self.engines)
-        turns = Turns(self.engines, self.ranks, handed_over=backend == IPC)
-        self.pool, self.learner = turns.pool, turns.learner
+        sharing = GpuSharing(self.start_engines, self.start_ranks, handed_over=backend == IPC)
+        assert self.gpu.log == ["engines sleep", "ranks start"]
+        self.gpu.log.clear()
+        self.pool, self.learner = sharing.pool, sharing.learner
         self.channel = WeightChannel(
             self.learner, self.pool, PROBE, 1e-3, 1, backend, keep_packed=True
         )
+
+    def start_engines(self, make_room):
+        self.engines = Engines(self.gpu, make_room)
+        return self.engines
+
+    def start_ranks(self):
+        return Ranks(self.gpu, self.engines)
 
     def sample(self, problems, plan):
         return self.pool.sample(problems, plan)
@@ -147,7 +155,7 @@ UPDATE = ["engines sleep", "learner wakes", "reference_sums", "update"]
 SAVE = ["engines sleep", "learner wakes", "save"]
 
 
-def test_a_run_takes_turns_and_nobody_sleeps_or_wakes_twice(tmp_path):
+def test_the_roles_alternate_and_neither_sleeps_or_wakes_twice(tmp_path):
     assert log_of(tmp_path, stages=(2, 1), more=["checkpoint.every=2"]) == [
         *BROADCAST, "sample",  # the base model's evaluation
         "sample", *UPDATE, *BROADCAST,
@@ -156,7 +164,7 @@ def test_a_run_takes_turns_and_nobody_sleeps_or_wakes_twice(tmp_path):
     ]  # fmt: skip
 
 
-def test_from_the_object_store_engines_and_learner_are_never_there_together(tmp_path):
+def test_with_the_object_store_engines_and_learner_are_never_there_together(tmp_path):
     assert log_of(tmp_path, Shared(OBJECT_STORE), stages=(1, 1)) == [
         *FROM_STORE, "sample", *["sample", *UPDATE, *FROM_STORE, "sample", *SAVE],
         "learner sleeps", "sample", *UPDATE, *FROM_STORE, "sample", *SAVE, "export",
@@ -167,12 +175,12 @@ def test_weights_that_are_drawn_from_again_have_outlived_the_engines_sleep(tmp_p
     star = ["learn=star", "bonus=0", "kl=[0.0,0.0]", "refresh=2"]
     more = [f"stages.{stage}.{setting}" for stage in (0, 1) for setting in star]
     found = log_of(tmp_path, stages=(2, 2), more=more)
-    # Updated, not broadcast, and sampled from: an engine that had dropped its weights had none.
+    # There is no broadcast between update and sampling, which would bring dropped weights back.
     again = ["update", "learner sleeps", "sample"]
     assert again in [found[i : i + 3] for i in range(len(found))]
 
 
-def test_a_held_out_evaluation_between_a_broadcast_and_a_checkpoint_takes_turns(tmp_path):
+def test_a_held_out_evaluation_comes_before_the_engines_leave_for_a_checkpoint(tmp_path):
     found = log_of(tmp_path, stages=(1, 1), held_out=PROBLEMS[:2])
     assert found[found.index("save") - 4 :][:5] == ["sample", "sample", *SAVE]
 
@@ -187,7 +195,7 @@ def test_the_engine_of_a_replaced_actor_starts_where_the_learner_has_left(death,
     started = found.index("new engine")
     learner = [a for a in found[:started] if a in ("learner sleeps", "learner wakes")]
     assert learner[-1] == "learner sleeps"
-    # It is awake, and is put to sleep before the learner's next turn.
+    # It is awake, and is put to sleep before the learner wakes.
     after = [a for a in found[started:] if a in ("engines sleep", "learner wakes")]
     assert after[:2] == ["engines sleep", "learner wakes"]
 

@@ -1,4 +1,7 @@
-"""Whom a direct broadcast loses, and when it gives up: a clock that is moved, and no Ray."""
+"""The engines that a direct broadcast loses, and when it gives up, without Ray.
+
+The clock only moves when the client waits.
+"""
 
 from types import SimpleNamespace
 
@@ -11,10 +14,11 @@ from score_ray.runtime.remote_calls import SETTLE_SECONDS
 from score_ray.types import PeerLost
 
 FINE, NEVER = "fine", 10.0**9
+STEPS = ("link", "start_update", "receive", "finish_update")
 
 
 class World:
-    """Calls that are answered at a time of their own, and the time."""
+    """Ray and a clock, for calls that are each answered at a known time."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -36,14 +40,17 @@ class World:
             raise ref.answer
 
     def actor(self, name: str, answers: dict) -> SimpleNamespace:
-        """`answers`: by step, seconds until it is answered, and with what."""
+        """Return an actor; `answers` are the seconds until a step is answered, and the answer."""
 
-        def remote(method, *args):
-            self.calls.append((name, method, *args))
-            seconds, answer = answers.get(method, (1.0, FINE))
-            return Ref(self.now + seconds, answer)
+        def remote_of(step: str) -> SimpleNamespace:
+            def remote(*args):
+                self.calls.append((name, step, *args))
+                seconds, answer = answers.get(step, (1.0, FINE))
+                return Ref(self.now + seconds, answer)
 
-        return SimpleNamespace(engine=SimpleNamespace(remote=remote))
+            return SimpleNamespace(remote=remote)
+
+        return SimpleNamespace(**{step: remote_of(step) for step in STEPS})
 
 
 class Ref:
@@ -61,9 +68,12 @@ def world(monkeypatch):
 
 def client_of(world: World, together: bool, first: dict, second: dict) -> EngineClient:
     actors = {"one": world.actor("one", first), "two": world.actor("two", second)}
-    found = EngineClient(Recipients(actors, workers_each=2, version=5), together, seconds=60.0)
-    found.on_loss = lambda: world.calls.append(("called off", world.now))
-    return found
+    return EngineClient(
+        Recipients(actors, gpus_each=2, version=5),
+        together,
+        seconds=60.0,
+        on_loss=lambda: world.calls.append(("called off", world.now)),
+    )
 
 
 def test_engines_of_two_gpus_each_have_the_ranks_after_the_learners(world):
@@ -76,7 +86,7 @@ def test_engines_of_two_gpus_each_have_the_ranks_after_the_learners(world):
     ]
 
 
-def test_engines_without_a_communicator_are_told_of_no_ranks(world):
+def test_engines_without_a_communicator_get_no_ranks(world):
     client_of(world, False, {}, {}).init_weight_transfer_engine({"packed": True})
     assert world.calls == [("one", "link", {"packed": True}), ("two", "link", {"packed": True})]
 

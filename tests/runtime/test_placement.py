@@ -1,22 +1,22 @@
-"""What a private Ray is told, and what processes get of a node's cores."""
+"""The options of a private Ray, and the threads that each process of a role gets."""
 
 import pytest
 import torch
 
-from score_ray.runtime.placement import _threads as threads
+from score_ray.runtime.placement import _thread_settings as thread_settings
 from score_ray.runtime.ray_session import _usable_gpus as usable_gpus
-from score_ray.runtime.resources import Ask
+from score_ray.runtime.resources import ResourceRequest
 
 
-@pytest.mark.parametrize(("built", "told"), [(True, {}), (False, {"num_gpus": 0})])
-def test_without_cuda_in_torch_ray_counts_no_gpus(built, told, monkeypatch):
+@pytest.mark.parametrize(("built", "options"), [(True, {}), (False, {"num_gpus": 0})])
+def test_without_cuda_in_torch_ray_counts_no_gpus(built, options, monkeypatch):
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: built)
-    assert usable_gpus() == told
+    assert usable_gpus() == options
 
 
 def test_processes_of_a_role_share_a_nodes_cores_and_wait_without_using_them():
     nodes = [{"CPU": 8.0}, {"CPU": 16.0}]
-    found = threads(Ask("learner rank", 4), nodes)
+    found = thread_settings(ResourceRequest("learner rank", 4), nodes)
     assert found == {"OMP_NUM_THREADS": "4", "OMP_WAIT_POLICY": "passive"}
 
 
@@ -28,4 +28,5 @@ def test_processes_of_a_role_share_a_nodes_cores_and_wait_without_using_them():
     ],
 )
 def test_on_gpus_the_cores_are_those_of_their_nodes(nodes, each):
-    assert threads(Ask("learner rank", 8), nodes)["OMP_NUM_THREADS"] == each
+    found = thread_settings(ResourceRequest("learner rank", 8), nodes)
+    assert found["OMP_NUM_THREADS"] == each

@@ -1,4 +1,4 @@
-"""What the check after a broadcast compares with, from one broadcast to the next."""
+"""The scores that the check after a broadcast compares with, over several broadcasts."""
 
 from score_ray.runtime.rollout_pool import Loaded
 from score_ray.runtime.weight_channel import WeightChannel

@@ -1,12 +1,13 @@
-"""A direct broadcast in one process and without a GPU: only what touches CUDA is replaced.
+"""A direct broadcast in one process and without a GPU: only calls that need CUDA are replaced.
 
-vLLM's senders, its packing and its receivers are the real ones, and so are our client, sender
-and engines. In place of NCCL, queues carry the buffers; in place of Ray, threads make the calls.
+vLLM's senders, its packing and its receivers are real, and so are our client, sender and
+engines. Queues carry the buffers in place of NCCL, and threads make the calls in place of Ray.
 """
 
 import contextlib
 import queue
 import threading
+from collections.abc import Mapping
 from concurrent import futures
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,9 @@ from score_ray.rollout.engine import VllmEngine
 from score_ray.runtime import engine_client
 from score_ray.runtime.engine_client import EngineClient, Recipients
 from score_ray.weights import nccl
+from score_ray.weights.nccl import NcclSender
 from score_ray.weights.policy_source import PolicySource
+from score_ray.weights.sender import WeightSender
 
 HOST = "127.0.0.1"
 BUFFER_BYTES = 60
@@ -27,7 +30,7 @@ BUFFER_BYTES = 60
 
 class Stream:
     def synchronize(self) -> None:
-        """Everything is done at once."""
+        """Do nothing: all work is done at once."""
 
 
 class Sending:
@@ -44,8 +47,8 @@ class Sending:
             assert self.destroyed.wait(60)
             raise RuntimeError("NCCL error: aborted")
         self.sent += 1
-        for each in self.queues.values():
-            each.put(tensor.clone())
+        for queue_of_engine in self.queues.values():
+            queue_of_engine.put(tensor.clone())
 
     def destroy(self) -> None:
         self.destroyed.set()
@@ -58,17 +61,17 @@ class Receiving:
         self.incoming = incoming
 
     def broadcast(self, tensor: torch.Tensor, src: int) -> None:
-        found = self.incoming.get(timeout=60)
-        if found is None:
+        buffer = self.incoming.get(timeout=60)
+        if buffer is None:
             raise RuntimeError("NCCL error: aborted")
-        tensor.copy_(found)
+        tensor.copy_(buffer)
 
     def destroy(self) -> None:
         self.incoming.put(None)
 
 
 class Network:
-    """Every communicator that was made, by epoch: the sender's end, with a real store."""
+    """All communicators that were made, one per epoch: the sender's ends, with real stores."""
 
     def __init__(self) -> None:
         self.senders: list[Sending] = []
@@ -92,7 +95,7 @@ class Network:
 
 
 class Model(torch.nn.Module):
-    """Takes weights as an engine's model does; keeps them by name, as they are when they come."""
+    """Takes weights as an engine's model does, and keeps copies of them by name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,25 +133,37 @@ class Llm:
         return [function(SimpleNamespace(weight_transfer_engine=self.engine))]
 
 
-class Method:
+class RemoteMethod:
+    """A function that is called in a thread, as a method of a Ray actor in its process."""
+
     def __init__(self, function: Any) -> None:
-        self._function = function
+        self.function = function
 
     def remote(self, *args: Any) -> futures.Future:
-        found: futures.Future = futures.Future()
+        result: futures.Future = futures.Future()
 
         def run() -> None:
             try:
-                found.set_result(self._function(*args))
+                result.set_result(self.function(*args))
             except BaseException as error:
-                found.set_exception(error)
+                result.set_exception(error)
 
         threading.Thread(target=run, daemon=True).start()
-        return found
+        return result
+
+
+def steps_of(engine: VllmEngine) -> SimpleNamespace:
+    """Return a rollout actor's steps of a direct broadcast, for an engine of this process."""
+    return SimpleNamespace(
+        link=RemoteMethod(engine.link),
+        start_update=RemoteMethod(engine.start_update),
+        receive=RemoteMethod(engine.receive),
+        finish_update=RemoteMethod(engine.finish_update),
+    )
 
 
 class Actor:
-    """A rollout actor with a real engine's steps; `trouble` by step is called in its place."""
+    """A rollout actor with a real engine's steps; functions in `trouble` replace them by name."""
 
     def __init__(self, engine_class: type, number: int = 0) -> None:
         config = SimpleNamespace(
@@ -166,14 +181,21 @@ class Actor:
         self.vllm_engine._adapter = None
         self.llm = self.vllm_engine._llm = Llm(self.transfer)
         self.trouble: dict[str, Any] = {}
-        self.engine = Method(self._step)
+        steps = steps_of(self.vllm_engine)
+        self.link = self._troubled("link", steps.link)
+        self.start_update = self._troubled("start_update", steps.start_update)
+        self.receive = self._troubled("receive", steps.receive)
+        self.finish_update = self._troubled("finish_update", steps.finish_update)
 
-    def _step(self, method: str, *args: Any) -> None:
-        self.trouble.get(method, getattr(self.vllm_engine, method))(*args)
+    def _troubled(self, step: str, method: RemoteMethod) -> RemoteMethod:
+        def run(*args: Any) -> None:
+            self.trouble.get(step, method.function)(*args)
+
+        return RemoteMethod(run)
 
 
 class Threads:
-    """What client.py uses of Ray."""
+    """The part of Ray that the client uses."""
 
     @staticmethod
     def wait(refs: list, num_returns: int, timeout: float | None = None) -> tuple[list, list]:
@@ -186,7 +208,7 @@ class Threads:
 
 
 def without_cuda(patch: Any) -> Network:
-    """Replace what touches CUDA, NCCL and Ray; what was sent is then seen in the network."""
+    """Replace CUDA, NCCL and Ray, and return the network that then carries the buffers."""
     network = Network()
     patch.setattr(packed_tensor, "_get_streams", lambda device, count: [Stream()] * count)
     patch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
@@ -199,14 +221,22 @@ def without_cuda(patch: Any) -> Network:
     return network
 
 
-def client_of(
-    actors: dict[str, Actor], together: bool, version: int = 1, seconds: float = 60.0
+def send(
+    sender: WeightSender,
+    actors: Mapping[str, Any],
+    version: int = 1,
+    seconds: float = 60.0,
+    buffer_bytes: int = BUFFER_BYTES,
 ) -> EngineClient:
-    return EngineClient(Recipients(actors, 1, version), together, seconds)
+    """Broadcast to actors as a learner rank does, and return the client, which has the losses."""
+    together = isinstance(sender, NcclSender)
+    client = EngineClient(Recipients(actors, 1, version), together, seconds, sender.call_off)
+    sender.send(client, buffer_bytes)
+    return client
 
 
 def tensors() -> dict[str, torch.Tensor]:
-    """Of several types and shapes; several buffers of BUFFER_BYTES.
+    """Return tensors of several types and shapes, for several buffers of BUFFER_BYTES.
 
     vLLM packs without gaps: a float32 after an odd number of bfloat16 could not be read.
     """

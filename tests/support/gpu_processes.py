@@ -1,4 +1,4 @@
-"""A tiny model's engines and learner on real GPUs, apart or in turns on the same ones."""
+"""A tiny model's engines and learner on real GPUs, on different ones or on the same ones."""
 
 import functools
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from score_ray.rollout.prompter import load_prompter
-from score_ray.runtime.colocation import Turns
+from score_ray.runtime.colocation import GpuSharing, MakeRoom
 from score_ray.runtime.learner_group import LearnerGroup
-from score_ray.runtime.placement import places
-from score_ray.runtime.remote_calls import Calls, Retries
-from score_ray.runtime.resources import Ask, sharing
+from score_ray.runtime.placement import placements
+from score_ray.runtime.remote_calls import RemoteCalls, Retries
+from score_ray.runtime.resources import ResourceRequest
 from score_ray.runtime.rollout_pool import RolloutPool
 from score_ray.runtime.weight_channel import WeightChannel
 from score_ray.tasks.prompts import Prompts
@@ -34,7 +34,7 @@ BOUND = 0.05  # nats on average, between bfloat16 kernels of two kinds
 
 
 class Ends(NamedTuple):
-    """Both ends as they are, and as the loop has them: in turns where they share GPUs."""
+    """Both ends themselves, and as the loop uses them, which differs where they share GPUs."""
 
     pool: RolloutPool
     group: LearnerGroup
@@ -52,22 +52,32 @@ def on_gpus(
     zero_stage: int = 0,
     gpu_memory: float = 0.3,
 ) -> Iterator[Ends]:
-    """Engines and one rank that are ready; nothing has been broadcast yet."""
+    """Yield engines and one rank that are ready, before the first broadcast."""
     setup = engine_setup(
         folder, dtype=DTYPE, gpu_memory=gpu_memory, backend=backend, share_gpus=shared
     )
-    make = setup, functools.partial(load_prompter, folder, Prompts("{question}", "?"))
-    learner = learner_setup(folder, dtype=DTYPE, zero_stage=zero_stage)
-    actors, ranks = Ask("rollout actor", num_actors), Ask("learner rank", 1)
-    asks, tell = [sharing(actors, ranks)] if shared else [actors, ranks], Events()
-    with places(asks, patience=0.0, deadline=START) as (for_actors, for_ranks):
-        pool = RolloutPool(for_actors, make, Calls(START, 30.0), Retries(3), tell)
-        pool.wait_ready()
+    actor_args = setup, functools.partial(load_prompter, folder, Prompts("{question}", "?"))
+    learner_settings = learner_setup(folder, dtype=DTYPE, zero_stage=zero_stage)
+    ranks, events = ResourceRequest("learner rank", 1), Events()
+    actors = ResourceRequest("rollout actor", num_actors, colocated=ranks if shared else None)
+    requests = [actors] if shared else [actors, ranks]
+    with placements(requests, patience=0.0, deadline=START) as (for_actors, for_ranks):
+
+        def start_pool(make_room: MakeRoom = lambda: None) -> RolloutPool:
+            calls = RemoteCalls(START, 30.0)
+            return RolloutPool(for_actors, actor_args, calls, Retries(3), events, make_room)
+
+        def start_learner() -> LearnerGroup:
+            calls = RemoteCalls(START, 30.0, LearnerLost)
+            return LearnerGroup(for_ranks, learner_settings, calls, Retries(3), events)
+
         if shared:
-            pool.sleep()
-        group = LearnerGroup(for_ranks, learner, Calls(START, 30.0, LearnerLost), Retries(3), tell)
+            sharing = GpuSharing(start_pool, start_learner, handed_over=backend == IPC)
+            pool, group = sharing._engines, sharing._ranks
+            engines, learner = sharing.pool, sharing.learner
+        else:
+            pool, group = engines, learner = start_pool(), start_learner()
+        pool.wait_ready()
         group.wait_ready()
-        turns = Turns(pool, group, handed_over=backend == IPC) if shared else None
-        engines, speaker = (turns.pool, turns.learner) if turns else (pool, group)
-        channel = WeightChannel(speaker, engines, PROBE, BOUND, PART_BYTES, backend, shared)
-        yield Ends(pool, group, engines, speaker, channel)
+        channel = WeightChannel(learner, engines, PROBE, BOUND, PART_BYTES, backend, shared)
+        yield Ends(pool, group, engines, learner, channel)

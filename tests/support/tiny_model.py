@@ -11,9 +11,9 @@ from transformers import LlamaForCausalLM
 from score_ray.algorithm.batch import Row
 from score_ray.rollout.prompter import load_prompter
 from score_ray.runtime.learner_group import LearnerGroup
-from score_ray.runtime.placement import places
-from score_ray.runtime.remote_calls import Calls, Retries
-from score_ray.runtime.resources import Ask
+from score_ray.runtime.placement import placements
+from score_ray.runtime.remote_calls import RemoteCalls, Retries
+from score_ray.runtime.resources import ResourceRequest
 from score_ray.runtime.rollout_pool import RolloutPool
 from score_ray.tasks.arithmetic_model import character_tokenizer, model_config
 from score_ray.tasks.prompts import Prompts
@@ -41,7 +41,7 @@ def make_model(folder: Path, tied: bool = True) -> Path:
 
 
 class Events(list):
-    """Collects what roles tell."""
+    """Collects the events that roles record."""
 
     def __call__(self, kind: str, who: str, what: str, **numbers: float) -> None:
         self.append((kind, who, what))
@@ -49,26 +49,36 @@ class Events(list):
 
 @contextmanager
 def on_ray(num_actors: int, num_ranks: int):
-    """Ray, and the places for so many processes of each role."""
-    asks = [Ask("rollout actor", num_actors), Ask("learner rank", num_ranks)]
-    with places(asks, patience=0.0, deadline=START) as found:
-        yield found
+    """Start Ray, and yield the placements of so many processes of each role."""
+    requests = [
+        ResourceRequest("rollout actor", num_actors),
+        ResourceRequest("learner rank", num_ranks),
+    ]
+    with placements(requests, patience=0.0, deadline=START) as reserved:
+        yield reserved
 
 
 def make_pool(
-    where, model: Path, tell, grace: float = 60.0, retries: int = 3, tensor_parallel: int = 1
+    where,
+    model: Path,
+    record_event,
+    grace: float = 60.0,
+    retries: int = 3,
+    tensor_parallel: int = 1,
+    make_room=lambda: None,
 ) -> RolloutPool:
     words = Prompts("{question}", "?")
-    make = (
+    actor_args = (
         engine_setup(str(model), tensor_parallel=tensor_parallel),
         functools.partial(load_prompter, str(model), words),
     )
-    return RolloutPool(where, make, Calls(START, grace), Retries(retries), tell)
+    calls, tries = RemoteCalls(START, grace), Retries(retries)
+    return RolloutPool(where, actor_args, calls, tries, record_event, make_room)
 
 
 def make_group(
-    where, model: Path, tell, zero_stage: int = 0, grace: float = 60.0, retries: int = 3
+    where, model: Path, record_event, zero_stage: int = 0, grace: float = 60.0, retries: int = 3
 ) -> LearnerGroup:
     setup = learner_setup(str(model), zero_stage=zero_stage)
-    calls = Calls(START, grace, LearnerLost)
-    return LearnerGroup(where, setup, calls, Retries(retries), tell)
+    calls = RemoteCalls(START, grace, LearnerLost)
+    return LearnerGroup(where, setup, calls, Retries(retries), record_event)

@@ -1,4 +1,4 @@
-"""The ipc back end without a GPU: vLLM's sender, packing and receiver; memory is handed over."""
+"""The ipc back end without a GPU: vLLM's sender, packing and receiver, with real memory."""
 
 from types import SimpleNamespace
 
@@ -11,12 +11,11 @@ from vllm.distributed.weight_transfer.ipc_engine import IPCWeightTransferInitInf
 from score_ray.weights.ipc import IpcEngine, IpcSender
 from score_ray.weights.packing import pack
 from tests.support.direct_broadcast import (
-    BUFFER_BYTES,
     HOST,
     Actor,
     Stream,
-    client_of,
     same,
+    send,
     source_of,
     tensors,
 )
@@ -27,7 +26,7 @@ GPU = "GPU-0"
 
 @pytest.fixture
 def buffers(monkeypatch):
-    """The buffers that were handed over; what maps them into another process is replaced."""
+    """Return the buffers that are handed over, without mapping them into other processes."""
     replace_cuda(monkeypatch)
     made = []
     empty = torch.empty
@@ -77,9 +76,7 @@ def actors(count: int) -> dict[str, Actor]:
 
 def test_every_engine_gets_every_weight_bit_for_bit_through_one_buffer(buffers, sender, weights):
     both = actors(2)
-    to = client_of(both, together=False, version=7)
-    sender.send(to, BUFFER_BYTES)
-    assert to.lost == {}
+    assert send(sender, both, version=7).lost == {}
     assert all(same(actor.model.got, weights) for actor in both.values())
     assert len(buffers) == 1
     for actor in both.values():
@@ -89,7 +86,7 @@ def test_every_engine_gets_every_weight_bit_for_bit_through_one_buffer(buffers, 
 
 
 def test_the_buffer_has_room_for_the_largest_weight(buffers, sender):
-    sender.send(client_of(actors(1), together=False), BUFFER_BYTES)
+    send(sender, actors(1))
     assert [buffer.numel() for buffer in buffers] == [4 * 2 * 3 * 4]
 
 
@@ -100,9 +97,7 @@ def test_an_engine_that_dies_is_named_and_the_others_get_all(step, buffers, send
 
     both = actors(2)
     both["rollout actor 1"].trouble[step] = dies
-    to = client_of(both, together=False, version=2)
-    sender.send(to, BUFFER_BYTES)
-    assert to.lost == {"rollout actor 1": "the process died"}
+    assert send(sender, both, version=2).lost == {"rollout actor 1": "the process died"}
     assert same(both["rollout actor 0"].model.got, weights)
     assert both["rollout actor 0"].vllm_engine.version == 2
 
@@ -110,21 +105,21 @@ def test_an_engine_that_dies_is_named_and_the_others_get_all(step, buffers, send
 def test_the_same_engines_keep_their_epoch_and_a_loss_ends_it(buffers, sender):
     both = actors(2)
     for version in (1, 2):
-        sender.send(client_of(both, together=False, version=version), BUFFER_BYTES)
+        send(sender, both, version=version)
     assert sender.epoch == 1
     both["rollout actor 1"] = Actor(IpcEngine)
-    sender.send(client_of(both, together=False, version=3), BUFFER_BYTES)
+    send(sender, both, version=3)
     assert sender.epoch == 2
     assert both["rollout actor 1"].vllm_engine.version == 3
 
 
-def test_a_packed_update_is_loaded_before_any_learner_has_made_contact(weights):
+def test_a_packed_update_is_loaded_before_the_engine_is_linked_to_a_learner(weights):
     actor = Actor(IpcEngine)
     actor.vllm_engine.load_weights([pack(weights.items())], version=4)
     assert same(actor.model.got, weights)
 
 
-def test_what_vllms_sender_tells_at_the_start_and_of_an_update_is_parsed_as_its_own_kind():
+def test_setup_and_updates_of_vllms_sender_are_parsed_as_vllms_own_kinds():
     transfer = Actor(IpcEngine).transfer
     assert transfer.parse_init_info({"packed": True}) == IPCWeightTransferInitInfo(packed=True)
     info = {

@@ -1,4 +1,4 @@
-"""A real engine on a CPU: it serves the adapter it was sent last, and no older one's cache."""
+"""A real engine on a CPU serves the adapter it was sent last, and no older one's cache."""
 
 import os
 
@@ -13,7 +13,7 @@ from score_ray.weights.packing import parts
 from tests.support.tiny_model import make_model
 
 pytestmark = pytest.mark.ray
-# The second row fills a block of the prefix cache, which a later request would take.
+# The second row fills a block of the prefix cache, which a later request could use.
 ROWS = [(1, 2, 10, 3, 4, 11), (5, 5, 10, 3, 1, 11, 4, 4, 13, 12) * 6]
 LORA = AdapterConfig(rank=2, alpha=6.0)
 PART_BYTES = 2**12  # several parts
@@ -35,7 +35,7 @@ def moved(model, seed: int):
 
 
 class Engine:
-    """vLLM with an adapter, as the rollout actor's engine is started."""
+    """vLLM with an adapter, started as a rollout actor's engine is."""
 
     def __init__(self, folder: str, rank: int) -> None:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
@@ -61,7 +61,7 @@ class Engine:
         self.adapter = Adapter(self.llm.llm_engine)
 
     def score(self) -> list[list[float]]:
-        """Log-probs of every token but the first; vLLM computes them past the prefix cache."""
+        """Return the log-probs of all tokens but the first, which do not use the prefix cache."""
         params = self._params(max_tokens=1, temperature=0, prompt_logprobs=0, detokenize=False)
         prompts = [{"prompt_token_ids": list(row)} for row in ROWS]
         found = self.llm.generate(
@@ -73,7 +73,7 @@ class Engine:
         ]
 
     def draw(self, row: tuple[int, ...]) -> tuple[int, float, int]:
-        """The likeliest next token, its log-prob, and how many prompt tokens were cached."""
+        """Return the likeliest next token, its log-prob, and the number of cached prompt tokens."""
         params = self._params(max_tokens=1, temperature=0, logprobs=0, detokenize=False)
         self.llm.llm_engine.add_request(
             "a", {"prompt_token_ids": list(row)}, params, lora_request=self.adapter.request
@@ -116,11 +116,11 @@ def test_the_engine_serves_the_policy_and_follows_its_updates(engine, model, fol
 
 @torch.no_grad()
 def test_the_prefix_cache_serves_no_keys_and_values_of_an_older_adapter(engine, model):
-    """Without the cache being reset: the new adapter's name alone keeps the old blocks away."""
+    """The cache is not reset here: the new adapter's name is enough to keep old blocks out."""
     row = ROWS[1]
     engine.adapter.load(parts(adapter_weights(model), PART_BYTES))
     first = engine.draw(row)
-    assert engine.draw(row)[2] >= 32, "the cache is at work"
+    assert engine.draw(row)[2] >= 32, "the cache is not used"
     engine.adapter.load(parts(adapter_weights(moved(model, 4)), PART_BYTES))
     token, logprob, cached = engine.draw(row)
     assert cached == 0

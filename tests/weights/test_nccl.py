@@ -27,11 +27,11 @@ from tests.support.direct_broadcast import (
     BUFFER_BYTES,
     HOST,
     Actor,
-    Method,
     Threads,
-    client_of,
     same,
+    send,
     source_of,
+    steps_of,
     tensors,
     without_cuda,
 )
@@ -42,9 +42,8 @@ from tests.support.tiny_model import make_model
 @pytest.fixture
 def network(monkeypatch):
     monkeypatch.setattr(rendezvous, "TICK", 0.05)
-    monkeypatch.setattr(
-        engine_client, "SETTLE_SECONDS", 60.0
-    )  # nobody takes it: others are busy too
+    # No test needs that long, but a busy machine must not cut one short.
+    monkeypatch.setattr(engine_client, "SETTLE_SECONDS", 60.0)
     return without_cuda(monkeypatch)
 
 
@@ -82,9 +81,7 @@ def test_our_engines_implement_vllms_abstract_methods_and_change_no_signature(en
 
 def test_every_engine_gets_every_weight_bit_for_bit_in_several_buffers(network, sender, weights):
     both = actors(2)
-    to = client_of(both, together=True, version=7)
-    sender.send(to, BUFFER_BYTES)
-    assert to.lost == {}
+    assert send(sender, both, version=7).lost == {}
     assert all(same(actor.model.got, weights) for actor in both.values())
     assert network.senders[0].sent > 2
     for actor in both.values():
@@ -102,7 +99,7 @@ def test_a_rank_that_does_not_send_goes_through_the_weights_and_calls_nobody(net
     source = source_of(weights)
     source._weights = stream
     both = actors(2)
-    NcclSender(source, 1, HOST).send(client_of(both, together=True), BUFFER_BYTES)
+    send(NcclSender(source, 1, HOST), both)
     assert len(passes) == 2  # one to describe them, one to take part
     assert not network.senders
     assert not any(actor.llm.calls for actor in both.values())
@@ -111,11 +108,10 @@ def test_a_rank_that_does_not_send_goes_through_the_weights_and_calls_nobody(net
 def test_the_same_engines_keep_their_epoch_and_another_one_begins_a_new_epoch(network, sender):
     both = actors(2)
     for version in (1, 2):
-        sender.send(client_of(both, together=True, version=version), BUFFER_BYTES)
+        send(sender, both, version=version)
         assert sender.epoch == 1
     both["rollout actor 1"] = Actor(NcclEngine)
-    to = client_of(both, together=True, version=3)
-    sender.send(to, BUFFER_BYTES)
+    to = send(sender, both, version=3)
     assert (sender.epoch, len(network.senders), to.lost) == (2, 2, {})
     assert network.senders[0].destroyed.is_set()
     assert [actor.vllm_engine.version for actor in both.values()] == [3, 3]
@@ -128,15 +124,13 @@ def test_an_engine_that_dies_ends_the_broadcast_for_all_and_the_next_reaches_the
 ):
     both = actors(2)
     both["rollout actor 1"].trouble[step] = lambda *args: dies()
-    to = client_of(both, together=True)
-    sender.send(to, BUFFER_BYTES)
+    to = send(sender, both)
     assert to.lost == {"rollout actor 1": "the process died"}
     left = both["rollout actor 0"]
     assert left.vllm_engine.version == 0
 
     both["rollout actor 1"] = Actor(NcclEngine)
-    to = client_of(both, together=True)
-    sender.send(to, BUFFER_BYTES)
+    to = send(sender, both)
     assert to.lost == {}
     assert all(same(actor.model.got, weights) for actor in both.values())
     assert sender.epoch == 2
@@ -153,10 +147,9 @@ def test_an_engine_that_dies_ends_the_broadcast_for_all_and_the_next_reaches_the
 def test_after_a_loss_even_the_same_engines_are_a_new_epoch(network, sender, weights):
     both = actors(2)
     both["rollout actor 1"].trouble["receive"] = lambda info: dies()
-    sender.send(client_of(both, together=True), BUFFER_BYTES)
+    send(sender, both)
     both["rollout actor 1"].trouble.clear()
-    to = client_of(both, together=True)
-    sender.send(to, BUFFER_BYTES)
+    to = send(sender, both)
     assert (sender.epoch, to.lost) == (2, {})
     assert all(same(actor.model.got, weights) for actor in both.values())
 
@@ -165,8 +158,7 @@ def test_a_broadcast_that_is_stuck_in_nccl_ends_for_all_when_an_engine_dies(netw
     network.stuck_at = 1
     both = actors(2)
     both["rollout actor 1"].trouble["receive"] = lambda info: dies()
-    to = client_of(both, together=True)
-    sender.send(to, BUFFER_BYTES)
+    to = send(sender, both)
     assert to.lost == {"rollout actor 1": "the process died"}
     assert network.senders[0].destroyed.is_set()
     assert both["rollout actor 0"].transfer.called_off
@@ -181,7 +173,7 @@ def test_a_broadcast_that_is_stuck_in_nccl_ends_for_all_when_the_time_is_up(
     both["rollout actor 1"].trouble["receive"] = lambda info: (hangs.set(), woken.wait(60))
 
     class Clock(Threads):
-        """The time is up as soon as an engine hangs, and again when all others have answered."""
+        """A clock: time is up once an engine hangs, and again when all others have answered."""
 
         @staticmethod
         def wait(refs, num_returns, timeout=None):
@@ -194,15 +186,14 @@ def test_a_broadcast_that_is_stuck_in_nccl_ends_for_all_when_the_time_is_up(
             return done, waiting
 
     monkeypatch.setattr(engine_client, "ray", Clock)
-    to = client_of(both, together=True, seconds=600.0)
-    sender.send(to, BUFFER_BYTES)
+    to = send(sender, both, seconds=600.0)
     assert to.lost == {"rollout actor 1": "no sign of life for 600 s"}
     assert both["rollout actor 0"].transfer.called_off
     assert both["rollout actor 0"].vllm_engine.version == 0
     woken.set()
 
 
-def test_an_engines_own_error_is_raised_as_it_is(network, sender):
+def test_an_error_that_an_engine_raises_itself_is_raised_as_it_is(network, sender):
     both = actors(2)
 
     def fails(info):
@@ -210,10 +201,10 @@ def test_an_engines_own_error_is_raised_as_it_is(network, sender):
 
     both["rollout actor 1"].trouble["receive"] = fails
     with pytest.raises(engine_client.RayTaskError, match="bad shape"):
-        sender.send(client_of(both, together=True), BUFFER_BYTES)
+        send(sender, both)
 
 
-def test_an_aborted_line_takes_what_is_still_to_be_sent_and_sends_nothing():
+def test_an_aborted_group_accepts_the_rest_of_the_weights_and_sends_nothing():
     class Group:
         sent = 0
 
@@ -224,10 +215,10 @@ def test_an_aborted_line_takes_what_is_still_to_be_sent_and_sends_nothing():
             pass
 
     group = Group()
-    line = AbortableGroup(group)
-    line.broadcast(torch.zeros(1), src=0)
-    line.abort()
-    line.broadcast(torch.zeros(1), src=0)
+    abortable = AbortableGroup(group)
+    abortable.broadcast(torch.zeros(1), src=0)
+    abortable.abort()
+    abortable.broadcast(torch.zeros(1), src=0)
     assert group.sent == 1
 
 
@@ -239,13 +230,13 @@ def test_a_packed_update_is_loaded_by_an_engine_that_has_no_communicator(weights
     assert actor.llm.calls == ["start", "update", "finish 4", "reset"]
 
 
-def test_what_vllms_sender_tells_of_an_update_is_parsed_as_its_own_kind():
+def test_an_update_of_vllms_sender_is_parsed_as_vllms_own_kind():
     info = {"names": ["a"], "dtype_names": ["float32"], "shapes": [[3, 5]]}
     found = Actor(NcclEngine).transfer.parse_update_info(info)
     assert found == NCCLWeightTransferUpdateInfo(**info)
 
 
-def test_a_learner_rank_keeps_its_sender_and_tells_who_was_lost(network, weights, monkeypatch):
+def test_a_learner_rank_keeps_its_sender_and_names_the_lost_actors(network, weights, monkeypatch):
     monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: HOST)
     rank = LearnerRank(None, 0, 1)
     rank._learner = SimpleNamespace(source=lambda: source_of(weights))
@@ -266,23 +257,20 @@ def test_a_real_engine_serves_what_vllms_sender_sends_after_a_broadcast_that_bro
     network, tmp_path
 ):
     model = LlamaForCausalLM.from_pretrained(make_model(tmp_path))
-    options = engine_setup(str(tmp_path), backend="nccl")
-    engine = VllmEngine(options, [13])
-    actor = SimpleNamespace(engine=Method(lambda name, *args: getattr(engine, name)(*args)))
+    engine = VllmEngine(engine_setup(str(tmp_path), backend="nccl"), [13])
+    actors_by_name = {"rollout actor 0": steps_of(engine)}
     for parameter in model.parameters():
         parameter.add_(torch.randn_like(parameter) * 0.05)
     source = PolicySource(lambda: named_weights(model), lambda: described(model))
     sender = NcclSender(source, 0, HOST)
 
     network.stuck_at = 1
-    to = client_of({"rollout actor 0": actor}, together=True, seconds=1.0)
-    sender.send(to, 2**16)
+    to = send(sender, actors_by_name, seconds=1.0, buffer_bytes=2**16)
     assert to.lost == {"rollout actor 0": "the broadcast was called off"}
     assert engine.version == 0
 
     network.stuck_at = -1
-    to = client_of({"rollout actor 0": actor}, together=True, version=3)
-    sender.send(to, 2**16)
+    to = send(sender, actors_by_name, version=3, buffer_bytes=2**16)
     assert to.lost == {}
     assert network.senders[1].sent > 2
     rows = [(1, 2, 10, 3, 4, 11), (5, 5, 10, 3, 1, 11, 4, 4)]

@@ -1,4 +1,4 @@
-"""What vLLM's senders are told of the weights is what they get, sharded or tied."""
+"""The description of the weights matches those that vLLM's senders get, sharded or tied."""
 
 import inspect
 import sys

@@ -37,14 +37,14 @@ def test_a_stale_engine_is_caught_below_the_bound():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_an_update_that_rounding_hides_ends_no_run_and_one_that_stands_out_is_told(seed):
-    """Scores that engine and learner round differently, and differently after an update."""
+def test_an_update_that_rounding_hides_ends_no_run_and_a_clear_one_is_noticed(seed):
+    """Engine and learner round the scores differently, and differently after an update."""
     rng = np.random.default_rng(seed)
     true = rng.normal(-2, 1, 256)
     engine, before, after = true + rng.normal(0, 5e-3, (3, 256))
     for update in (0.0, rng.normal(0, 5e-3, 256)):
         check([[*(engine + update)]], [[*(after + update)]], [[*before]], 0.05, "actor")
-        check([[*engine]], [[*(after + update)]], [[*before]], 0.05, "actor")  # given credit
+        check([[*engine]], [[*(after + update)]], [[*before]], 0.05, "actor")  # not called stale
     update = rng.normal(0, 2e-2, 256)
     check([[*(engine + update)]], [[*(after + update)]], [[*before]], 0.05, "actor")
     with pytest.raises(WeightMismatch, match="did not take effect"):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from score_ray.learner.matmul_rate import matmul_rate
+from score_ray.bench.matmul_rate import matmul_rate
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

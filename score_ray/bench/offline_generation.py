@@ -1,0 +1,36 @@
+"""vLLM's offline generation of episodes that were sampled before, to compare a rollout with."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from score_ray.types import Episode
+
+if TYPE_CHECKING:
+    from score_ray.rollout.engine import VllmEngine
+
+
+def offline_seconds(engine: "VllmEngine", episodes: Sequence[Episode]) -> float:
+    """Return the seconds that the engine takes for the same prompts, to the same lengths.
+
+    There is one call per attempt, as in a loop with a barrier between attempts.
+    """
+    from vllm import SamplingParams
+
+    if not episodes:
+        return 0.0
+    engine.reset_prefix_cache()
+    began = time.perf_counter()
+    for number in range(len(episodes[0].attempts)):
+        attempts = [episode.attempts[number] for episode in episodes]
+        params = [
+            SamplingParams(
+                max_tokens=len(attempt.completion_ids),
+                ignore_eos=True,
+                logprobs=0,
+                detokenize=False,
+            )
+            for attempt in attempts
+        ]
+        engine.generate([attempt.prompt_ids for attempt in attempts], params)
+    return time.perf_counter() - began

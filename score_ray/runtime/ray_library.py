@@ -1,0 +1,23 @@
+"""The one place that imports Ray, after setting what Ray reads when it is imported.
+
+A private Ray listens on every interface of the machine unless this switch is set before the
+import. It is meant for other systems, and keeps Ray to the loopback interface on any.
+Everything else in this room takes Ray from here, so the order of its imports does not matter.
+"""
+
+import os
+
+if not os.environ.get("RAY_ADDRESS"):
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+__all__ = [
+    "GetTimeoutError",
+    "PlacementGroupSchedulingStrategy",
+    "RayError",
+    "RayTaskError",
+    "ray",
+]
