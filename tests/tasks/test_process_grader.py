@@ -16,7 +16,8 @@ from score_ray.tasks.process_grader import ProcessGrader
 from score_ray.types import Episode, Finish, Problem, RunError, Verdict
 from tests.support.text_episodes import text_episode
 
-pytestmark = pytest.mark.timeout(120)  # a bug in the grader can make these tests hang
+# A bug in the grader can make these tests hang.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from score_ray.tasks.sandbox.sandbox import BUBBLEWRAP, KERNEL, Limits
 from score_ray.types import Verdict
 from tests.tasks.sandbox.hostile_programs import HOSTILE, WIRE
 
+pytestmark = pytest.mark.slow
 C, W, T, E, N = (
     Verdict.CORRECT,
     Verdict.WRONG,

@@ -23,6 +23,7 @@ from score_ray.tasks.sandbox.sandbox import (
 )
 from tests.tasks.sandbox.escape_attempts import ESCAPES, GREEDY, TRY
 
+pytestmark = pytest.mark.slow
 SMALL = Limits(seconds=5, cpu_seconds=3, memory_bytes=200 * 2**20, temp_bytes=2**20)
 GREEDY_LIMITS = replace(SMALL, seconds=2)
 ISOLATIONS = [KERNEL] + ([BUBBLEWRAP] if shutil.which("bwrap") else [])
