@@ -7,8 +7,14 @@ os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 # The models of tests are tiny: threads would spend their time waiting for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Every Ray would start a worker for each core before anyone asks for one, and collect statistics.
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+os.environ.setdefault("RAY_enable_metrics_collection", "0")
 
 import pytest
+
+from tests.support.shared_ray import ray_address as ray_address
+from tests.support.shared_ray import shared_ray as shared_ray
 
 # Tests with these marks share what is dear to start, one process for each file.
 HEAVY = ("ray", "slow")

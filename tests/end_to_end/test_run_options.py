@@ -1,17 +1,16 @@
 """Whole runs, small and real, with the options that a GPU recipe sets."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from score_ray.reporting.run_folder import read_jsonl
+from score_ray.reporting.json_lines import read_jsonl
+from tests.support.command_line import output
 from tests.support.tiny_model import make_model
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
 STAGES = (
     "stages=[{name: stage_1, iterations: 2, reward: [0, 1], kl: [0.2, 0.3]},"
     " {name: stage_2, iterations: 2, reward: [1, 1], bonus: 10, kl: [0.3, 0.3]}]"
@@ -25,9 +24,8 @@ def model(tmp_path_factory) -> Path:
 
 
 def train(model: Path, runs: Path, *more: str) -> list[dict]:
-    command = [sys.executable, "launch.py", "train", "configs/arithmetic.yaml", *SMALL]
-    command += [f"model.path={model}", *more, "--runs", str(runs)]
-    subprocess.run(command, check=True, timeout=500)
+    words = ["train", "configs/arithmetic.yaml", *SMALL, f"model.path={model}", *more]
+    output(*words, "--runs", str(runs))
     return read_jsonl(runs / "arithmetic" / "metrics.jsonl")
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pandas
@@ -17,6 +18,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from score_ray.reporting.json_lines import read_jsonl
+from tests.support.command_line import output
 from tests.support.tiny_model import make_model
 
 pytestmark = pytest.mark.ray
@@ -34,10 +36,33 @@ def model(request, tmp_path_factory) -> Path:
     return make_model(folder, request.param == "tied")
 
 
-def command(runs: Path, model: Path, *more: str) -> list[str]:
-    recipe = "configs/arithmetic.yaml"
-    return [sys.executable, "launch.py", "train", recipe, *SMALL, f"model.path={model}",
-            *more, "--runs", str(runs)]  # fmt: skip
+@pytest.fixture(scope="module")
+def score_ray(model, request) -> Callable[..., object]:
+    """Run a command: as a program that starts its own Ray, or in this process on the shared Ray.
+
+    The untied model goes the one way and the tied model the other, which takes less time.
+    """
+    if model.name == "untied":
+        return program
+    request.getfixturevalue("shared_ray")
+    return output
+
+
+def program(*words: str) -> None:
+    """Run a command as a program with its own Ray; raise CalledProcessError if it fails."""
+    command = [sys.executable, "launch.py", *words]
+    subprocess.run(command, env=without_shared_ray(), check=True, timeout=500)
+
+
+def without_shared_ray() -> dict[str, str]:
+    """Return the environment of a program that starts its own Ray."""
+    return {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+
+
+def training(runs: Path, model: Path, *more: str) -> list[str]:
+    """Return the command that trains for four iterations, a checkpoint after each."""
+    return ["train", "configs/arithmetic.yaml", *SMALL, f"model.path={model}", *more,
+            "--runs", str(runs)]  # fmt: skip
 
 
 def metrics(runs: Path) -> list[dict]:
@@ -50,25 +75,31 @@ def without_times(records: list[dict]) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def whole(model, tmp_path_factory) -> Path:
+def whole(model, score_ray, tmp_path_factory) -> Path:
     """A run from start to end."""
     runs = tmp_path_factory.mktemp("whole")
-    subprocess.run(command(runs, model), check=True, timeout=500)
+    score_ray(*training(runs, model))
     return runs
 
 
-def cut_off(arguments: list[str], when: Callable[[], bool], how: signal.Signals) -> None:
-    """Start a run, end it early, and see that nothing of it stays."""
-    shared = set(os.listdir("/dev/shm"))
+def cut_off(
+    words: list[str], when: Callable[[], bool], how: signal.Signals
+) -> list[psutil.Process]:
+    """Start a run with its own Ray, end it early, and check that nothing of it stays.
+
+    Return all processes that it had.
+    """
     # A test run in the background of a shell ignores SIGINT, and would hand that down.
     process = subprocess.Popen(
-        arguments,
+        [sys.executable, "launch.py", *words],
+        env=without_shared_ray(),
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not when() and process.poll() is None:
         time.sleep(0.05)
     family = psutil.Process(process.pid).children(recursive=True)
+    shared = shared_memory(family)
     began = time.monotonic()
     if how is signal.SIGINT:
         os.killpg(process.pid, how)  # as a terminal does it
@@ -81,7 +112,18 @@ def cut_off(arguments: list[str], when: Callable[[], bool], how: signal.Signals)
     # Two small agents of Ray's own outlive a driver that was killed; nothing of ours does.
     spared = "Agent" if how is signal.SIGKILL else "nothing"
     assert not [p for p in family if lives(p) and not p.name().endswith(spared)]
-    assert set(os.listdir("/dev/shm")) <= shared
+    assert not [path for path in shared if path.exists()]
+    return family
+
+
+def shared_memory(family: list[psutil.Process]) -> set[Path]:
+    """Return the files of /dev/shm that these processes have mapped or opened."""
+    paths: set[str] = set()
+    for process in family:
+        with suppress(psutil.Error):
+            paths |= {one.path for one in process.memory_maps()}
+            paths |= {one.path for one in process.open_files()}
+    return {Path(path) for path in paths if path.startswith("/dev/shm/")}
 
 
 def lives(process: psutil.Process) -> bool:
@@ -110,16 +152,6 @@ def test_a_run_keeps_weights_equal_and_leaves_its_folder(model, whole):
     assert any(not torch.equal(trained[k], base[k]) for k in base)
 
 
-def orphaned(process: psutil.Process) -> bool:
-    """Whether it is an agent of a Ray that is gone."""
-    try:
-        parent = process.parent()
-        agent = process.name() in ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
-        return agent and lives(process) and (parent is None or parent.name() != "raylet")
-    except psutil.NoSuchProcess:
-        return False
-
-
 def checkpoints(runs: Path) -> list[Path]:
     return sorted((runs / "arithmetic" / "checkpoints").glob("iteration_*"))
 
@@ -133,20 +165,20 @@ def flip_a_bit(folder: Path) -> None:
 
 
 def test_a_run_that_is_killed_or_interrupted_leaves_nothing_and_resumes_exactly(
-    model, whole, tmp_path
+    model, whole, score_ray, tmp_path
 ):
-    """Killed, it has lost its newest checkpoint too, and goes on from the one before."""
+    """A killed run loses its newest checkpoint too, and goes on from the one before."""
     how = signal.SIGINT if model.name == "tied" else signal.SIGKILL
     cut = tmp_path / "cut"
     # An iteration's metrics come before its checkpoint, and the one before has to be there too.
-    cut_off(command(cut, model), lambda: len(checkpoints(cut)) >= 2, how)
+    family = cut_off(training(cut, model), lambda: len(checkpoints(cut)) >= 2, how)
     assert 2 <= len(metrics(cut)) < 4
     if how is signal.SIGKILL:
         damaged = checkpoints(cut)[-1]
         flip_a_bit(damaged)
-    subprocess.run(command(cut, model), check=True, timeout=500)
-    # What Ray's agents are spared above is over with the next start.
-    assert not [p for p in psutil.process_iter() if orphaned(p)]
+    score_ray(*training(cut, model))
+    # The next start has ended those agents of Ray's that outlived the killed driver.
+    assert not [process for process in family if lives(process)]
     if how is signal.SIGKILL:
         (event,) = read_jsonl(cut / "arithmetic" / "events.jsonl")
         assert f"{damaged} is damaged" in event["what"]
@@ -167,21 +199,23 @@ def verdicts(record: dict, attempt: int) -> int:
     return sum(v for k, v in record.items() if re.fullmatch(rf"verdict/.*_t{attempt}", k))
 
 
+@pytest.mark.usefixtures("shared_ray")
 def test_a_csv_file_is_trained_on_with_a_reward_of_your_own(tmp_path, monkeypatch):
-    arguments = command(tmp_path, make_model(tmp_path / "model", False), on_file("sums.csv"),
-                        "grading.reward=half:reward")  # fmt: skip
-    arguments[1:4] = [str(Path(x).resolve()) if x.endswith((".py", ".yaml")) else x
-                      for x in arguments[1:4]]  # fmt: skip
+    words = training(tmp_path, make_model(tmp_path / "model", False), on_file("sums.csv"),
+                     "grading.reward=half:reward")  # fmt: skip
+    words[1] = str(Path(words[1]).resolve())
+    launch = str(Path("launch.py").resolve())
     monkeypatch.chdir(tmp_path)
     pandas.DataFrame(rows_of_sums()).to_csv("sums.csv", index=False)
     Path("half.py").write_text("def reward(problem, text):\n    return 0.5 if text else 1\n")
-    subprocess.run(arguments, check=True, timeout=500)
+    subprocess.run([sys.executable, launch, *words], check=True, timeout=500)
     for record in metrics(tmp_path):
         assert verdicts(record, 1) == verdicts(record, 2) == 32
         empty = record["train/acc_t1"]
         assert record["train/reward_t1"] == pytest.approx(0.5 + empty / 2)
 
 
+@pytest.mark.usefixtures("shared_ray")
 def test_a_parquet_file_is_trained_on_with_three_attempts_offline_ones_and_a_judge(tmp_path):
     pandas.DataFrame(rows_of_sums()).to_parquet(tmp_path / "sums.parquet")
     rows = (
@@ -192,7 +226,7 @@ def test_a_parquet_file_is_trained_on_with_three_attempts_offline_ones_and_a_jud
     )  # fmt: skip
     model = make_model(tmp_path / "model", False)
     source = on_file(str(tmp_path / "sums.parquet"))
-    subprocess.run(command(tmp_path, model, source, *rows), check=True, timeout=500)
+    output(*training(tmp_path, model, source, *rows))
     lines = metrics(tmp_path)
     assert len(lines) == 2
     for record in lines:
@@ -206,9 +240,9 @@ def test_a_parquet_file_is_trained_on_with_three_attempts_offline_ones_and_a_jud
     assert len((folder / "first_attempts.jsonl").read_text().splitlines()) == 8
 
 
-def test_a_trained_model_is_evaluated_again_to_the_same_accuracies(whole):
+def test_a_trained_model_is_evaluated_again_to_the_same_accuracies(whole, score_ray):
     folder = whole / "arithmetic"
-    subprocess.run([sys.executable, "launch.py", "eval", str(folder)], check=True, timeout=500)
+    score_ray("eval", str(folder))
     last = [json.loads(x) for x in (folder / "evals.jsonl").read_text().splitlines()][-1]
     again = json.loads((folder / "eval" / "evals.jsonl").read_text())
     assert {k: again[k] for k in ("n", "acc_t1", "acc_t2", "changed")} == {
@@ -216,9 +250,9 @@ def test_a_trained_model_is_evaluated_again_to_the_same_accuracies(whole):
     }
 
 
-def test_a_checkpoint_is_exported_as_the_model_it_was(whole, tmp_path):
-    run, out = str(whole / "arithmetic"), str(tmp_path / "out")
-    subprocess.run([sys.executable, "launch.py", "export", run, out], check=True, timeout=500)
+def test_a_checkpoint_is_exported_as_the_model_it_was(whole, score_ray, tmp_path):
+    out = str(tmp_path / "out")
+    score_ray("export", str(whole / "arithmetic"), out)
     exported = AutoModelForCausalLM.from_pretrained(out).state_dict()
     trained = AutoModelForCausalLM.from_pretrained(whole / "arithmetic" / "model").state_dict()
     assert all(torch.equal(exported[k], trained[k]) for k in trained)

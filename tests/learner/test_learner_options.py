@@ -46,7 +46,7 @@ def results(learner) -> tuple[list, dict[str, torch.Tensor]]:
     updates = [learner.update(ROWS, ADVANTAGES, SHARDS, number) for number in range(2)]
     scores = learner.score([row.token_ids for row in ROWS])
     metrics = [
-        np.ravel(m[key]).tolist() for m in updates for key in ("loss", "grad_norm", "mismatch/kl")
+        np.ravel(m[key]).tolist() for m in updates for key in ("loss", "grad_norm", "mismatch_kl")
     ]
     return [*sums.values(), *metrics, *scores], weights_of(learner)
 
@@ -81,33 +81,33 @@ def test_an_offloaded_optimizer_changes_no_result(setup, stage, dtype):
 
 @of_every_stage
 def test_bfloat16_weights_have_float32_masters(setup, stage):
-    """A step of 1e-4 is lost on a bfloat16 weight of 1, whose neighbours are 2^-8 away at best.
+    """A step of 1e-3 is lost on a bfloat16 weight of 1, whose neighbours are 2^-8 away at best.
 
-    Of 60 such steps those that go one way add up.
+    Of 6 such steps those that go one way add up.
     """
-    learner = make(setup, dtype="bfloat16", zero_stage=stage, learning_rate=1e-4)
+    learner = make(setup, dtype="bfloat16", zero_stage=stage, learning_rate=1e-3)
     norms = [name for name in weights_of(learner) if "norm" in name]
     learner.update(ROWS, np.ones((3, 2)), SHARDS, 0)
     after_one = weights_of(learner)
     assert all(after_one[name].dtype == torch.bfloat16 for name in norms)
     assert all((after_one[name] == 1).all() for name in norms)
-    for number in range(1, 60):
+    for number in range(1, 6):
         learner.update(ROWS, np.ones((3, 2)), SHARDS, number)
     after_many = weights_of(learner)
     moved = torch.cat([(after_many[name].float() - 1).abs() for name in norms])
     assert float((moved >= 2**-8).float().mean()) > 0.1
-    assert float(moved.max()) <= 60e-4 + 2**-8
+    assert float(moved.max()) <= 6e-3 + 2**-8
 
 
 @of_every_stage
 def test_micro_batches_add_up_in_float32(setup, stage):
-    """128 times 1/512 of a gradient: in bfloat16 each of them would be lost beside the whole."""
+    """32 times 1/512 of a gradient: in bfloat16 each of them would be lost beside the whole."""
     learner = make(setup, dtype="bfloat16", zero_stage=stage, learning_rate=0.0)
-    rows = [ROWS[0]] * 129
-    weights = np.array([[1.0, 1.0]] + [[2**-9, 2**-9]] * 128)
+    rows = [ROWS[0]] * 33
+    weights = np.array([[1.0, 1.0]] + [[2**-9, 2**-9]] * 32)
     one = learner.update(rows, weights, [[0]], 0)["grad_norm"][0]
-    added = learner.update(rows, weights, [[i] for i in range(129)], 0)["grad_norm"][0]
-    assert added == pytest.approx(1.25 * one, rel=1e-4)
+    added = learner.update(rows, weights, [[i] for i in range(33)], 0)["grad_norm"][0]
+    assert added == pytest.approx((1 + 2**-4) * one, rel=1e-4)
 
 
 @pytest.mark.parametrize("offload", [False, True], ids=["", "offloaded"])
