@@ -42,8 +42,9 @@ check: $(READY)
 pure: $(READY)
 	.venv/bin/python -m pytest $(PARALLEL) -m "$(PURE)"
 
+# The heavy tests start several processes each, some GB in all: no more of them than two at a time.
 test: $(READY)
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2
 
 lint: $(READY)
 	.venv/bin/ruff format --check .

@@ -16,15 +16,19 @@ import pytest
 from tests.support.shared_ray import ray_address as ray_address
 from tests.support.shared_ray import shared_ray as shared_ray
 
-# Tests with these marks share what is dear to start, one process for each file.
+# Tests with these marks share what takes seconds to start, in one process for each file.
 HEAVY = ("ray", "slow")
+LONGEST = ("tests/end_to_end/", "tests/runtime/", "tests/cluster/")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the heavy tests of a file in one process, and start them before the light ones."""
-    heavy = [item for item in items if any(item.get_closest_marker(name) for name in HEAVY)]
-    for item in heavy:
-        if not item.get_closest_marker("xdist_group"):
+    """Keep the heavy tests of a file in one process, and begin with those that take longest."""
+    for item in items:
+        if _is_heavy(item) and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
-    items.sort(key=lambda item: item not in heavy)
+    items.sort(key=lambda item: (not _is_heavy(item), not item.nodeid.startswith(LONGEST)))
+
+
+def _is_heavy(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in HEAVY)

@@ -30,7 +30,13 @@ SMALL = [STAGES, "rollout.problems=8", "evaluation.problems=16", "checkpoint.eve
 TIMES = ("time/",)
 
 
-@pytest.fixture(scope="module", params=["untied", "tied"])
+KINDS = [
+    pytest.param(kind, marks=pytest.mark.xdist_group(f"whole runs, {kind}"))
+    for kind in ("untied", "tied")
+]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def model(request, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("models") / request.param
     return make_model(folder, request.param == "tied")
