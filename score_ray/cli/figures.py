@@ -41,7 +41,8 @@ def figures(
     if out is None and len(folders) > 1:
         raise ConfigError("--out: name a folder for the figures of several runs")
 
-    from score_ray.experiments.figures.figures import draw, write_page
+    from score_ray.experiments.figures.figures import draw
+    from score_ray.experiments.figures.page import write_page
     from score_ray.experiments.figures.series import series_of
 
     if sampling:

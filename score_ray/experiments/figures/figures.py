@@ -43,8 +43,6 @@ from score_ray.experiments.figures.series import (
     Series,
     with_base_models,
 )
-from score_ray.reporting.atomic_files import replace_file
-from score_ray.reporting.document import Document, Picture, to_html
 from score_ray.reporting.metrics import value_at
 from score_ray.reporting.palette import ATTEMPTS, DASHED
 from score_ray.reporting.plot import (
@@ -91,18 +89,6 @@ def draw(series: Sequence[Series], out: Path) -> list[Path]:
 def dark_of(light: Path) -> Path:
     """Return the path of the same figure on dark paper."""
     return light.with_name(f"{light.stem}_dark.png")
-
-
-def picture_of(light: Path) -> Picture:
-    """Return a drawn figure with its caption, for a page."""
-    kind = FIGURES[light.stem]
-    return Picture(kind.title, light, dark_of(light), kind.caption)
-
-
-def write_page(title: str, drawn: Sequence[Path], out: Path) -> None:
-    """Write one self-contained page that shows drawn figures."""
-    page = to_html(Document(title, tuple(picture_of(light) for light in drawn)))
-    replace_file(out, page.encode(errors="replace"))
 
 
 def _collect_accuracy(plotted: Sequence[PlottedSeries]) -> Any:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from score_ray.experiments.figures.figures import Series, draw, picture_of
+from score_ray.experiments.figures.figures import draw
+from score_ray.experiments.figures.page import picture_of
+from score_ray.experiments.figures.series import Series
 from score_ray.experiments.suites.machine import describe
 from score_ray.experiments.suites.runner import TIMES
 from score_ray.experiments.suites.suite import Claim, Suite, SuiteRun, finished

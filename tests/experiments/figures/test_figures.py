@@ -1,14 +1,11 @@
-import base64
 import shutil
-from html.parser import HTMLParser
-from io import BytesIO
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from score_ray.experiments.figures.figures import FIGURES, dark_of, draw, write_page
+from score_ray.experiments.figures.figures import FIGURES, dark_of, draw
 from score_ray.experiments.figures.series import Series, with_base_models
 from score_ray.reporting.plot import look
 from score_ray.reporting.run_folder import RunFolder
@@ -90,33 +87,3 @@ def test_texts_can_be_read_and_lie_inside_the_figure_apart_from_each_other(
         assert inside, text.get_text()
         for other, its in zip(shown[:i], boxes, strict=False):
             assert not box.overlaps(its), (text.get_text(), other.get_text())
-
-
-class Attributes(HTMLParser):
-    """The attributes of a page's last element of each tag."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.by_tag: dict[str, dict] = {}
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.by_tag[tag] = dict(attrs)
-
-
-def pixels_of(url: str) -> np.ndarray:
-    return imread(BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,"))))
-
-
-def test_a_page_embeds_light_and_dark_figures_and_lets_the_readers_scheme_choose(series, tmp_path):
-    light = draw(series, tmp_path)[0]
-    write_page("two <ways>", [light], tmp_path / "page.html")
-    page = (tmp_path / "page.html").read_text()
-    embedded = Attributes(page).by_tag
-    assert [*embedded][-5:] == ["figure", "picture", "source", "img", "figcaption"]
-    assert embedded["source"]["media"] == "(prefers-color-scheme: dark)"
-    assert (pixels_of(embedded["source"]["srcset"]) == imread(dark_of(light))).all()
-    assert (pixels_of(embedded["img"]["src"]) == imread(light)).all()
-    assert embedded["img"]["alt"] == "Accuracy over training"
-    assert f"<figcaption>{FIGURES['accuracy'].caption}</figcaption>" in page
-    assert "<h1>score_ray: two &lt;ways&gt;</h1>" in page
