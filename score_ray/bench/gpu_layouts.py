@@ -7,7 +7,7 @@ which cost what trained ones would. Cases that fail on this machine are named be
 import json
 import os
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 from rich.box import MARKDOWN
 
 from score_ray.bench.random_models import random_model
-from score_ray.bench.recipe_cost import RecipeCost, measure
+from score_ray.bench.recipe_cost import MeanStep, RecipeCost, measure
 from score_ray.bench.text_tables import table, text_of
 from score_ray.config.config import Config
 from score_ray.config.loading import load
@@ -125,10 +125,10 @@ class Bench:
         return text_of(table("", COLUMNS, rows, MARKDOWN), width=TABLE_WIDTH) + "".join(failures)
 
     def _measure(self, config: Config) -> list[str]:
-        inputs = check_inputs(config, self.folder)
-        reporter = Reporter(RunFolder(self.folder), self.iterations + 1, 0, quiet=True)
-        with all_roles(inputs, reporter) as roles:
-            return row_of(config, measure(roles, inputs, self.iterations), gpus.local())
+        inputs, folder = check_inputs(config, self.folder), RunFolder(self.folder)
+        with all_roles(inputs, Reporter(folder, self.iterations + 1, 0, quiet=True)) as roles:
+            cost = measure(roles, inputs, self.iterations, folder)
+            return row_of(config, cost, gpus.local())
 
     def _measure_trl(self, config: Config, trl: str) -> list[str]:
         result = run_trl(config, trl, self.iterations, self.folder / "trl")
@@ -141,27 +141,27 @@ def row_of(config: Config, cost: RecipeCost, gpu: Gpu | None) -> list[str]:
 
     MFU compares with the FLOP/s of the GPU's data sheet; it is empty without a GPU.
     """
-    means, ranks = cost.means, config.learner.num_ranks
+    step, ranks = cost.step, config.learner.num_ranks
     return [
         f"{config.rollout.num_actors} + {ranks}",
-        f"{means['time/weights']:.3f}",
-        f"{means['time/broadcast']:.3f}",
-        _sampled_rate(config, means),
-        f"{means['tokens/trained'] / means['time/update']:,.0f}",
+        f"{step.transfer:.3f}",
+        f"{step.seconds['broadcast']:.3f}",
+        _sampled_rate(config, step),
+        f"{step.trained_tokens / step.seconds['update']:,.0f}",
         f"{cost.update_flops / ranks / gpu.flops:.1%}" if gpu else "",
         f"{cost.update_flops / cost.matmul_flops:.1%}",
         _peak(cost, "rollout actor"),
         _peak(cost, "learner rank"),
-        f"{means['time/iteration']:.2f}",
-        f"{_episodes(config) / means['time/iteration']:.1f}",
+        f"{step.seconds['iteration']:.2f}",
+        f"{_episodes(config) / step.seconds['iteration']:.1f}",
     ]
 
 
-def _sampled_rate(config: Config, means: Mapping[str, float]) -> str:
+def _sampled_rate(config: Config, step: MeanStep) -> str:
     # With sampling ahead, the rollout's time is only the part that the learner waited for.
-    if config.rollout.overlap or not means["tokens/sampled"]:
+    if config.rollout.overlap or not step.sampled_tokens:
         return ""
-    return f"{means['tokens/sampled'] / means['time/rollout']:,.0f}"
+    return f"{step.sampled_tokens / step.seconds['rollout']:,.0f}"
 
 
 def run_trl(config: Config, python: str, iterations: int, folder: Path) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from score_ray.bench.offline_generation import offline_seconds
 from score_ray.bench.peak_memory import PeakMemory, peak_memory
 from score_ray.bench.text_tables import table, text_of
 from score_ray.config.config import Config
-from score_ray.planning.model_shape import ModelShape, read_shape
+from score_ray.planning.flops import update_flops
+from score_ray.planning.model_shape import read_shape
 from score_ray.reporting.metrics import TRANSFER, StepResult
 from score_ray.reporting.run_folder import RunFolder
 from score_ray.training.inputs import Inputs
@@ -68,9 +69,10 @@ def measure(roles: Roles, inputs: Inputs, iterations: int, folder: RunFolder) ->
     )
     of_ranks = roles.learner.run_on_ranks("reporting its memory", peak_memory)
     of_actors = roles.pool.run_on_engines("reporting its memory", peak_memory)
+    work = update_flops(inputs.config, shape, mean.trained_tokens, mean.sampled_tokens)
     return RecipeCost(
         mean,
-        update_flops(inputs.config, shape, mean) / mean.seconds["update"],
+        work / mean.seconds["update"],
         sum(rates.values()),
         {**of_actors, **of_ranks, "driver": peak_memory()},
     )
@@ -95,16 +97,6 @@ def mean_of(steps: Sequence[StepResult]) -> MeanStep:
         fmean(step.episodes.sampled_tokens for step in steps),
         fmean(step.trained_tokens for step in steps),
     )
-
-
-def update_flops(config: Config, shape: ModelShape, step: MeanStep) -> float:
-    """Return the FLOP of an update.
-
-    Every weight costs 2 per token forward, and 4 backward, or 2 where it is frozen. The output
-    head sees sampled tokens alone. Attention and recomputed activations are left out.
-    """
-    tokens = shape.body * step.trained_tokens + shape.head * step.sampled_tokens
-    return (4.0 if config.learner.lora.rank else 6.0) * tokens
 
 
 def _against_offline(roles: Roles, config: Config, iterations: int) -> float:

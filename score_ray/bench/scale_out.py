@@ -18,13 +18,14 @@ from score_ray.bench.scaling_model import (
 )
 from score_ray.bench.scaling_plot import plot_scaling
 from score_ray.bench.scaling_report import check_table, report
-from score_ray.config.config import Config, ConfigError
+from score_ray.config.config import Config
 from score_ray.planning.memory import WIDTH
 from score_ray.planning.model_shape import read_shape
 from score_ray.reporting.reporter import Reporter
 from score_ray.reporting.run_folder import RunFolder
 from score_ray.training.inputs import Inputs
 from score_ray.training.roles import all_roles
+from score_ray.types import ConfigError
 
 GPUS = (2, 4, 8, 16, 32, 64, 128, 256, 512)
 
@@ -74,9 +75,11 @@ def _measure(
 ) -> list[MeasuredIteration]:
     """Measure a split with the recipe's batch divided by each of `divisors`."""
     config = arrange(inputs.config, *split)
-    reporter = Reporter(RunFolder(folder), iterations + 1, 0, quiet=True)
+    run_folder = RunFolder(folder)
+    reporter = Reporter(run_folder, iterations + 1, 0, quiet=True)
     with all_roles(replace(inputs, config=config), reporter) as roles:
-        return [measure(roles, shrink(config, divisor), iterations) for divisor in divisors]
+        sizes = [shrink(config, divisor) for divisor in divisors]
+        return [measure(roles, size, iterations, run_folder) for size in sizes]
 
 
 def _weight_bytes(inputs: Inputs) -> int:

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from score_ray.algorithm.batch import row_of
-from score_ray.bench.recipe_cost import mean_metrics
+from score_ray.bench.recipe_cost import mean_of, measured_steps
 from score_ray.bench.scaling_model import steps_of
 from score_ray.config.config import Config
+from score_ray.reporting.metrics import StepResult
+from score_ray.reporting.run_folder import RunFolder
 from score_ray.training.iteration import draw, training_plan
-from score_ray.training.trainer import Roles
+from score_ray.training.protocols import Roles
 from score_ray.types import Episode
 
 # Phases in which the driver waits for others. The rest of an iteration is the driver's alone.
@@ -59,9 +61,9 @@ def shrink(config: Config, divisor: int) -> Config:
     return config.model_copy(update={"rollout": config.rollout.model_copy(update=few)})
 
 
-def measure(roles: Roles, config: Config, iterations: int) -> MeasuredIteration:
+def measure(roles: Roles, config: Config, iterations: int, folder: RunFolder) -> MeasuredIteration:
     """Measure whole iterations by phase, then the same number of them call by call."""
-    means = _phase_means(roles, config, iterations)
+    means = _phase_means(measured_steps(roles, config, iterations, folder))
     idle_rate = _processor_time(lambda: time.sleep(1.0), idle_rate=0.0)
     runs = [_call_by_call(roles, config, means, idle_rate) for _ in range(iterations)]
     return replace(
@@ -72,9 +74,9 @@ def measure(roles: Roles, config: Config, iterations: int) -> MeasuredIteration:
     )
 
 
-def _phase_means(roles: Roles, config: Config, iterations: int) -> Seconds:
-    metrics = mean_metrics(roles, config, iterations)
-    means = {phase: metrics[f"time/{phase}"] for phase in (*WAITING_PHASES, "iteration")}
+def _phase_means(steps: Sequence[StepResult]) -> Seconds:
+    seconds = mean_of(steps).seconds
+    means = {phase: seconds[phase] for phase in (*WAITING_PHASES, "iteration")}
     means["driver"] = means["iteration"] - sum(means[phase] for phase in WAITING_PHASES)
     return means
 

@@ -28,6 +28,8 @@ from functools import cached_property
 
 import numpy as np
 
+from score_ray.planning.gpus import GPUS_PER_NODE
+
 Groups = Sequence[Sequence[int]]  # tokens of each problem's episodes
 Split = tuple[int, int]  # numbers of rollout actors and of learner ranks
 
@@ -70,7 +72,7 @@ class Costs:
 class Cluster:
     """Assumed properties of hardware that was not measured."""
 
-    gpus_per_node: int = 8
+    gpus_per_node: int = GPUS_PER_NODE
     bytes_per_second: float = 25e9  # of a node's network: 200 Gbit/s
     hop_latency: float = 20e-6  # seconds between neighbours in the ring
     polling: float = 1e-6  # seconds to look at one actor, whenever another one has episodes

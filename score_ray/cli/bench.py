@@ -46,8 +46,9 @@ def bench_iteration(config: Recipe, overrides: Overrides = None, iterations: Mea
     from score_ray.reporting.run_folder import RunFolder
     from score_ray.training.roles import all_roles
 
-    with all_roles(inputs, Reporter(RunFolder(BENCH), iterations + 1, 0, quiet=True)) as roles:
-        typer.echo(recipe_cost.run(roles, inputs, iterations))
+    folder = RunFolder(BENCH)
+    with all_roles(inputs, Reporter(folder, iterations + 1, 0, quiet=True)) as roles:
+        typer.echo(recipe_cost.run(roles, inputs, iterations, folder))
 
 
 @bench_app.command("gpu")

@@ -3,8 +3,8 @@
 import pytest
 
 from score_ray.bench.random_models import NAMES, SHAPES, random_model
-from score_ray.config.config import ConfigError
 from score_ray.planning.model_shape import read_shape
+from score_ray.types import ConfigError
 from tests.support.published_models import published
 
 

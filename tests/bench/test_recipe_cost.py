@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from score_ray.bench.peak_memory import PeakMemory
 from score_ray.bench.recipe_cost import (
     MeanStep,
@@ -11,29 +9,19 @@ from score_ray.bench.recipe_cost import (
     mean_of,
     memory_table,
     rate_rows,
-    update_flops,
 )
 from score_ray.bench.text_tables import text_of
-from score_ray.config.loading import load
-from score_ray.planning.model_shape import shape_of
-from tests.support.published_models import published
+from score_ray.reporting.metrics import step_result
 
 RECIPE = Path("configs/arithmetic.yaml")
 
 
-@pytest.mark.parametrize(("rank", "per_weight"), [(0, 6), (8, 4)])
-def test_flops_count_the_body_for_every_token_and_the_head_for_drawn_ones(rank, per_weight):
-    shape = shape_of(published("HuggingFaceTB/SmolLM2-135M"))
-    config = load(RECIPE, [f"learner.lora.rank={rank}"])
-    step = MeanStep({}, transfer=0.0, sampled_tokens=4.0, trained_tokens=7.0)
-    head = 576 * 49152
-    body = 134_515_008 - head  # tied: the head is the embedding
-    assert update_flops(config, shape, step) == per_weight * (body * 7 + head * 4)
-
-
-def test_means_are_of_numbers_and_a_missing_number_counts_as_zero():
-    records = [{"a": 1, "stage": "one", "b": 3.0}, {"a": 2, "stage": "two"}]
-    assert means_of(records) == {"a": 1.5, "b": 1.5}
+def test_means_are_over_iterations_and_a_missing_transfer_counts_as_zero():
+    one = {"iteration": 1, "stage": "stage_1", "time/rollout": 1.0, "tokens/trained": 10}
+    other = {"iteration": 2, "stage": "stage_2", "time/rollout": 2.0, "tokens/trained": 20}
+    sent = {"weights/checked": 1, "mismatch/logp_mean_abs": 0.0, "time/weights": 0.5}
+    steps = [step_result(one), step_result(other | sent)]
+    assert mean_of(steps) == MeanStep({"rollout": 1.5}, 0.25, sampled_tokens=0, trained_tokens=15)
 
 
 def test_rates_divide_each_phases_work_by_its_time():
