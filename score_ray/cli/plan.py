@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from score_ray.config.config import Config
     from score_ray.planning.expected_time import Expected, Tokens
     from score_ray.planning.gpus import Gpu
-    from score_ray.planning.memory import Plan
+    from score_ray.planning.memory import MemoryPlan
     from score_ray.planning.model_shape import ModelShape
 
-GPUS_OF_NODE = 8
-PHASES = ("rollout", "reference", "update", "broadcast", "turns")
+PHASES = ("rollout", "reference", "update", "broadcast", "colocation")
 
 
 def plan(
@@ -43,24 +42,24 @@ def plan(
     from rich.console import Console
 
     from score_ray.planning import fit, memory
-    from score_ray.planning.expected_time import expect, tokens_of
+    from score_ray.planning.expected_time import expect, mean_tokens
     from score_ray.planning.model_shape import read_shape
 
     kind = _kind_of_gpu(gpu)
     shape = read_shape(_resolved(chosen.model.path), chosen.model.path)
-    needs = memory.plan(chosen, shape, kind)
+    needs = memory.plan_memory(chosen, shape, kind)
     console = Console(highlight=False)
     console.print(_heading(chosen, shape, kind), soft_wrap=True)
     console.print(table(chosen, shape, needs, kind))
-    faults = [*_too_few(chosen, num_gpus), *fit.faults(chosen, shape, kind)]
+    faults = [*_too_few(chosen, num_gpus), *fit.shortages(chosen, shape, kind)]
     if faults:
         raise ConfigError("\n".join(faults))
-    tokens = tokens_of(chosen, prompt, attempt)
+    tokens = mean_tokens(chosen, prompt, attempt)
     expected = expect(chosen, shape, kind, needs, tokens)
     console.print(duration(chosen, expected, tokens), soft_wrap=True)
 
 
-def table(config: "Config", shape: "ModelShape", needs: "Plan", gpu: "Gpu") -> "Table":
+def table(config: "Config", shape: "ModelShape", needs: "MemoryPlan", gpu: "Gpu") -> "Table":
     """Return the memory of one GPU of each role, by item."""
     from rich.table import Table
 
@@ -122,11 +121,12 @@ def _heading(config: "Config", shape: "ModelShape", gpu: "Gpu") -> str:
 
 
 def _too_few(config: "Config", num_gpus: int) -> list[str]:
+    from score_ray.planning.gpus import GPUS_PER_NODE
     from score_ray.runtime.resources import shortfall, training_requests
 
     if not num_gpus:
         return []
-    nodes = [GPUS_OF_NODE] * (num_gpus // GPUS_OF_NODE) + [num_gpus % GPUS_OF_NODE]
+    nodes = [GPUS_PER_NODE] * (num_gpus // GPUS_PER_NODE) + [num_gpus % GPUS_PER_NODE]
     short = shortfall(training_requests(config), [node for node in nodes if node])
     return [short] if short else []
 

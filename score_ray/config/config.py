@@ -82,7 +82,7 @@ class Config(Section):
             )
 
     def _check_gpus(self) -> None:
-        ranks = self.rollout.num_actors * self.rollout.tensor_parallel
+        ranks = self.rollout.num_gpus
         if self.rollout.share_gpus and self.learner.num_ranks != ranks:
             raise ValueError(
                 "rollout.share_gpus: learner.num_ranks must be rollout.num_actors times "
@@ -143,6 +143,12 @@ class Config(Section):
                 return iteration - (iteration - start) % stage.refresh
             start += stage.iterations
         return iteration
+
+    @property
+    def num_gpus(self) -> int:
+        """Number of GPUs of a run, if it runs on GPUs."""
+        shared = self.rollout.share_gpus
+        return self.rollout.num_gpus + (0 if shared else self.learner.num_ranks)
 
     @property
     def sends_adapter(self) -> bool:

@@ -115,6 +115,11 @@ class RolloutConfig(Section):
     # Iterations that are sampled ahead, while the learner still updates: 0 or 1.
     overlap: Annotated[int, Field(ge=0, le=1)] = 0
 
+    @property
+    def num_gpus(self) -> int:
+        """GPUs of all engines together."""
+        return self.num_actors * self.tensor_parallel
+
 
 class AdapterConfig(Section):
     """Training of low-rank adapters (LoRA) in place of all weights.

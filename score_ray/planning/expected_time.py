@@ -1,29 +1,28 @@
-"""How long an iteration should take, from operations and bytes alone: computed, not measured.
+"""The expected time of an iteration, computed from operations and bytes and not measured.
 
-N are the weights that a token passes through. A forward pass takes 2N operations a token, a
-backward pass 4N (2N where weights are frozen beside adapters), recomputing activations 2N more.
-Drawing a token reads all weights and the cache once for the whole running batch.
+Operations are those of flops.py. Sampling a token reads all weights and the cache once for the
+whole running batch.
 """
 
 import math
 from dataclasses import dataclass
 
 from score_ray.config.config import Config
-from score_ray.planning.gpus import Gpu
-from score_ray.planning.memory import WIDTH, Plan, cache_per_token, trained_weights
+from score_ray.planning.flops import FORWARD, forward_flops, recomputed_flops, update_flops
+from score_ray.planning.gpus import GPUS_PER_NODE, Gpu
+from score_ray.planning.memory import WIDTH, MemoryPlan, cache_per_token, trained_weights
 from score_ray.planning.model_shape import ModelShape
 
-# Assumed shares of what a GPU's data sheet says.
+# Assumed shares of the speeds in a GPU's data sheet.
 TRAINING = 0.35  # of its operations, in the learner
-PREFILLING = 0.5  # of its operations, when an engine reads prompts
-READING = 0.6  # of its memory's bandwidth, when an engine draws tokens
-STEP = 0.005  # seconds of an engine step beyond its reading: scheduling, launching, sampling
-FLOAT32 = 1 / 16  # of the bfloat16 operations
+PREFILLING = 0.5  # of its operations, while an engine reads prompts
+READING = 0.6  # of its memory's bandwidth, while an engine samples tokens
+STEP = 0.005  # seconds of an engine step besides reading: scheduling, launching, sampling
+FLOAT32 = 1 / 16  # speed in float32, as a share of the bfloat16 operations
 WITHIN_NODE, BETWEEN_NODES = 150e9, 25e9  # bytes per second: a GPU's NVLink, a node's network
-CHECKING = 1.0  # seconds of a broadcast beyond its bytes: the calls, and the check after it
+CHECKING = 1.0  # seconds of a broadcast besides its bytes: the calls, and the check after it
 TO_HOST = 20e9  # bytes per second between a GPU and its node's memory
-HOST_STEP = 5e9  # bytes of optimizer state per second of an offloaded step, of a rank
-GPUS_OF_NODE = 8
+HOST_STEP = 5e9  # bytes of optimizer state per second, of one rank's offloaded step
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Expected:
     reference: float
     update: float
     broadcast: float
-    turns: float  # moving what sleeps to the node's memory and back
+    colocation: float  # moving the side that sleeps to the node's memory and back
     overlapped: bool = False
 
     @property
@@ -42,99 +41,101 @@ class Expected:
         """Seconds from one iteration to the next."""
         learner = self.reference + self.update
         both = max(self.rollout, learner) if self.overlapped else self.rollout + learner
-        return both + self.broadcast + self.turns
+        return both + self.broadcast + self.colocation
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Of a mean episode: what is read (all prompts), and what is drawn (all attempts)."""
+    """Tokens of a mean episode: those that are read (prompts) and drawn (attempts)."""
 
     read: float
     drawn: float
 
     @property
     def all(self) -> float:
-        """The episode's row."""
+        """Tokens of the episode's row."""
         return self.read + self.drawn
 
 
-def tokens_of(config: Config, prompt: int, attempt: int) -> Tokens:
-    """A mean episode, from the tokens of its prompts and of an attempt; 0: half of the longest."""
-    own = config.rollout
-    room = max(config.model.max_length - own.attempts * own.max_tokens, 0)
-    return Tokens(prompt or room / 2, own.attempts * (attempt or own.max_tokens / 2))
+def mean_tokens(config: Config, prompt: int, attempt: int) -> Tokens:
+    """Return a mean episode's tokens, given those of its prompts together and of an attempt.
+
+    A number that is 0 is assumed to be half of its limit.
+    """
+    rollout = config.rollout
+    room = max(config.model.max_length - rollout.attempts * rollout.max_tokens, 0)
+    return Tokens(prompt or room / 2, rollout.attempts * (attempt or rollout.max_tokens / 2))
 
 
-def expect(config: Config, shape: ModelShape, gpu: Gpu, plan: Plan, tokens: Tokens) -> Expected:
-    """The phases of one iteration; grading, evaluations and starting are not in it."""
-    width = WIDTH[config.model.dtype]
-    speed = gpu.flops if width == 2 else gpu.flops * FLOAT32
-    rows = config.rollout.problems * config.rollout.samples / config.learner.num_ranks
-    body, head = rows * tokens.all * shape.body, rows * tokens.drawn * shape.head
-    backward = 2 if config.learner.lora.rank else 4
-    again = 2 if config.learner.gradient_checkpointing else 0
-    passes = math.ceil(rows * tokens.all / config.learner.tokens_per_micro_batch)
-    gather = passes * _gathering(config, shape)
-    work = (2 + backward + again) * body + (4 + backward) * head  # logits are made twice
-    shared = config.rollout.share_gpus
+def expect(
+    config: Config, shape: ModelShape, gpu: Gpu, plan: MemoryPlan, tokens: Tokens
+) -> Expected:
+    """Return the phases of one iteration, without grading, evaluations and starting."""
+    speed = TRAINING * _flops_per_second(config, gpu)
+    learner, shared = config.learner, config.rollout.share_gpus
+    rows = config.rollout.problems * config.rollout.samples / learner.num_ranks
+    read, drawn = rows * tokens.all, rows * tokens.drawn
+    gathering = math.ceil(read / learner.tokens_per_micro_batch) * _gathering(config, shape)
+    computing = (
+        update_flops(config, shape, read, drawn) + recomputed_flops(config, shape, read, drawn)
+    ) / speed
+    moving = 2 * (plan.learner.host + plan.engine.host) / TO_HOST
     return Expected(
         rollout=_rollout(config, shape, gpu, plan, tokens),
-        reference=2 * (body + head) / (TRAINING * speed) + gather,
-        update=work / (TRAINING * speed)
-        + 2 * gather
-        + _reducing(config, shape)
-        + _step(config, shape),
-        broadcast=shape.parameters * width / _link(_gpus(config)) + CHECKING,
-        turns=2 * (plan.learner.host + plan.engine.host) / TO_HOST if shared else 0.0,
+        reference=forward_flops(shape, read, drawn) / speed + gathering,
+        update=computing + 2 * gathering + _reducing(config, shape) + _step(config, shape),
+        broadcast=shape.parameters * WIDTH[config.model.dtype] / _link(config.num_gpus) + CHECKING,
+        colocation=moving if shared else 0.0,
         overlapped=bool(config.rollout.overlap),
     )
 
 
-def _rollout(config: Config, shape: ModelShape, gpu: Gpu, plan: Plan, tokens: Tokens) -> float:
-    """Seconds of the engine with its equal share of the episodes."""
-    own, width = config.rollout, WIDTH[config.model.dtype]
-    speed = gpu.flops if width == 2 else gpu.flops * FLOAT32
-    episodes = math.ceil(own.problems / own.num_actors) * own.samples
-    fits = max(plan.cache_tokens / tokens.all, 1.0)
-    running = min(own.max_running, episodes, fits)
-    # So many at a time, and then a tail: the last episodes are as long as they may be.
-    longest = own.attempts * own.max_tokens
+def _flops_per_second(config: Config, gpu: Gpu) -> float:
+    return gpu.flops if config.model.dtype == "bfloat16" else gpu.flops * FLOAT32
+
+
+def _rollout(
+    config: Config, shape: ModelShape, gpu: Gpu, plan: MemoryPlan, tokens: Tokens
+) -> float:
+    """Return an engine's seconds for its equal share of the episodes."""
+    rollout, width = config.rollout, WIDTH[config.model.dtype]
+    episodes = math.ceil(rollout.problems / rollout.num_actors) * rollout.samples
+    fit_in_cache = max(plan.cache_tokens / tokens.all, 1.0)
+    running = min(rollout.max_running, episodes, fit_in_cache)
+    # So many run at a time; at the end the longest episodes run on, up to their limit.
+    longest = rollout.attempts * rollout.max_tokens
     steps = episodes * tokens.drawn / running + (longest - tokens.drawn)
-    weights = shape.parameters * width / own.tensor_parallel
+    weights = shape.parameters * width / rollout.tensor_parallel
     cache = running * tokens.all * cache_per_token(config, shape)
     reading = (weights + cache) / (READING * gpu.bandwidth)
-    prefill = 2 * shape.body * episodes * tokens.read / (PREFILLING * speed * own.tensor_parallel)
+    speed = PREFILLING * _flops_per_second(config, gpu) * rollout.tensor_parallel
+    prefill = FORWARD * shape.body * episodes * tokens.read / speed
     return steps * (reading + STEP) + prefill
 
 
-def _gpus(config: Config) -> int:
-    engines = config.rollout.num_actors * config.rollout.tensor_parallel
-    return engines + (0 if config.rollout.share_gpus else config.learner.num_ranks)
-
-
-def _link(count: int) -> float:
-    """Bytes per second that pass along a ring of so many GPUs, through one network per node."""
-    return WITHIN_NODE if count <= GPUS_OF_NODE else BETWEEN_NODES
+def _link(num_gpus: int) -> float:
+    """Return the bytes per second along a ring of GPUs, which has one network link per node."""
+    return WITHIN_NODE if num_gpus <= GPUS_PER_NODE else BETWEEN_NODES
 
 
 def _gathering(config: Config, shape: ModelShape) -> float:
-    """Seconds for all weights to pass to each rank once, as ZeRO-3 does in every pass."""
+    """Return the seconds for all weights to reach each rank, which ZeRO-3 needs in every pass."""
     learner = config.learner
     if learner.zero_stage < 3 or learner.num_ranks == 1:
         return 0.0
-    return shape.parameters * WIDTH[config.model.dtype] / _link(config.learner.num_ranks)
+    return shape.parameters * WIDTH[config.model.dtype] / _link(learner.num_ranks)
 
 
 def _reducing(config: Config, shape: ModelShape) -> float:
-    """Seconds for the gradients to be summed over the ranks: each sends and receives them once."""
+    """Return the seconds for summing gradients over ranks: each sends and receives them once."""
     learner = config.learner
     if learner.num_ranks == 1:
         return 0.0
-    return 2 * 4 * trained_weights(config, shape) / _link(config.learner.num_ranks)
+    return 2 * 4 * trained_weights(config, shape) / _link(learner.num_ranks)
 
 
 def _step(config: Config, shape: ModelShape) -> float:
-    """Seconds of an offloaded optimizer step; on the GPU it is not worth counting."""
+    """Return the seconds of an offloaded optimizer step; on a GPU it takes next to none."""
     learner = config.learner
     if not learner.offload_optimizer:
         return 0.0

@@ -1,4 +1,4 @@
-"""Whether a GPU has the memory that a run needs, and if not, what is short and what would help."""
+"""Checking that a GPU has the memory that a run needs, with advice if it has not."""
 
 from collections.abc import Callable, Iterable
 
@@ -9,63 +9,63 @@ from score_ray.planning.gpus import GIB, Gpu
 from score_ray.planning.memory import (
     ASLEEP,
     Demand,
-    Plan,
+    MemoryPlan,
     cache_per_token,
     engine_demand,
     learner_demand,
-    plan,
+    plan_memory,
 )
 from score_ray.planning.model_shape import ModelShape
 from score_ray.types import ConfigError
 
 
-def check(config: Config, shape: ModelShape, gpu: Gpu) -> None:
-    """Raise ConfigError if a GPU is too small: for what, by how much, and what would help."""
-    found = faults(config, shape, gpu)
-    if found:
-        raise ConfigError("\n".join(found))
+def check_memory(config: Config, shape: ModelShape, gpu: Gpu) -> None:
+    """Raise ConfigError if the GPU is too small, with what is short and what would help."""
+    sentences = shortages(config, shape, gpu)
+    if sentences:
+        raise ConfigError("\n".join(sentences))
 
 
-def faults(config: Config, shape: ModelShape, gpu: Gpu) -> list[str]:
-    """What a GPU is too small for, a sentence or two for each; none if a run fits."""
-    own = plan(config, shape, gpu)
+def shortages(config: Config, shape: ModelShape, gpu: Gpu) -> list[str]:
+    """Return what the GPU is too small for, and what would help with each; [] if a run fits."""
+    plan = plan_memory(config, shape, gpu)
     return [
-        *_learner_faults(config, shape, gpu, own),
-        *_engine_faults(config, shape, gpu, own),
-        *(_shared_faults(config, shape, gpu) if config.rollout.share_gpus else []),
+        *_learner_shortage(config, shape, gpu, plan),
+        *_engine_shortage(config, shape, gpu, plan),
+        *(_shared_gpu_shortages(config, shape, gpu) if config.rollout.share_gpus else []),
     ]
 
 
-def _learner_faults(config: Config, shape: ModelShape, gpu: Gpu, own: Plan) -> list[str]:
-    beside = ASLEEP if config.rollout.share_gpus else 0
-    short = own.learner.total + beside - gpu.memory
+def _learner_shortage(config: Config, shape: ModelShape, gpu: Gpu, plan: MemoryPlan) -> list[str]:
+    sleeping = ASLEEP if config.rollout.share_gpus else 0
+    short = plan.learner.total + sleeping - gpu.memory
     if short <= 0:
         return []
-    also = f" beside a sleeping engine's {_gib(beside)}" if beside else ""
+    also = f" beside a sleeping engine's {_gib(sleeping)}" if sleeping else ""
     return [
-        f"a learner rank needs {_gib(own.learner.total)}{also}, {gpu.name} has "
-        f"{_gib(gpu.memory)}: {_gib(short)} short; {_largest(own.learner)}",
+        f"a learner rank needs {_gib(plan.learner.total)}{also}, {gpu.name} has "
+        f"{_gib(gpu.memory)}: {_gib(short)} short; {_largest(plan.learner)}",
         f"  what would help: {_remedies(config, short, lambda c: learner_demand(c, shape).total)}",
     ]
 
 
-def _engine_faults(config: Config, shape: ModelShape, gpu: Gpu, own: Plan) -> list[str]:
-    missing = config.model.max_length - own.cache_tokens
+def _engine_shortage(config: Config, shape: ModelShape, gpu: Gpu, plan: MemoryPlan) -> list[str]:
+    missing = config.model.max_length - plan.cache_tokens
     if missing <= 0:
         return []
     short = missing * cache_per_token(config, shape)
     return [
-        f"an engine needs {_gib(own.share + short)} with a cache for one episode, "
+        f"an engine needs {_gib(plan.share + short)} with a cache for one episode, "
         f"rollout.gpu_memory={config.rollout.gpu_memory:g} of {gpu.name} gives it "
-        f"{_gib(own.share)}: {_gib(short)} short; {_largest(own.engine)}",
+        f"{_gib(plan.share)}: {_gib(short)} short; {_largest(plan.engine)}",
         f"  what would help: {_engine_remedies(config)}",
     ]
 
 
-def _shared_faults(config: Config, shape: ModelShape, gpu: Gpu) -> list[str]:
-    """Beside what sleeps an engine has its share; in a broadcast both sides have their weights."""
+def _shared_gpu_shortages(config: Config, shape: ModelShape, gpu: Gpu) -> list[str]:
+    """Check an engine next to a sleeping rank, and a broadcast, in which both have weights."""
     found = []
-    share = plan(config, shape, gpu).share
+    share = plan_memory(config, shape, gpu).share
     if (short := share + ASLEEP - gpu.memory) > 0:
         most = int((1 - ASLEEP / gpu.memory) * 100) / 100
         found += [
@@ -74,13 +74,13 @@ def _shared_faults(config: Config, shape: ModelShape, gpu: Gpu) -> list[str]:
             f"  what would help: rollout.gpu_memory={most:g}",
         ]
 
-    def both(own: Config) -> int:
-        weights = dict(engine_demand(own, shape).items)["weights"]
-        return plan(own, shape, gpu).held + weights + ASLEEP
+    def both(changed: Config) -> int:
+        weights = dict(engine_demand(changed, shape).items)["weights"]
+        return plan_memory(changed, shape, gpu).held + weights + ASLEEP
 
     if (short := both(config) - gpu.memory) > 0:
         found += [
-            f"a broadcast needs {_gib(both(config))}, what a learner rank holds and an engine's "
+            f"a broadcast needs {_gib(both(config))} for a learner rank and an engine's "
             f"weights; {gpu.name} has {_gib(gpu.memory)}: {_gib(short)} short",
             f"  what would help: rollout.share_gpus=false, {_remedies(config, short, both)}",
         ]
@@ -88,7 +88,10 @@ def _shared_faults(config: Config, shape: ModelShape, gpu: Gpu) -> list[str]:
 
 
 def _remedies(config: Config, short: int, size: Callable[[Config], int]) -> str:
-    """Overrides that make `size` smaller, the ones that save most first; how many are enough."""
+    """Return overrides that make `size` smaller, those that save most first.
+
+    It says of each whether it is enough or how much it saves, and how many together are enough.
+    """
     before = size(config)
     saved = {c: before - size(changed(config, c.split())) for c in _learner_changes(config)}
     best = sorted((c for c in saved if saved[c] > 0), key=lambda c: -saved[c])
@@ -131,7 +134,7 @@ def _engine_remedies(config: Config) -> str:
 
 
 def changed(config: Config, overrides: Iterable[str]) -> Config:
-    """The config with overrides, checked as one that is loaded."""
+    """Return the config with overrides, checked like a config that is loaded."""
     tree = config.model_dump(mode="json")
     for override in overrides:
         apply_override(tree, override)

@@ -1,4 +1,4 @@
-"""GPUs by name: how much memory each has, and how fast it is on paper.
+"""Kinds of GPUs by name: their memory and the speed that their data sheets give.
 
 The names are those of Ray's `accelerator_type:NAME` resources (ray.util.accelerators).
 """
@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from score_ray.types import ConfigError
 
 GIB = 2**30
+GPUS_PER_NODE = 8  # assumed of every node of a cluster
 PREFIX = "accelerator_type:"
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A kind of GPU: bytes of memory, bfloat16 operations and bytes of memory per second."""
+    """A kind of GPU: bytes of memory, bfloat16 operations a second, bytes read a second."""
 
     name: str
     memory: int
@@ -41,12 +42,12 @@ GPUS = {
         _gpu("GeForce-RTX-4090", 23.5, 165, 1.0),
     )
 }
-# An A100 is planned as the smaller one.
+# An A100 of unknown size is planned as the smaller one.
 ALIASES = {"A100": "A100-40G", "RTX-4090": "GeForce-RTX-4090", "4090": "GeForce-RTX-4090"}
 
 
 def named(name: str) -> Gpu:
-    """The GPU of that name; ConfigError with the known ones if there is none."""
+    """Return the GPU of that name; raise ConfigError with the known ones if there is none."""
     wanted = ALIASES.get(name.upper(), name).upper()
     for gpu in GPUS.values():
         if gpu.name.upper() == wanted:
@@ -55,9 +56,9 @@ def named(name: str) -> Gpu:
 
 
 def smallest(nodes: Sequence[Mapping[str, float]]) -> Gpu | None:
-    """The GPU with the least memory that Ray's resources of the nodes name; None for unknown.
+    """Return the GPU with the least memory that the nodes' Ray resources name, or None.
 
-    To Ray both sizes of the A100 are an A100, so with one of them it is unknown.
+    Ray gives both sizes of the A100 the same name, so with an A100 the answer is None.
     """
     kinds = {key.removeprefix(PREFIX) for node in nodes for key in node if key.startswith(PREFIX)}
     if "A100" in kinds:
@@ -67,22 +68,22 @@ def smallest(nodes: Sequence[Mapping[str, float]]) -> Gpu | None:
 
 
 def local() -> Gpu | None:
-    """This machine's smallest GPU as torch sees it, its speed by its name; None without one."""
+    """Return this machine's smallest GPU, with its speed by its name, or None if it has none."""
     import torch
 
     if not torch.cuda.is_available():
         return None
-    found = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    least = min(found, key=lambda device: device.total_memory)
+    devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    least = min(devices, key=lambda device: device.total_memory)
     return like(least.name, least.total_memory)
 
 
 def like(device: str, memory: int) -> Gpu:
-    """A device as its driver names it ("NVIDIA H100 80GB HBM3"), of so many bytes.
+    """Return the GPU that a driver calls `device` ("NVIDIA H100 80GB HBM3"), with its own memory.
 
-    One that the table does not know is taken to be as fast as the slowest that it knows.
+    One that is not in the table is assumed to be as fast as an L4, the slowest in it.
     """
     words = device.upper().replace("-", " ").split()
-    fits = [g for g in GPUS.values() if g.name.split("-")[-1 if "RTX" in g.name else 0] in words]
-    closest = min(fits or [GPUS["L4"]], key=lambda gpu: abs(gpu.memory - memory))
+    same = [g for g in GPUS.values() if g.name.split("-")[-1 if "RTX" in g.name else 0] in words]
+    closest = min(same or [GPUS["L4"]], key=lambda gpu: abs(gpu.memory - memory))
     return Gpu(device, memory, closest.flops, closest.bandwidth)

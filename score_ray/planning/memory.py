@@ -1,35 +1,36 @@
-"""How much GPU memory a learner rank and an engine need, computed before one starts.
+"""The GPU memory that a learner rank and an engine need, computed before one starts.
 
-Pure numbers, from a config and a model's shape. Items are bytes of one GPU; W is the width of
-the model's numbers, 2 bytes in bfloat16 and 4 in float32.
+Pure numbers, from a config and a model's shape. Items are bytes of one GPU. W is the width of
+the model's numbers: 2 bytes in bfloat16 and 4 in float32.
 """
 
 from dataclasses import dataclass
 
 from score_ray.config.config import Config
+from score_ray.config.schema import STEP_TOKENS
 from score_ray.planning.gpus import GIB, Gpu
 from score_ray.planning.model_shape import ModelShape
 
 WIDTH = {"float32": 4, "bfloat16": 2}
-# Of a process at work: CUDA's context, NCCL's buffers, libraries' workspaces, and what an
-# allocator cannot use of what it holds. A stated guess, as is what follows.
+# A guess at what a process at work needs besides: CUDA's context, NCCL's buffers, libraries'
+# workspaces, and memory that the allocator holds and cannot use.
 RESERVE = 3 * GIB
-# What a side leaves on a shared GPU while the other has its turn: context, CUDA graphs.
+# A guess at what a sleeping side leaves on a shared GPU: its context and CUDA graphs.
 ASLEEP = 2 * GIB
-BUCKET = 500_000_000  # numbers that DeepSpeed collects before it reduces them
-GATHERED = 1_000_000_000  # numbers that ZeRO-3 holds whole at once, at most
-PREFILL = 16384  # prompt tokens that an engine takes in one step (sampler.py)
-# Copies of the float32 logits while their gradient is computed: logits in W, in float32, their
-# softmax and its gradient.
+BUCKET = 500_000_000  # numbers that DeepSpeed collects before it sums them over ranks
+GATHERED = 1_000_000_000  # most weights that ZeRO-3 holds whole at once
+# Tensors of the size of the float32 logits while their gradient is computed: the logits in W and
+# in float32, their softmax, and its gradient.
 LOGITS = 4
-ENGINE_LOGITS = 4  # of a running batch, while a token of each request is drawn
-PASSING = ("activations", "logits", "buckets", "gathered", "optimizer step", "loading")
-STATE = 12  # bytes of a weight: its float32 master and Adam's two moments
+ENGINE_LOGITS = 4  # the same while an engine samples a token of each running request
+# Items that are there for a part of an iteration only.
+TRANSIENT = ("activations", "logits", "buckets", "gathered", "optimizer step", "loading")
+STATE = 12  # bytes per weight: its float32 master and Adam's two moments
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What one process needs of a GPU at its fullest moment, by item, and of its node's memory."""
+    """The bytes that a process needs of its GPU at its peak, by item, and of its node's memory."""
 
     items: tuple[tuple[str, int], ...]
     host: int = 0
@@ -41,23 +42,23 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Both sides of a run on one kind of GPU."""
+class MemoryPlan:
+    """The memory of both sides of a run on one kind of GPU."""
 
     learner: Demand
     engine: Demand
-    held: int  # bytes that a learner rank holds between its updates
+    held: int  # bytes that a learner rank holds between updates
     share: int  # bytes that the engine may take
-    cache_tokens: int  # that fit beside what else the engine needs; may be negative
+    cache_tokens: int  # tokens for whose keys and values the engine has room; may be negative
 
 
 def learner_demand(config: Config, shape: ModelShape) -> Demand:
-    """A learner rank: its states, and the larger of a backward pass and an optimizer step.
+    """Return a rank's states, and the larger of a backward pass and an optimizer step.
 
-    Per trained weight mixed precision has 2 bytes of weight, the float32 master and Adam's two
-    moments 12; ZeRO-1 shards these 12 over the ranks, ZeRO-2 the gradients too, ZeRO-3 the
-    weights too (arXiv 1910.02054, sections 3.1 and 5). In float32, DeepSpeed keeps a master
-    from ZeRO-1 on.
+    In mixed precision a trained weight takes 2 bytes, and its float32 master and Adam's two
+    moments take 12. ZeRO-1 shards these 12 over the ranks, ZeRO-2 also the gradients, ZeRO-3
+    also the weights (arXiv 1910.02054, sections 3.1 and 5). In float32 DeepSpeed keeps a
+    master copy from ZeRO-1 on.
     """
     learner, stage = config.learner, _stage(config)
     trained, width = trained_weights(config, shape), WIDTH[config.model.dtype]
@@ -76,32 +77,36 @@ def learner_demand(config: Config, shape: ModelShape) -> Demand:
     host = state + 4 * trained // sharded if learner.offload_optimizer else 0
     if config.rollout.share_gpus:
         host += sum(size for name, size in kept if name != "reserve")
-    passing = _busiest(config, shape, trained // sharded)
+    transient = _peak_of_update(config, shape, trained // sharded)
     if stage == 3:
-        # ZeRO-3 divides a model that is whole on the GPU; the reference comes first.
+        # ZeRO-3 shards the policy when it is whole on the GPU, with the reference there already.
         loading = shape.parameters * width + dict(kept)["reference"] + RESERVE
-        beyond = loading - sum(size for _, size in kept)
-        passing = max(passing, [("loading", beyond)], key=lambda items: sum(s for _, s in items))
-    return Demand((*kept, *passing), host)
+        more = [("loading", loading - sum(size for _, size in kept))]
+        transient = max(transient, more, key=lambda items: sum(size for _, size in items))
+    return Demand((*kept, *transient), host)
 
 
 def trained_weights(config: Config, shape: ModelShape) -> int:
-    """Weights that have a gradient: all, or those of the adapters."""
+    """Return the number of weights that have a gradient: all, or those of the adapters."""
     lora = config.learner.lora
     return shape.adapter(lora.rank, lora.targets) if lora.rank else shape.parameters
 
 
 def activations(config: Config, shape: ModelShape) -> int:
-    """What a backward pass keeps of one micro-batch's forward pass.
+    """Return the bytes of a micro-batch's forward pass that its backward pass needs.
 
-    The account of arXiv 2205.05198 (section 4.1), made for a gated decoder as transformers
-    writes it. Per token and layer: a normalisation's input (in float32 if it is not so anyway),
-    its normalised copy and its output; queries, keys and values for every head and their result
-    (4 W heads * head_size); the gated network's four intermediates (4 W intermediate). "eager"
-    attention, which "auto" may be where a model caps its scores, adds these; all other kinds
-    recompute them. Adapters in float32 beside bfloat16 keep such copies of what goes into the seven
-    maps, whose own inputs need not be kept while they are frozen. Gradient checkpointing keeps each
-    layer's input and one layer's full account.
+    This is the count of arXiv 2205.05198 (section 4.1) for a gated decoder as transformers
+    writes it. Per token and layer there are:
+
+    - of each normalisation, its input in float32, its normalised copy and its output;
+    - queries, keys, values and their result for every head (4 W heads * head_size);
+    - the gated network's four intermediates (4 W intermediate);
+    - the scores, if attention is "eager", or "auto" for a model that caps its scores; other
+      kernels recompute them;
+    - for float32 adapters on a bfloat16 model, float32 copies of the inputs of the seven linear
+      layers, whose own inputs are not needed while they are frozen.
+
+    Gradient checkpointing keeps every layer's input, and all of this for one layer.
     """
     width, hidden = WIDTH[config.model.dtype], shape.hidden
     tokens = max(config.learner.tokens_per_micro_batch, config.model.max_length)
@@ -119,9 +124,9 @@ def activations(config: Config, shape: ModelShape) -> int:
 
 
 def engine_demand(config: Config, shape: ModelShape) -> Demand:
-    """One GPU of an engine, without the cache: its share of the weights, and a step's work."""
+    """Return what an engine needs of each GPU: its share of the weights and a step, no cache."""
     width, ranks = WIDTH[config.model.dtype], config.rollout.tensor_parallel
-    prefill = max(PREFILL, config.model.max_length)
+    prefill = max(STEP_TOKENS, config.model.max_length)
     wide = 4 * shape.hidden + 2 * (shape.intermediate + shape.heads * shape.head_size) // ranks
     drawing = ENGINE_LOGITS * config.rollout.max_running * shape.vocabulary * 4
     weights = shape.parameters * width // ranks
@@ -134,38 +139,38 @@ def engine_demand(config: Config, shape: ModelShape) -> Demand:
 
 
 def cache_per_token(config: Config, shape: ModelShape) -> int:
-    """Bytes of keys and values of one token, on each GPU of an engine."""
+    """Return the bytes of one token's keys and values on each GPU of an engine."""
     heads = -(-shape.kv_heads // config.rollout.tensor_parallel)  # at least one on every GPU
     return 2 * shape.layers * heads * shape.head_size * WIDTH[config.model.dtype]
 
 
-def plan(config: Config, shape: ModelShape, gpu: Gpu) -> Plan:
-    """What a run needs of such a GPU."""
+def plan_memory(config: Config, shape: ModelShape, gpu: Gpu) -> MemoryPlan:
+    """Return the memory that a run needs, and leaves for the cache, on such GPUs."""
     engine = engine_demand(config, shape)
     share = int(config.rollout.gpu_memory * gpu.memory)
     room = (share - engine.total) // cache_per_token(config, shape)
     learner = learner_demand(config, shape)
-    held = sum(size for name, size in learner.items if name not in PASSING)
-    return Plan(learner, engine, held, share, room)
+    held = sum(size for name, size in learner.items if name not in TRANSIENT)
+    return MemoryPlan(learner, engine, held, share, room)
 
 
 def _weights(config: Config, shape: ModelShape) -> int:
-    """The policy; adapters stand in float32 beside the model."""
-    own = shape.parameters * WIDTH[config.model.dtype]
-    return own + (4 * trained_weights(config, shape) if config.learner.lora.rank else 0)
+    """Return the bytes of the policy, with its adapters, which are float32."""
+    model = shape.parameters * WIDTH[config.model.dtype]
+    return model + (4 * trained_weights(config, shape) if config.learner.lora.rank else 0)
 
 
 def _stage(config: Config) -> int:
-    """ZeRO's stage as optimizer.py has it: in bfloat16, 1 takes the place of 0."""
+    """Return ZeRO's stage as learner/optimizer.py sets it: in bfloat16, 1 in place of 0."""
     return max(config.learner.zero_stage, int(config.model.dtype == "bfloat16"))
 
 
 def _gradients(config: Config, trained: int) -> int:
-    """What outlives a backward pass: the sum over micro-batches, in float32.
+    """Return the bytes of gradients that outlive a backward pass: the float32 sum of them.
 
-    In bfloat16 the newest gradient stands beside the sum, until ZeRO-2 gives it away as it
-    comes. With the optimizer offloaded, ZeRO-3 keeps the sum in the node's memory, and below it
-    so does float32 alone: what is sharded is collected on the GPU in bfloat16.
+    In bfloat16 the newest gradient is kept next to the sum over micro-batches; from ZeRO-2 on it
+    is passed on as soon as it is computed. An offloaded optimizer has the sum in the node's
+    memory, except in bfloat16 below ZeRO-3, where each rank collects its shard on the GPU.
     """
     learner, stage, mixed = config.learner, _stage(config), config.model.dtype == "bfloat16"
     share = 4 * trained // learner.num_ranks
@@ -177,12 +182,12 @@ def _gradients(config: Config, trained: int) -> int:
     return whole + collected
 
 
-def _busiest(config: Config, shape: ModelShape, own: int) -> list[tuple[str, int]]:
-    """Passing: a micro-batch's backward pass, or the step on a rank's `own` weights.
+def _peak_of_update(config: Config, shape: ModelShape, shard: int) -> list[tuple[str, int]]:
+    """Return the larger of a micro-batch's backward pass and the step on a rank's `shard`.
 
-    Under ZeRO-2 gradients are collected in a buffer of a fixed size, and in bfloat16 turned into
-    float32 to be added up over the ranks (ZeRO-3 holds on to a buffer of its own); below it they
-    are added up after the backward pass, in copies of that size. A step takes a flat copy of the
+    ZeRO-2 collects gradients in a buffer of a fixed size, and converts it to float32 in bfloat16
+    to sum it over the ranks; ZeRO-3's buffer is there all the time. Below ZeRO-2 gradients are
+    summed after the backward pass, in copies of that size. A step makes a flat copy of the
     gradient and, in torch's Adam, one more number per weight.
     """
     learner, width, stage = config.learner, WIDTH[config.model.dtype], _stage(config)
@@ -194,5 +199,5 @@ def _busiest(config: Config, shape: ModelShape, own: int) -> list[tuple[str, int
         ("buckets", buckets if stage == 2 else 0),
         ("gathered", min(shape.parameters, GATHERED) * width if stage == 3 else 0),
     ]
-    step = sums + (0 if learner.offload_optimizer else 8 * own)
+    step = sums + (0 if learner.offload_optimizer else 8 * shard)
     return backward if sum(size for _, size in backward) >= step else [("optimizer step", step)]

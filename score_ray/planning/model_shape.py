@@ -1,4 +1,4 @@
-"""The size of a model as numbers, from its Hugging Face config alone: its weights are not read."""
+"""The size of a model as numbers, from its Hugging Face config alone, without its weights."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from score_ray.types import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """A decoder's numbers; `linears` holds (name, inputs + outputs over all layers) of its maps."""
+    """The numbers that describe a decoder."""
 
     layers: int
     hidden: int
@@ -20,14 +20,14 @@ class ModelShape:
     head_size: int
     vocabulary: int
     tied: bool
-    norms: int  # of each layer
-    parameters: int  # all weights, tied ones once
-    linears: tuple[tuple[str, int], ...]
-    capped: bool = False  # its attention scores, so that sdpa does not do
+    norms: int  # normalisations in each layer
+    parameters: int  # all weights, tied ones counted once
+    linears: tuple[tuple[str, int], ...]  # kind of linear layer, inputs + outputs over all layers
+    capped: bool = False  # attention scores are bounded, which sdpa cannot do
 
     @property
     def head(self) -> int:
-        """Weights of the output head, which runs on drawn tokens alone."""
+        """Weights of the output head, which runs on sampled tokens alone."""
         return self.vocabulary * self.hidden
 
     @property
@@ -36,16 +36,19 @@ class ModelShape:
         return self.parameters - self.head * (1 if self.tied else 2)
 
     def adapter(self, rank: int, targets: tuple[str, ...] = ()) -> int:
-        """Weights of low-rank adapters on the layers that are named, on all if none is.
+        """Return the weights of low-rank adapters on the named kinds of layers, or on all if empty.
 
-        A map of n inputs and m outputs gets rank * (n + m) of them (arXiv 2106.09685).
+        A layer of n inputs and m outputs gets rank * (n + m) of them (arXiv 2106.09685).
         """
         ends = [target.rpartition(".")[2] for target in targets]
         return rank * sum(size for name, size in self.linears if not ends or name in ends)
 
 
 def read_shape(model: str, named: str) -> ModelShape:
-    """The shape of a model folder or hub name; ConfigError, with the name given, if none loads."""
+    """Return the shape of a model folder or Hugging Face name.
+
+    Raises ConfigError, which calls the model `named`, if its config does not load.
+    """
     from transformers import AutoConfig
 
     try:
@@ -60,37 +63,40 @@ def read_shape(model: str, named: str) -> ModelShape:
 
 
 def shape_of(config: Any, named: str = "the model") -> ModelShape:
-    """The shape of what a Hugging Face config describes; weights are counted, not made."""
+    """Return the shape that a Hugging Face config describes; weights are counted, not allocated.
+
+    Raises ConfigError if it describes no decoder.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     try:
         with torch.device("meta"):
             model: Any = AutoModelForCausalLM.from_config(config)
-        own = config.get_text_config()
-        heads = own.num_attention_heads
+        text = config.get_text_config()
+        heads = text.num_attention_heads
         return ModelShape(
-            layers=own.num_hidden_layers,
-            hidden=own.hidden_size,
-            intermediate=getattr(own, "intermediate_size", None) or 4 * own.hidden_size,
+            layers=text.num_hidden_layers,
+            hidden=text.hidden_size,
+            intermediate=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,
             heads=heads,
-            kv_heads=getattr(own, "num_key_value_heads", None) or heads,
-            head_size=getattr(own, "head_dim", None) or own.hidden_size // heads,
-            vocabulary=own.vocab_size,
-            tied=own.tie_word_embeddings,
-            norms=_norms(model, own.hidden_size) // own.num_hidden_layers,
+            kv_heads=getattr(text, "num_key_value_heads", None) or heads,
+            head_size=getattr(text, "head_dim", None) or text.hidden_size // heads,
+            vocabulary=text.vocab_size,
+            tied=text.tie_word_embeddings,
+            norms=_norms(model, text.hidden_size) // text.num_hidden_layers,
             parameters=sum(p.numel() for p in model.parameters()),
             linears=_linears(model, torch.nn.Linear),
             capped=caps_scores(config),
         )
     except (ValueError, AttributeError) as error:
-        raise ConfigError(f"model.path: {named} is no decoder that can be planned: {error}") from (
-            error
-        )
+        raise ConfigError(
+            f"model.path: {named} is not a decoder that can be planned: {error}"
+        ) from (error)
 
 
 def _norms(model: Any, hidden: int) -> int:
-    """Normalisations of all layers; the one at the end is lost in the division by layers."""
+    """Count the normalisations; dividing by the number of layers drops the one after the last."""
     return sum(p.shape == (hidden,) and "norm" in name for name, p in model.named_parameters())
 
 

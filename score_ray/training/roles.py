@@ -89,7 +89,7 @@ def _check_memory(inputs: Inputs, nodes: list[dict[str, float]]) -> None:
     """A GPU that is too small is named before a model is loaded."""
     # This machine's own is looked at where the cluster does not say: that takes memory there.
     if gpu := gpus.smallest(nodes) or gpus.local():
-        fit.check(inputs.config, read_shape(inputs.model, inputs.config.model.path), gpu)
+        fit.check_memory(inputs.config, read_shape(inputs.model, inputs.config.model.path), gpu)
 
 
 def _backend(inputs: Inputs, on_gpu: bool) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from score_ray.config.loading import load
 from score_ray.planning import fit, gpus, memory
-from score_ray.planning.expected_time import expect, tokens_of
+from score_ray.planning.expected_time import expect, mean_tokens
 from score_ray.planning.model_shape import shape_of
 from score_ray.runtime.resources import training_requests
 from score_ray.types import ConfigError
@@ -89,11 +89,11 @@ def test_a_recipes_three_sizes_fit_and_take_what_its_header_says(path):
     for name, overrides, count, kind, *said in sizes:
         own, gpu = load(Path(name), shlex.split(overrides)), gpus.named(kind)
         shape = shape_of(published(own.model.path))
-        found = memory.plan(own, shape, gpu)
-        time = expect(own, shape, gpu, found, tokens_of(own, prompt, attempt)).iteration
+        found = memory.plan_memory(own, shape, gpu)
+        time = expect(own, shape, gpu, found, mean_tokens(own, prompt, attempt)).iteration
         assert Path(name) == path
         assert sum(request.gpus for request in training_requests(own)) == int(count)
-        assert fit.faults(own, shape, gpu) == []
+        assert fit.shortages(own, shape, gpu) == []
         assert f"| {' | '.join(said)} |" in Path("docs/gpu.md").read_text()
         assert said == [
             f"{found.learner.total / memory.GIB:.1f}",

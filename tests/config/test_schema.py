@@ -12,7 +12,7 @@ from score_ray.config.loading import keys, load
 KEYS = {key for key, _ in keys()}
 SECTIONS = {key.split(".")[0] for key in KEYS if "." in key}
 PARENTS = {key.rpartition(".")[0] for key in KEYS}
-NAMED = re.compile(rf"(?<![\w./{])({'|'.join(sorted(SECTIONS))})\.([a-z_]+(?:\.[a-z_]+)?)")
+NAMED = re.compile(rf"(?<![\w./{{])({'|'.join(sorted(SECTIONS))})\.([a-z_]+(?:\.[a-z_]+)?)")
 FILES = {"safetensors"}  # of which "model." is the beginning
 MODULES = sorted(Path("score_ray").rglob("*.py"))
 

@@ -7,15 +7,15 @@ import pytest
 
 from score_ray.config.loading import load
 from score_ray.planning import expected_time
-from score_ray.planning.expected_time import Tokens, expect, tokens_of
+from score_ray.planning.expected_time import Tokens, expect, mean_tokens
 from score_ray.planning.gpus import Gpu
-from score_ray.planning.memory import Demand, Plan
+from score_ray.planning.memory import Demand, MemoryPlan
 from score_ray.planning.model_shape import ModelShape
 
 # 1,200 weights, 1,000 of them in the body, and 100 operations or bytes per second.
 SHAPE = ModelShape(1, 10, 10, 1, 1, 10, 20, True, 2, 1200, (("q_proj", 20),))
 GPU = Gpu("slow", 10**9, 100.0, 100.0)
-PLAN = Plan(Demand(()), Demand(()), 0, 0, cache_tokens=10**9)
+PLAN = MemoryPlan(Demand(()), Demand(()), 0, 0, cache_tokens=10**9)
 TOKENS = Tokens(read=30, drawn=20)
 SIZES = [
     "model.dtype=bfloat16", "rollout.problems=8", "rollout.samples=2", "rollout.max_tokens=20",
@@ -38,13 +38,13 @@ def plain(monkeypatch):
         monkeypatch.setattr(expected_time, name, 1e4)
 
 
-def found(*overrides: str, plan: Plan = PLAN):
+def found(*overrides: str, plan: MemoryPlan = PLAN):
     return expect(config(*overrides), SHAPE, GPU, plan, TOKENS)
 
 
 def test_a_mean_episode_is_given_or_half_of_the_longest():
-    assert tokens_of(config(), 0, 0) == Tokens(read=(100 - 40) / 2, drawn=20)
-    assert tokens_of(config(), 50, 7) == Tokens(read=50, drawn=14)
+    assert mean_tokens(config(), 0, 0) == Tokens(read=(100 - 40) / 2, drawn=20)
+    assert mean_tokens(config(), 50, 7) == Tokens(read=50, drawn=14)
     assert TOKENS.all == 50
 
 
@@ -103,8 +103,8 @@ def test_actors_share_the_problems_and_gpus_the_weights():
 
 def test_taking_turns_moves_both_sides_out_and_in():
     asleep = replace(PLAN, learner=Demand((), host=3000), engine=Demand((), host=2000))
-    assert found("rollout.share_gpus=true", plan=asleep).turns == 2 * 5000 / 1e4
-    assert found(plan=asleep).turns == 0
+    assert found("rollout.share_gpus=true", plan=asleep).colocation == 2 * 5000 / 1e4
+    assert found(plan=asleep).colocation == 0
 
 
 def test_an_iteration_is_the_sum_of_its_phases_or_the_longer_side():

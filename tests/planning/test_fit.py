@@ -5,7 +5,7 @@ import pytest
 
 from score_ray.config.loading import load
 from score_ray.planning import gpus
-from score_ray.planning.fit import changed, check, faults
+from score_ray.planning.fit import changed, check_memory, shortages
 from score_ray.planning.gpus import GIB, Gpu
 from score_ray.planning.model_shape import shape_of
 from score_ray.types import ConfigError
@@ -25,14 +25,14 @@ def of_size(gib: float) -> Gpu:
 
 
 def test_a_run_that_fits_is_not_complained_about():
-    assert faults(config(), QWEN, gpus.named("H100")) == []
-    check(config(*ONE_GPU), QWEN, gpus.named("H100"))
+    assert shortages(config(), QWEN, gpus.named("H100")) == []
+    check_memory(config(*ONE_GPU), QWEN, gpus.named("H100"))
 
 
 def test_a_rank_that_is_too_large_is_told_by_how_much_and_why():
     """1.54 billion weights: 2 + 2 + 4 + 12 bytes each, 13.4 GiB a step, 3 GiB in reserve."""
     with pytest.raises(ConfigError) as error:
-        check(config(*ONE_GPU), QWEN, gpus.named("A100"))
+        check_memory(config(*ONE_GPU), QWEN, gpus.named("A100"))
     first, second = str(error.value).splitlines()
     assert first == (
         "a learner rank needs 45.1 GiB beside a sleeping engine's 2.0 GiB, A100-40G has 39.3 GiB: "
@@ -46,7 +46,7 @@ def test_a_rank_that_is_too_large_is_told_by_how_much_and_why():
 @pytest.mark.parametrize("gib", [20.0, 30.0, 39.3, 46.0])
 def test_what_is_said_to_be_enough_is_enough(gib):
     own = config(*ONE_GPU)
-    told = faults(own, QWEN, of_size(gib))[1]
+    told = shortages(own, QWEN, of_size(gib))[1]
     enough = re.findall(r"[ :] ([^,:]+) \(enough\)", told.replace(", ", ",  "))
     assert enough
     for change in enough:
@@ -55,7 +55,7 @@ def test_what_is_said_to_be_enough_is_enough(gib):
 
 def test_where_one_change_is_not_enough_the_first_few_together_are():
     own, gib = config(*ONE_GPU, "learner.gradient_checkpointing=false"), 24.0
-    told = faults(own, QWEN, of_size(gib))[1]
+    told = shortages(own, QWEN, of_size(gib))[1]
     changes = re.findall(r"[ :] ([^,:]+) \(saves", told.replace(", ", ",  "))
     count = int(re.findall(r"the first (\d+) of these together are enough", told)[0])
     assert count > 1
@@ -67,12 +67,12 @@ def test_where_one_change_is_not_enough_the_first_few_together_are():
 
 def rank_fits(own, changes: list[str], gib: float) -> bool:
     mended = changed(own, " ".join(changes).split())
-    return not [f for f in faults(mended, QWEN, of_size(gib)) if "learner rank needs" in f]
+    return not [f for f in shortages(mended, QWEN, of_size(gib)) if "learner rank needs" in f]
 
 
 def test_what_is_set_already_is_not_advised():
     set_already = ("learner.lora.rank=8", "learner.gradient_checkpointing=true")
-    told = " ".join(faults(config(*ONE_GPU, *set_already), QWEN, of_size(8)))
+    told = " ".join(shortages(config(*ONE_GPU, *set_already), QWEN, of_size(8)))
     assert "learner.lora.rank" not in told
     assert "learner.gradient_checkpointing" not in told
     assert "learner.tokens_per_micro_batch=4608" in told
@@ -80,31 +80,31 @@ def test_what_is_set_already_is_not_advised():
 
 def test_an_engine_without_room_for_one_episode_is_told_by_how_much():
     """4,608 tokens of 28,672 bytes are 0.12 GiB; weights 2.9, a step 1.4, in reserve 3 GiB."""
-    told = faults(config("rollout.gpu_memory=0.25"), QWEN, of_size(24))
+    told = shortages(config("rollout.gpu_memory=0.25"), QWEN, of_size(24))
     assert told[0].startswith(
         "an engine needs 7.4 GiB with a cache for one episode, rollout.gpu_memory=0.25 of a card "
         "gives it 6.0 GiB: 1.4 GiB short; most of it is reserve (3.0 GiB), weights (2.9 GiB)"
     )
     assert "rollout.gpu_memory=0.92, rollout.tensor_parallel=2" in told[1]
-    assert faults(config("rollout.gpu_memory=0.31"), QWEN, of_size(24)) == []
+    assert shortages(config("rollout.gpu_memory=0.31"), QWEN, of_size(24)) == []
 
 
 def test_an_engines_share_leaves_room_for_a_sleeping_rank():
     """0.95 of 39 GiB is 37.1; with 2 GiB that is 0.1 too many, and 37 / 39 is 0.948."""
     own = config(*ONE_GPU, "learner.lora.rank=8", "rollout.gpu_memory=0.95")
-    told = faults(own, QWEN, of_size(39))
+    told = shortages(own, QWEN, of_size(39))
     assert told == [
         "an engine's 37.0 GiB and a sleeping learner rank's 2.0 GiB are 0.0 GiB more than a card "
         "has",
         "  what would help: rollout.gpu_memory=0.94",
     ]
-    assert faults(changed(own, ["rollout.gpu_memory=0.94"]), QWEN, of_size(39)) == []
+    assert shortages(changed(own, ["rollout.gpu_memory=0.94"]), QWEN, of_size(39)) == []
 
 
 def test_in_a_broadcast_both_sides_weights_are_on_a_shared_gpu():
     """A rank of the 8 billion weights with whole states cannot keep them beside an engine's."""
     large = shape_of(published("meta-llama/Llama-3.1-8B-Instruct"))
-    told = faults(config(*ONE_GPU), large, of_size(165))
+    told = shortages(config(*ONE_GPU), large, of_size(165))
     assert any(
         f.startswith("a broadcast needs 169.5 GiB") for f in told
     )  # 22 bytes each, and 5 GiB

@@ -201,11 +201,11 @@ def test_an_engines_gpu_has_its_part_of_the_weights_and_of_the_heads():
 def test_the_cache_is_what_an_engines_share_leaves():
     own = config(BF16, "rollout.gpu_memory=0.5", "rollout.max_running=10")
     gpu = Gpu("small", 8 * GIB, 1e12, 1e11)
-    found = memory.plan(own, SHAPE, gpu)
+    found = memory.plan_memory(own, SHAPE, gpu)
     assert found.share == 4 * GIB
     assert found.cache_tokens == (4 * GIB - found.engine.total) // 32
 
 
 def test_between_updates_a_rank_holds_all_but_what_passes():
     gpu = Gpu("small", 8 * GIB, 1e12, 1e11)
-    assert memory.plan(config(BF16), SHAPE, gpu).held == 13_000_000 + memory.RESERVE
+    assert memory.plan_memory(config(BF16), SHAPE, gpu).held == 13_000_000 + memory.RESERVE
