@@ -179,7 +179,7 @@ class LearnerRank:
 
     @_raising_peer_lost()
     def restore(self, folder: Path) -> None:
-        """Read what `save` wrote."""
+        """Load what `save` wrote."""
         self._learner.restore(folder)
 
     @_raising_peer_lost()

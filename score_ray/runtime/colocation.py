@@ -24,11 +24,12 @@ MakeRoom = Callable[[], None]
 
 
 class GpuSharing:
-    """Starts both roles on the same GPUs, and knows which of them is there.
+    """Starts both roles on the same GPUs, and keeps track of which of them is there.
 
-    `start_pool` gets what the pool is to call before an engine needs room. A process that starts
-    later finds its GPU free: an engine because the pool makes room for it, and a rank because
-    the engines leave before a restart. `handed_over`: weights go from GPU memory to GPU memory.
+    `start_pool` gets a function that makes room: the pool calls it before an engine needs
+    memory. So a process that starts later finds its GPU free: an engine because the pool makes
+    room for it, and a rank because the engines leave before a restart. `handed_over`: weights
+    go from GPU memory to GPU memory.
     """
 
     def __init__(
@@ -164,7 +165,7 @@ class ColocatedLearner:
         self._group.save(folder)
 
     def restore(self, folder: Path) -> None:
-        """Read what `save` wrote."""
+        """Load what `save` wrote."""
         self._sharing.give_to_learner()
         self._group.restore(folder)
 

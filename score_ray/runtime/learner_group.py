@@ -128,7 +128,7 @@ class LearnerGroup:
         self._retries.refill()
 
     def restore(self, folder: Path) -> None:
-        """Read what `save` wrote."""
+        """Load what `save` wrote."""
         self._call("restoring a checkpoint", lambda rank: rank.restore.remote(folder))
 
     def export(self, folder: Path) -> None:

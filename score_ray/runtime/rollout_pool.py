@@ -53,7 +53,7 @@ class RolloutPool:
         record_event: RecordEvent,
         make_room: Callable[[], None] = lambda: None,
     ) -> None:
-        """`actor_args` are a rollout actor's: the engine's setup, and what makes its prompter.
+        """`actor_args` are the engine's setup, and a function that makes an actor's prompter.
 
         `make_room` is called before an engine starts, and after engines have loaded weights and
         before they use them. Where GPUs are shared it returns when the learner has left them.
@@ -205,7 +205,7 @@ class RolloutPool:
         return parts
 
     def _to_load(self) -> LoadedWeights | None:
-        """Return what a new actor loads; None while there are no weights beside the base model."""
+        """Return what a new actor loads; None while that is the base model."""
         if self._weights is None:
             return None
         self._packed(self._weights)

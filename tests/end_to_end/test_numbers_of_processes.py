@@ -101,9 +101,9 @@ def expected(setting, tmp_path_factory):
     """Return those of one rollout actor and one rank without ZeRO."""
     group = make_group(setting.for_ranks[:1], setting.folder, Events())
     group.wait_ready()
-    found = iterate(setting, 1, group, tmp_path_factory.mktemp("run"))
+    expected_run = iterate(setting, 1, group, tmp_path_factory.mktemp("run"))
     group.close()
-    return found
+    return expected_run
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -119,8 +119,8 @@ def test_samples_and_weights_are_the_same_with_1_2_and_4_actors(
     base = weights(group)
     for actors in (1, 2, 4):
         group.restore(tmp_path)
-        found, ours = iterate(setting, actors, group, tmp_path / str(actors))
-        assert found == samples
+        drawn, ours = iterate(setting, actors, group, tmp_path / str(actors))
+        assert drawn == samples
         # Adam turns a gradient that is nothing but rounding into a full step. So single weights
         # may differ, but all of them together do not.
         moved, gap = distance(trained, base), distance(trained, ours)

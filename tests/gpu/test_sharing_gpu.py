@@ -24,15 +24,15 @@ def used(group: LearnerGroup) -> float:
 
 
 @pytest.mark.parametrize("backend", [OBJECT_STORE, IPC])
-def test_two_iterations_on_one_gpu_serve_what_was_learned_and_leave_the_memory(backend, tmp_path):
+def test_two_iterations_on_one_gpu_serve_every_update_and_leave_the_memory(backend, tmp_path):
     folder = str(make_model(tmp_path))
     with on_gpus(backend, folder, shared=True, gpu_memory=ENGINE_SHARE) as ends:
         group, learner, channel = ends.group, ends.learner, ends.channel
         assert used(group) < LEFT_OVER  # the engine has started and left before the ranks came
         assert channel.broadcast(0).mismatch < BOUND
         for version in (1, 2):
-            found = [e for part in ends.engines.sample(PROBLEMS, PLAN) for e in part]
-            assert {a.version for e in found for a in e.attempts} == {version - 1}
+            episodes = [e for part in ends.engines.sample(PROBLEMS, PLAN) for e in part]
+            assert {a.version for e in episodes for a in e.attempts} == {version - 1}
             assert used(group) > 0.8 * ENGINE_SHARE
             sums = learner.reference_sums(ROWS, 2)
             assert used(group) < LEFT_OVER
@@ -49,7 +49,7 @@ def test_weights_outlive_an_engines_sleep_without_a_broadcast(tmp_path):
         greedy = SamplingPlan(seed=1, samples=1, attempts=2, max_tokens=4, temperature=0.0)
         drawn = []
         for _ in range(2):
-            found = [e for part in ends.engines.sample(PROBLEMS, greedy) for e in part]
-            drawn.append({e.problem.index: e.token_ids for e in found})
+            episodes = [e for part in ends.engines.sample(PROBLEMS, greedy) for e in part]
+            drawn.append({e.problem.index: e.token_ids for e in episodes})
             ends.learner.reference_sums(ROWS, 2)
         assert drawn[0] == drawn[1]

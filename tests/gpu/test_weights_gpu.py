@@ -63,9 +63,9 @@ def test_an_engine_holds_bit_for_bit_what_each_back_end_sent(backend, tied, zero
             assert ends.channel.broadcast(version).mismatch < BOUND
             assert equal(ends.pool, ends.learner)
         plan = SamplingPlan(seed=1, samples=2, attempts=2, max_tokens=4, temperature=1.0)
-        found = [e for part in ends.engines.sample(PROBLEMS, plan) for e in part]
-        assert len(found) == 2 * len(PROBLEMS)
-        assert {a.version for e in found for a in e.attempts} == {2}
+        episodes = [e for part in ends.engines.sample(PROBLEMS, plan) for e in part]
+        assert len(episodes) == 2 * len(PROBLEMS)
+        assert {a.version for e in episodes for a in e.attempts} == {2}
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])

@@ -104,17 +104,17 @@ def test_reference_sums_are_the_base_models_log_probs_per_attempt(group, folder)
     np.testing.assert_allclose(group.reference_sums(ROWS, 2), expected, atol=1e-5)
 
 
-def test_both_actors_sample_and_every_problem_comes_as_often_as_expected_keys(pool):
-    found = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
-    assert keys(found) == expected_keys(3)
+def test_both_actors_sample_and_every_problem_comes_as_often_as_requested(pool):
+    episodes = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
+    assert keys(episodes) == expected_keys(3)
 
 
 def test_an_update_is_plain_adamw_on_the_reinforce_loss_and_a_stale_engine_is_caught(
     pool, group, channel, folder, monkeypatch
 ):
-    found = channel.broadcast(0)
-    assert found.mismatch < 1e-5
-    assert found.engines == 2
+    checked = channel.broadcast(0)
+    assert checked.mismatch < 1e-5
+    assert checked.engines == 2
 
     old = group.packed_weights(PART_BYTES)
     assert len(old) > 2
@@ -129,10 +129,10 @@ def test_an_update_is_plain_adamw_on_the_reinforce_loss_and_a_stale_engine_is_ca
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0)
     loss = torch.zeros(())
     for row, weights in zip(ROWS, torch.tensor(ADVANTAGES), strict=True):
-        found = logprobs(model, row)
+        row_logprobs = logprobs(model, row)
         for turn in (1, 2):
             drawn = torch.tensor(row.turn_ids[1:]) == turn
-            loss = loss - weights[turn - 1].float() * found[drawn].sum() / len(ROWS)
+            loss = loss - weights[turn - 1].float() * row_logprobs[drawn].sum() / len(ROWS)
     loss.backward()
     optimizer.step()
     with torch.no_grad():
@@ -152,13 +152,13 @@ def test_an_actor_lost_while_sampling_is_replaced_and_every_episode_comes_once(
     before = pids(pool)
     plan = replace(PLAN, samples=100, max_tokens=12)
     stream = pool.sample(PROBLEMS, plan)
-    found = list(next(stream))
+    episodes = list(next(stream))
     os.kill(before[1], how)
     began = time.monotonic()
-    found += [e for part in stream for e in part]
+    episodes += [e for part in stream for e in part]
     assert time.monotonic() - began < 60
-    assert keys(found) == expected_keys(100)
-    assert {a.version for e in found for a in e.attempts} == {2}
+    assert keys(episodes) == expected_keys(100)
+    assert {a.version for e in episodes for a in e.attempts} == {2}
     pool.wait_ready()
     assert pool.take_restarts() == 1
     assert pool.take_restarts() == 0
@@ -176,8 +176,8 @@ def test_a_sample_call_that_is_given_up_leaves_no_actor_busy_with_it(pool, chann
     next(stream)
     stream.close()
     assert channel.broadcast(3).engines == 2
-    found = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
-    assert keys(found) == expected_keys(3)
+    episodes = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
+    assert keys(episodes) == expected_keys(3)
     assert pool.take_restarts() == 0
 
 
@@ -185,9 +185,9 @@ def test_when_all_actors_die_their_successors_do_the_work(pool, channel):
     channel.broadcast(3)
     for pid in pids(pool):
         os.kill(pid, signal.SIGKILL)
-    found = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
-    assert keys(found) == expected_keys(3)
-    assert {a.version for e in found for a in e.attempts} == {3}
+    episodes = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
+    assert keys(episodes) == expected_keys(3)
+    assert {a.version for e in episodes for a in e.attempts} == {3}
     pool.wait_ready()
     assert pool.take_restarts() == 2
 
@@ -196,12 +196,12 @@ def test_an_actor_that_died_before_a_broadcast_gets_it_when_it_joins(pool, chann
     os.kill(pids(pool)[0], signal.SIGKILL)
     assert channel.broadcast(4).engines == 1
     pool.wait_ready()
-    found = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
-    assert {a.version for e in found for a in e.attempts} == {4}
+    episodes = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
+    assert {a.version for e in episodes for a in e.attempts} == {4}
     assert pool.take_restarts() == 1
 
 
-def test_weights_that_are_lost_on_their_way_are_the_learners_loss(
+def test_weights_lost_on_their_way_count_as_a_loss_of_the_learner(
     pool, group, channel, monkeypatch
 ):
     gone = ray.remote(num_cpus=0, max_retries=0)(lambda: os._exit(1)).remote()
@@ -212,11 +212,11 @@ def test_weights_that_are_lost_on_their_way_are_the_learners_loss(
             channel.broadcast(5)
     channel.broadcast(6)
     pool.wait_ready()
-    found = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
-    assert {a.version for e in found for a in e.attempts} == {6}
+    episodes = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
+    assert {a.version for e in episodes for a in e.attempts} == {6}
 
 
-def test_lost_weights_are_not_missed_by_an_actor_that_newer_ones_are_on_their_way_to(pool, channel):
+def test_an_actor_whose_first_weights_are_lost_starts_with_newer_ones_on_their_way(pool, channel):
     channel.broadcast(7)
     gone = ray.remote(num_cpus=0, max_retries=0)(lambda: os._exit(1)).remote()
     pool._weights = replace(pool._weights, pack=lambda: [gone])
@@ -226,13 +226,13 @@ def test_lost_weights_are_not_missed_by_an_actor_that_newer_ones_are_on_their_wa
     assert sum(len(part) for part in stream) > 0  # while the new actor is starting
     channel.broadcast(8)
     pool.wait_ready()
-    found = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
-    assert {a.version for e in found for a in e.attempts} == {8}
+    episodes = [e for part in pool.sample(PROBLEMS, PLAN) for e in part]
+    assert {a.version for e in episodes for a in e.attempts} == {8}
     assert pool.take_restarts() == 1
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_lost_rank_is_named_and_the_group_begins_again_where_it_was_saved(
+def test_a_lost_rank_is_named_and_the_group_restarts_where_it_was_saved(
     how, group, events, tmp_path
 ):
     group.save(tmp_path)

@@ -171,18 +171,18 @@ def test_with_the_object_store_engines_and_learner_are_never_there_together(tmp_
     ]  # fmt: skip
 
 
-def test_weights_that_are_drawn_from_again_have_outlived_the_engines_sleep(tmp_path):
+def test_weights_that_are_sampled_from_again_have_survived_the_engines_sleep(tmp_path):
     star = ["learn=star", "bonus=0", "kl=[0.0,0.0]", "refresh=2"]
     more = [f"stages.{stage}.{setting}" for stage in (0, 1) for setting in star]
-    found = log_of(tmp_path, stages=(2, 2), more=more)
+    log = log_of(tmp_path, stages=(2, 2), more=more)
     # There is no broadcast between update and sampling, which would bring dropped weights back.
     again = ["update", "learner sleeps", "sample"]
-    assert again in [found[i : i + 3] for i in range(len(found))]
+    assert again in [log[i : i + 3] for i in range(len(log))]
 
 
 def test_a_held_out_evaluation_comes_before_the_engines_leave_for_a_checkpoint(tmp_path):
-    found = log_of(tmp_path, stages=(1, 1), held_out=PROBLEMS[:2])
-    assert found[found.index("save") - 4 :][:5] == ["sample", "sample", *SAVE]
+    log = log_of(tmp_path, stages=(1, 1), held_out=PROBLEMS[:2])
+    assert log[log.index("save") - 4 :][:5] == ["sample", "sample", *SAVE]
 
 
 @pytest.mark.parametrize("death", ["sample", "load", "engines sleep"])
@@ -190,13 +190,13 @@ def test_a_held_out_evaluation_comes_before_the_engines_leave_for_a_checkpoint(t
 def test_the_engine_of_a_replaced_actor_starts_where_the_learner_has_left(death, backend, tmp_path):
     shared = Shared(backend)
     shared.engines.deaths = {death}
-    found = log_of(tmp_path, shared, stages=(1, 1))
-    assert found.count("new engine") == 1
-    started = found.index("new engine")
-    learner = [a for a in found[:started] if a in ("learner sleeps", "learner wakes")]
+    log = log_of(tmp_path, shared, stages=(1, 1))
+    assert log.count("new engine") == 1
+    started = log.index("new engine")
+    learner = [a for a in log[:started] if a in ("learner sleeps", "learner wakes")]
     assert learner[-1] == "learner sleeps"
     # It is awake, and is put to sleep before the learner wakes.
-    after = [a for a in found[started:] if a in ("engines sleep", "learner wakes")]
+    after = [a for a in log[started:] if a in ("engines sleep", "learner wakes")]
     assert after[:2] == ["engines sleep", "learner wakes"]
 
 
@@ -204,19 +204,19 @@ def test_the_engine_of_a_replaced_actor_starts_where_the_learner_has_left(death,
     "action",
     ["reference_sums", "update", "pack", "hand over", "save", "learner sleeps", "learner wakes"],
 )
-def test_a_lost_learner_begins_again_after_the_engines_have_left(action, tmp_path):
+def test_a_lost_learner_restarts_after_the_engines_have_left(action, tmp_path):
     shared = Shared()
     shared.gpu.lost = {action}
-    found = log_of(tmp_path, shared, stages=(1, 1))
-    begins = found.index("restart")
-    assert found[begins - 3 : begins] == [action, "ranks end", "engines sleep"]
-    assert found[begins + 1 :][: len(BROADCAST)] == BROADCAST
-    assert found[-1] == "export"
+    log = log_of(tmp_path, shared, stages=(1, 1))
+    begins = log.index("restart")
+    assert log[begins - 3 : begins] == [action, "ranks end", "engines sleep"]
+    assert log[begins + 1 :][: len(BROADCAST)] == BROADCAST
+    assert log[-1] == "export"
 
 
-def test_a_node_that_took_an_engine_and_a_rank_with_it_is_both(tmp_path):
+def test_after_a_lost_node_its_engine_is_replaced_and_the_ranks_restart(tmp_path):
     shared = Shared()
     shared.gpu.lost, shared.engines.dies_with = {"update"}, "update"
-    found = log_of(tmp_path, shared, stages=(1, 1))
-    begins = found.index("restart")
-    assert found[begins - 4 : begins] == ["update", "ranks end", "new engine", "engines sleep"]
+    log = log_of(tmp_path, shared, stages=(1, 1))
+    begins = log.index("restart")
+    assert log[begins - 4 : begins] == ["update", "ranks end", "new engine", "engines sleep"]

@@ -165,15 +165,15 @@ def test_the_seconds_of_weights_are_those_of_packing_and_sending_alone(
 def test_engines_that_serve_are_sent_to_and_nothing_is_packed(ray, backend):
     learner = Learner()
     engines, placements = make_pool(backend)
-    found = broadcast(learner, engines, backend)
-    assert found.mismatch == 0.0
-    assert found.engines == 2
+    result = broadcast(learner, engines, backend)
+    assert result.mismatch == 0.0
+    assert result.engines == 2
     assert learner.sent == [BOTH]
     assert (learner.packs, placements[0].packed) == (0, [])
 
 
 @pytest.mark.parametrize(("keep", "packs"), [(False, 0), (True, 1)])
-def test_a_learner_that_will_not_wait_packs_at_the_broadcast(ray, keep, packs):
+def test_a_learner_that_does_not_wait_packs_at_every_broadcast(ray, keep, packs):
     learner = Learner()
     engines, _ = make_pool("nccl")
     broadcast(learner, engines, "nccl", keep)
@@ -227,7 +227,7 @@ def test_where_all_actors_are_lost_all_start_with_packed_weights_that_are_packed
     assert learner.packs == 1
 
 
-def test_losses_without_end_are_one_named_error(ray):
+def test_repeated_losses_end_in_one_named_error(ray):
     learner = Learner(*[{"rollout actor 0": "the process died"}] * 9)
     engines, _ = make_pool("nccl", retries=0)
     with pytest.raises(RunError, match="rollout actor 0: the process died while loading weights"):

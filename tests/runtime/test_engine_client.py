@@ -96,7 +96,7 @@ def test_engines_finish_under_the_version_that_vllms_sender_does_not_know(world)
     assert world.calls == [("one", "finish_update", 5), ("two", "finish_update", 5)]
 
 
-def test_a_death_is_noticed_at_once_and_the_rest_says_so_within_seconds(world):
+def test_a_death_is_noticed_at_once_and_the_others_answer_within_seconds(world):
     off = PeerLost("called off")
     to = client_of(world, True, {"receive": (4.0, off)}, {"receive": (3.0, RayActorError())})
     to.update_weights({})
@@ -116,7 +116,7 @@ def test_a_silent_engine_is_named_when_the_time_is_up_and_the_others_are_not(wor
     assert world.now == 60.0 + SETTLE_SECONDS
 
 
-def test_the_time_is_for_all_steps_together(world):
+def test_the_deadline_is_for_all_steps_together(world):
     to = client_of(world, False, {"start_update": (50.0, FINE)}, {"receive": (11.0, FINE)})
     to.start_weight_update()
     to.update_weights({})
@@ -124,7 +124,7 @@ def test_the_time_is_for_all_steps_together(world):
     assert world.now == 60.0
 
 
-def test_where_all_were_cut_off_and_nobody_is_dead_or_silent_they_are_lost(world):
+def test_where_all_were_cut_off_and_none_is_dead_or_silent_all_are_lost(world):
     off = PeerLost("called off")
     to = client_of(world, True, {"receive": (2.0, off)}, {"receive": (2.0, off)})
     to.update_weights({})
@@ -140,7 +140,7 @@ def test_without_a_communicator_the_others_go_on(world):
     assert ("called off", 3.0) not in world.calls
 
 
-def test_an_engines_own_error_calls_it_off_and_is_raised(world):
+def test_an_error_raised_by_an_engine_calls_the_broadcast_off_and_is_raised(world):
     error = RayTaskError("receive", "bad shape", ValueError("bad shape"))
     to = client_of(world, True, {"receive": (1.0, error)}, {})
     with pytest.raises(RayTaskError):

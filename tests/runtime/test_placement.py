@@ -16,8 +16,8 @@ def test_without_cuda_in_torch_ray_counts_no_gpus(built, options, monkeypatch):
 
 def test_processes_of_a_role_share_a_nodes_cores_and_wait_without_using_them():
     nodes = [{"CPU": 8.0}, {"CPU": 16.0}]
-    found = thread_settings(ResourceRequest("learner rank", 4), nodes)
-    assert found == {"OMP_NUM_THREADS": "4", "OMP_WAIT_POLICY": "passive"}
+    settings = thread_settings(ResourceRequest("learner rank", 4), nodes)
+    assert settings == {"OMP_NUM_THREADS": "4", "OMP_WAIT_POLICY": "passive"}
 
 
 @pytest.mark.parametrize(
@@ -28,5 +28,5 @@ def test_processes_of_a_role_share_a_nodes_cores_and_wait_without_using_them():
     ],
 )
 def test_on_gpus_the_cores_are_those_of_their_nodes(nodes, each):
-    found = thread_settings(ResourceRequest("learner rank", 8), nodes)
-    assert found["OMP_NUM_THREADS"] == each
+    settings = thread_settings(ResourceRequest("learner rank", 8), nodes)
+    assert settings["OMP_NUM_THREADS"] == each

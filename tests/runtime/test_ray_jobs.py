@@ -45,9 +45,7 @@ def test_a_job_gets_the_code_and_the_resolved_config_and_nothing_else(tmp_path):
     assert "torchvision; sys_platform == 'never'" in overrides
 
 
-def test_files_named_in_the_config_are_named_for_another_folder_and_an_own_reward_goes_along(
-    tmp_path, monkeypatch
-):
+def test_paths_in_the_config_become_absolute_and_a_custom_reward_is_packed(tmp_path, monkeypatch):
     made = {"name": "math", "train": "t.jsonl@train[:5]", "test": "some/hub@test"}
     config = load(
         ARITHMETIC, [f"task={yaml.safe_dump(made, default_flow_style=True)}",
@@ -77,19 +75,19 @@ def test_the_environment_has_the_pinned_packages_and_only_the_variables_that_are
 ):
     monkeypatch.setenv("HF_TOKEN", "secret")
     monkeypatch.setenv("NAMED", "yes")
-    found = ray_jobs.environment(Path("/shared/runs"), "gpu", ["NAMED"])
-    assert found["env_vars"] == {
+    env = ray_jobs.environment(Path("/shared/runs"), "gpu", ["NAMED"])
+    assert env["env_vars"] == {
         "NAMED": "yes",
         "SCORE_RAY_CACHE": "/shared/cache",
         "RAY_JOB_STOP_WAIT_TIME_S": "30",
     }
-    assert found["uv"] == {
+    assert env["uv"] == {
         "packages": ["${RAY_RUNTIME_ENV_CREATE_WORKING_DIR}[gpu,smollm2]"],
         "uv_pip_install_options": [
             "--overrides", "${RAY_RUNTIME_ENV_CREATE_WORKING_DIR}/overrides.txt",
         ],
     }  # fmt: skip
-    assert found["config"] == {"setup_timeout_seconds": 3600}
+    assert env["config"] == {"setup_timeout_seconds": 3600}
     assert "uv" not in ray_jobs.environment(Path("/shared/runs"), "", [])
     with pytest.raises(ConfigError, match="--env ABSENT: no such variable"):
         ray_jobs.environment(Path("/shared/runs"), "", ["ABSENT"])
@@ -153,7 +151,7 @@ def test_a_job_that_never_began_says_why():
     assert shown == ["no vllm\n"]
 
 
-def test_a_job_that_cannot_hear_yet_is_told_to_stop_until_it_hears():
+def test_a_job_that_cannot_be_stopped_yet_is_stopped_as_soon_as_it_can_be():
     states = [JobStatus.PENDING] * 2 + [JobStatus.RUNNING] * 2 + [JobStatus.STOPPED]
     server = ScriptedServer(*states, deaf=2)
     assert ray_jobs.stop(server, "job") == "STOPPED"
@@ -168,12 +166,12 @@ def test_a_job_that_cannot_hear_yet_is_told_to_stop_until_it_hears():
         (OSError("Connection reset by peer"), "head: no Ray job server answers there"),
     ],
 )  # fmt: skip
-def test_what_the_server_says_becomes_one_line(error, message):
+def test_an_error_of_the_server_becomes_one_line(error, message):
     server = ScriptedServer(JobStatus.RUNNING)
     server.get_job_info = lambda _: (_ for _ in ()).throw(error)
-    with pytest.raises(ConfigError, match=message) as found:
+    with pytest.raises(ConfigError, match=message) as raised:
         ray_jobs.status(server, "job")
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(raised.value)
 
 
 @dataclass
@@ -210,11 +208,11 @@ def head():
          "--dashboard-agent-listen-port=0", "--min-worker-port=0", "--max-worker-port=0"],
         env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    found = Head(f"http://127.0.0.1:{server}", env)
+    head = Head(f"http://127.0.0.1:{server}", env)
     end = time.monotonic() + 60
-    while found.launch("job", "list").returncode:
+    while head.launch("job", "list").returncode:
         assert time.monotonic() < end, "the job server does not answer"
-    yield found
+    yield head
     family = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
@@ -265,9 +263,9 @@ def test_a_stopped_job_can_be_submitted_again_and_goes_on(head, model, tmp_path)
     while len(metrics(tmp_path / "arithmetic")) < 3:
         assert time.monotonic() < end
         time.sleep(0.2)
-    beside = head.launch(*submission(model, tmp_path, long))
-    assert beside.returncode == 1
-    assert "another process is running in this run folder" in beside.stdout
+    second = head.launch(*submission(model, tmp_path, long))
+    assert second.returncode == 1
+    assert "another process is running in this run folder" in second.stdout
     assert head.launch("job", "stop", job).stdout == f"job {job}: STOPPED\n"
     log = head.launch("job", "logs", job).stdout
     assert "interrupted: the same command resumes from the last checkpoint" in log
@@ -299,7 +297,7 @@ def test_a_stopped_job_can_be_submitted_again_and_goes_on(head, model, tmp_path)
         (["submit", str(ARITHMETIC), "rollout.sample=3"], {}, "rollout.sample: unknown key"),
     ],
 )
-def test_what_cannot_be_done_is_one_clear_line(words, env, message, head):
+def test_a_refused_command_prints_one_clear_line(words, env, message, head):
     done = head.launch(*words, **env)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")

@@ -39,7 +39,7 @@ def requested(actors: int, tensor_parallel: int, ranks: int, share: bool) -> lis
         ([ResourceRequest("learner rank", 8), ResourceRequest("rollout actor", 1, 8)], [8, 8]),
     ],
 )
-def test_what_fits_is_not_short(requests, nodes):
+def test_requests_that_fit_are_not_short(requests, nodes):
     assert shortfall(requests, nodes) == ""
 
 
@@ -80,7 +80,7 @@ def test_too_few_shared_gpus_are_named(nodes, words):
     assert shortfall([SHARED], nodes) == words
 
 
-def test_shared_processes_are_the_same_ones_where_nothing_is_shared():
+def test_separate_requests_are_for_the_same_processes():
     ranks = ResourceRequest("learner rank", 8)
     assert separate([SHARED, RANKS]) == separate([ACTORS, ranks, RANKS]) == [ACTORS, ranks, RANKS]
 

@@ -138,7 +138,7 @@ def test_an_actor_lost_while_loading_is_replaced_after_the_others_and_with_room_
     assert pool.take_restarts() == 1
 
 
-def test_all_sleep_when_sleep_returns_the_successor_of_one_that_died_of_it_too(pool, tmp_path):
+def test_when_sleep_returns_all_sleep_even_the_successor_of_one_that_died_of_it(pool, tmp_path):
     die_of(tmp_path, "sleep 1")
     pool.sleep()
     assert asleep(pool) == [True, True]

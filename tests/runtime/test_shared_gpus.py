@@ -122,8 +122,8 @@ def test_a_real_engine_and_a_real_learner_share_a_gpu_whoever_dies(one_gpu, tmp_
         sharing.learner.update(ROWS, ADVANTAGES, version - 1)
         assert channel.broadcast(version).mismatch < 1e-5
         ray.kill(pool._slots[0].actor)
-        found = [e for part in sharing.pool.sample(PROBLEMS, plan) for e in part]
-        assert {a.version for e in found for a in e.attempts} == {version}
+        episodes = [e for part in sharing.pool.sample(PROBLEMS, plan) for e in part]
+        assert {a.version for e in episodes for a in e.attempts} == {version}
         assert has_left(group)
         np.testing.assert_array_equal(sharing.learner.reference_sums(ROWS, 2), before)
         assert not has_left(group)

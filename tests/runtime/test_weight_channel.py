@@ -38,8 +38,8 @@ def compared_with(*scores: float, versions: tuple[int, ...]) -> list[float | Non
 
 
 def test_scores_are_compared_with_those_of_the_last_broadcast_that_stood_out_from_rounding():
-    found = compared_with(-1.0, -1.01, -1.019, -1.021, -1.1, versions=(0, 1, 2, 3, 4))
-    assert found == [None, -1.0, -1.0, -1.0, -1.021]
+    compared = compared_with(-1.0, -1.01, -1.019, -1.021, -1.1, versions=(0, 1, 2, 3, 4))
+    assert compared == [None, -1.0, -1.0, -1.0, -1.021]
 
 
 def test_after_going_back_to_a_checkpoint_there_is_nothing_to_compare_with():

@@ -33,7 +33,9 @@ def test_the_back_end_is_the_fastest_that_works_or_the_one_that_is_wanted(
         ("nccl", True, True, "rollout.share_gpus=false"),
     ],
 )
-def test_what_cannot_work_is_refused_with_what_would(wanted, on_gpu, share_gpus, words):
+def test_back_ends_that_cannot_work_are_refused_with_those_that_can(
+    wanted, on_gpu, share_gpus, words
+):
     with pytest.raises(ConfigError, match=words):
         choose_backend(wanted, on_gpu, share_gpus)
 

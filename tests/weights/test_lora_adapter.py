@@ -20,11 +20,11 @@ PART_BYTES = 2**12  # several parts
 
 
 def scores(model) -> list[list[float]]:
-    found = []
+    scored = []
     for row in ROWS:
         logprobs = model(torch.tensor([row])).logits[0].log_softmax(-1)
-        found.append(logprobs[:-1].gather(1, torch.tensor(row[1:])[:, None])[:, 0].tolist())
-    return found
+        scored.append(logprobs[:-1].gather(1, torch.tensor(row[1:])[:, None])[:, 0].tolist())
+    return scored
 
 
 def moved(model, seed: int):
@@ -64,12 +64,12 @@ class Engine:
         """Return the log-probs of all tokens but the first, which do not use the prefix cache."""
         params = self._params(max_tokens=1, temperature=0, prompt_logprobs=0, detokenize=False)
         prompts = [{"prompt_token_ids": list(row)} for row in ROWS]
-        found = self.llm.generate(
+        outputs = self.llm.generate(
             prompts, params, use_tqdm=False, lora_request=self.adapter.request
         )
         return [
             [at[t].logprob for at, t in zip(o.prompt_logprobs[1:], row[1:], strict=True)]
-            for o, row in zip(found, ROWS, strict=True)
+            for o, row in zip(outputs, ROWS, strict=True)
         ]
 
     def draw(self, row: tuple[int, ...]) -> tuple[int, float, int]:
@@ -143,8 +143,8 @@ def test_a_rank_is_padded_to_one_that_vllm_has():
     from score_ray.weights.lora_adapter import adapter_options
 
     assert adapter_options(0, ()) == {}
-    found = [adapter_options(rank, ("q_proj",))["max_lora_rank"] for rank in (1, 2, 8, 9, 512)]
-    assert found == [1, 8, 8, 16, 512]
+    padded = [adapter_options(rank, ("q_proj",))["max_lora_rank"] for rank in (1, 2, 8, 9, 512)]
+    assert padded == [1, 8, 8, 16, 512]
 
 
 def as_row(rows) -> torch.Tensor:

@@ -89,7 +89,7 @@ def test_every_engine_gets_every_weight_bit_for_bit_in_several_buffers(network, 
         assert actor.vllm_engine.version == 7
 
 
-def test_a_rank_that_does_not_send_goes_through_the_weights_and_calls_nobody(network, weights):
+def test_a_rank_that_does_not_send_goes_through_the_weights_and_calls_no_engine(network, weights):
     passes = []
 
     def stream():
@@ -232,8 +232,8 @@ def test_a_packed_update_is_loaded_by_an_engine_that_has_no_communicator(weights
 
 def test_an_update_of_vllms_sender_is_parsed_as_vllms_own_kind():
     info = {"names": ["a"], "dtype_names": ["float32"], "shapes": [[3, 5]]}
-    found = Actor(NcclEngine).transfer.parse_update_info(info)
-    assert found == NCCLWeightTransferUpdateInfo(**info)
+    parsed = Actor(NcclEngine).transfer.parse_update_info(info)
+    assert parsed == NCCLWeightTransferUpdateInfo(**info)
 
 
 def test_a_learner_rank_keeps_its_sender_and_names_the_lost_actors(network, weights, monkeypatch):
@@ -276,8 +276,8 @@ def test_a_real_engine_serves_what_vllms_sender_sends_after_a_broadcast_that_bro
     rows = [(1, 2, 10, 3, 4, 11), (5, 5, 10, 3, 1, 11, 4, 4)]
     logprobs = [model(torch.tensor([row])).logits[0, :-1].log_softmax(-1) for row in rows]
     expected = [
-        found.gather(1, torch.tensor(row[1:])[:, None])[:, 0].tolist()
-        for found, row in zip(logprobs, rows, strict=True)
+        scores.gather(1, torch.tensor(row[1:])[:, None])[:, 0].tolist()
+        for scores, row in zip(logprobs, rows, strict=True)
     ]
     assert mean_abs_difference(engine.score(rows), expected) < 1e-5
     assert engine.version == 3

@@ -22,7 +22,7 @@ def test_pack_copies_so_that_a_later_update_does_not_reach_the_buffer():
     assert dict(unpack(entries, buffer))["w"].tolist() == [0, 0, 0, 0]
 
 
-def test_parts_are_packed_as_they_are_taken_and_a_large_tensor_is_one_of_its_own():
+def test_parts_are_packed_as_they_are_taken_and_a_large_tensor_is_a_part_by_itself():
     sizes = {"a": 10, "b": 20, "huge": 1000, "c": 30, "d": 1}  # floats
     pulled = []
 

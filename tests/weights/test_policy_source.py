@@ -19,7 +19,7 @@ def source_of(model: torch.nn.Module) -> PolicySource:
     return PolicySource(lambda: named_weights(model), lambda: described(model))
 
 
-def found(source: PolicySource) -> list[ParamMeta]:
+def described_by_a_pass(source: PolicySource) -> list[ParamMeta]:
     return [ParamMeta(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in source]
 
 
@@ -59,7 +59,7 @@ def test_it_is_vllms_weight_source_and_changes_no_signature():
 def test_a_models_weights_are_described_in_the_order_they_come_in(tied):
     model = LlamaForCausalLM(model_config(character_tokenizer(), tied))
     source = source_of(model)
-    assert source.metadata() == found(source)
+    assert source.metadata() == described_by_a_pass(source)
     names = [meta.name for meta in source.metadata()]
     assert ("lm_head.weight" in names) is not tied
     assert source.largest() == max(p.nbytes for p in model.parameters())
@@ -74,7 +74,7 @@ def test_sharded_weights_are_described_whole_without_gathering_them(sharded):
     ]
     assert source.metadata() == expected
     assert layer.weight.numel() == 0
-    assert found(source) == expected
+    assert described_by_a_pass(source) == expected
 
 
 def test_a_gathered_weight_outlives_its_gathering(sharded):
