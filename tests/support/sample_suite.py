@@ -49,6 +49,6 @@ def finish(run: SuiteRun, acc_t1: float = 0.3, acc_t2: float = 0.25, n: int = 10
     last = eval_line(run.config.iterations) | numbers
     append_lines(run.folder.path / "evals.jsonl", [eval_line(0), last])
     counts = {"verdict/correct_t1": 3, "verdict/wrong_t1": 5, "verdict/correct_t2": 8,
-              "tokens/sampled": 40, "tokens/trained": 100}  # fmt: skip
+              "verdict/wrong_t2": 0, "tokens/sampled": 40, "tokens/trained": 100}  # fmt: skip
     records = [metrics_record(i) | counts for i in range(run.config.iterations)]
     append_lines(run.folder.path / "metrics.jsonl", records)

@@ -30,7 +30,7 @@ ShowLine = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class ExtraSamples:
-    """How many extra samples are drawn of each problem."""
+    """The numbers of extra samples of a problem, and their temperature."""
 
     attempts: int = 10  # in a row, greedily
     samples: int = 32  # episodes of two attempts

@@ -59,7 +59,7 @@ HOW_COMPARED = (
 )
 HOW_FLIPPED = (
     "How many answers the second attempt fixed and broke, and the exact two-sided p of "
-    "McNemar's test that it does both alike."
+    "McNemar's test that it does both equally often."
 )
 
 
@@ -154,9 +154,11 @@ def _claim(suite: Suite, claim: Claim) -> str:
 
 
 def _budget_lines(results: SuiteResults) -> list[str]:
-    lines = ["What each run used, on average over seeds."]
+    lines = ["The work and time of a run, on average over seeds."]
     if other := unequal_budgets(results):
-        lines.append(f"Not of the same updates and attempts: {', '.join(other)}.")
+        lines.append(
+            f"With other numbers of updates or attempts than the first: {', '.join(other)}."
+        )
     return lines
 
 

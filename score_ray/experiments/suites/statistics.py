@@ -72,14 +72,15 @@ def against(values: Sequence[float], number: float) -> Difference:
 
 
 def _test(differences: Sequence[float]) -> Difference:
-    mean = estimate(differences)
-    if mean.n == 1:
-        return Difference(1, mean.mean, math.inf, 1.0)
+    estimated = estimate(differences)
+    n, mean = estimated.n, estimated.mean
+    if n == 1:
+        return Difference(1, mean, math.inf, 1.0)
     if max(differences) - min(differences) < ROUNDING:
         # Without any spread t is 0/0 or infinite, so p is 1 or 0.
-        return Difference(mean.n, mean.mean, 0.0, float(abs(mean.mean) < ROUNDING))
+        return Difference(n, mean, 0.0, float(abs(mean) < ROUNDING))
     p = float(stats.ttest_1samp(differences, 0.0).pvalue)
-    return Difference(mean.n, mean.mean, mean.half, p)
+    return Difference(n, mean, estimated.half, p)
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -233,9 +233,9 @@ def unequal_budgets(results: SuiteResults) -> list[str]:
 
 
 def _spread(values: Iterable[float], metric: str) -> str:
-    mean = estimate(list(values))
-    half = "" if math.isinf(mean.half) else f" ± {100 * mean.half:.1f}"
-    return f"{100 * mean.mean:{'+' if metric == SIGNED else ''}.1f}{half}"
+    over_seeds = estimate(list(values))
+    half = "" if math.isinf(over_seeds.half) else f" ± {100 * over_seeds.half:.1f}"
+    return f"{100 * over_seeds.mean:{'+' if metric == SIGNED else ''}.1f}{half}"
 
 
 def interval(difference: Difference) -> str:

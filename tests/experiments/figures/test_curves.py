@@ -20,7 +20,7 @@ from tests.support.sample_figure_run import evaluation, line, make_run, write
 
 
 def votes(answers: str, gold: str = "1") -> list[tuple[str, bool]]:
-    """A letter per vote; "-" gives no answer."""
+    """Return a vote per letter; "-" gives no answer."""
     return [(a.strip("-"), a == gold) for a in answers]
 
 

@@ -23,7 +23,7 @@ NAMES = ["attempts_model.jsonl", "samples_model.jsonl", "attempts_base.jsonl", "
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """A run folder of a model with 64 positions; an attempt and its turn take 5 of them."""
+    """Make a run folder of a model with 64 positions; an attempt and its turn take 5 of them."""
     run = tmp_path / "run"
     make_model(run / "model", tied=False)
     base = make_model(tmp_path / "base", tied=True)
@@ -43,7 +43,7 @@ def test_ten_attempts_get_the_room_they_need(folder):
     assert room(folder, ExtraSamples()) == (10, 6 + 10 * 5, [])
 
 
-def test_what_fits_into_the_runs_own_length_changes_nothing(folder):
+def test_attempts_that_fit_into_the_length_of_the_run_change_nothing(folder):
     assert room(folder, ExtraSamples(attempts=3)) == (3, 32, [])
 
 
@@ -77,7 +77,7 @@ def test_a_run_without_a_model_is_named(folder):
 
 
 @pytest.mark.ray
-def test_the_trained_and_the_base_model_are_sampled_and_what_is_there_is_kept(folder):
+def test_the_trained_and_the_base_model_are_sampled_and_existing_files_stay(folder):
     there = [line(0, "1 2", sample=s) for s in range(2)]
     write(folder / "study" / "samples_base.jsonl", there)
     lines: list[str] = []

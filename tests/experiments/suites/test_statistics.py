@@ -21,9 +21,9 @@ P = 1 - math.sqrt(12 / 14)
 
 
 def test_an_interval_is_that_of_students_t():
-    mean = estimate([1.0, 2.0, 3.0])
-    assert (mean.n, mean.mean) == (3, 2.0)
-    assert mean.half == pytest.approx(T_2 / math.sqrt(3))
+    estimated = estimate([1.0, 2.0, 3.0])
+    assert (estimated.n, estimated.mean) == (3, 2.0)
+    assert estimated.half == pytest.approx(T_2 / math.sqrt(3))
     with pytest.raises(ValueError, match="no values"):
         estimate([])
 
