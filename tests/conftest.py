@@ -13,6 +13,7 @@ os.environ.setdefault("RAY_enable_metrics_collection", "0")
 
 import pytest
 
+from tests.support.deepspeed_extension import compile_extension
 from tests.support.shared_ray import ray_address as ray_address
 from tests.support.shared_ray import shared_ray as shared_ray
 
@@ -32,3 +33,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _is_heavy(item: pytest.Item) -> bool:
     return any(item.get_closest_marker(name) for name in HEAVY)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Have DeepSpeed's extension compiled before a test starts learners with a deadline."""
+    if item.get_closest_marker("ray"):
+        compile_extension()
