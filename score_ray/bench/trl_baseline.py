@@ -44,16 +44,6 @@ def settings(work: dict[str, Any], vllm: bool) -> GRPOConfig:
     micro = max(work["tokens"] // longest, 1)
     while episodes % micro:  # a larger micro-batch is to TRL's advantage
         micro += 1
-    engine = {
-        "use_vllm": True,
-        "vllm_mode": "colocate",
-        "vllm_enable_sleep_mode": True,
-        # TRL keeps policy, reference and Adam on the GPU, so there is no room for more.
-        "vllm_gpu_memory_utilization": 0.3,
-        # The correction needs one more forward pass, which score_ray does not make either.
-        "vllm_importance_sampling_correction": False,
-        "vllm_max_model_length": work["max_length"],
-    }
     return GRPOConfig(
         output_dir=work["folder"],
         per_device_train_batch_size=micro,
@@ -71,8 +61,22 @@ def settings(work: dict[str, Any], vllm: bool) -> GRPOConfig:
         use_cpu=not torch.cuda.is_available(),
         save_strategy="no",
         report_to="none",
-        **(engine if vllm else {}),
+        **(engine_settings(work) if vllm else {}),
     )
+
+
+def engine_settings(work: dict[str, Any]) -> dict[str, Any]:
+    """Return TRL's settings for vLLM in the same process."""
+    return {
+        "use_vllm": True,
+        "vllm_mode": "colocate",
+        "vllm_enable_sleep_mode": True,
+        # TRL keeps policy, reference and Adam on the GPU, so there is no room for more.
+        "vllm_gpu_memory_utilization": 0.3,
+        # The correction needs one more forward pass, which score_ray does not make either.
+        "vllm_importance_sampling_correction": False,
+        "vllm_max_model_length": work["max_length"],
+    }
 
 
 def main() -> None:
