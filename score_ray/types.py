@@ -1,27 +1,27 @@
-"""The nouns of the system: one type per hop of the data flow.
+"""The types that all rooms share: one per hop of the data flow, and the errors of a run.
 
-    Problem -> Attempt, Attempt -> Episode -> GradedEpisode -> (batch.py) Row
+    Problem -> Attempt, Attempt -> Episode -> GradedEpisode -> (algorithm/batch.py) Row
 
-Everything here is frozen and imports nothing but the standard library, so that every other
-module, on every machine of a run, can speak the same words.
+The dataclasses are frozen. The module imports only the standard library, so that every process
+of a run can load it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 
 class ConfigError(ValueError):
-    """The configuration cannot be run; the message names the key and what would be right."""
+    """A configuration that cannot be run; the message names the key and what would be right."""
 
 
 class RunError(RuntimeError):
-    """The run cannot go on; the message says why, in words for its owner."""
+    """A run that cannot go on; the message says why, in words for the person who started it."""
 
 
 class ProcessLost(RuntimeError):
-    """A process of the run died or fell silent: who, doing what, and how it showed."""
+    """A process of the run that died or fell silent: which one, during what, and the symptom."""
 
     def __init__(self, who: str, doing: str, how: str) -> None:
         super().__init__(f"{who}: {how} while {doing}")
@@ -29,22 +29,22 @@ class ProcessLost(RuntimeError):
 
 
 class LearnerLost(ProcessLost):
-    """A learner rank was lost, and with it the state of all ranks."""
+    """A learner rank that was lost, and with it the state of all ranks."""
 
 
 class PeerLost(RuntimeError):
-    """What this process needs from another one does not come."""
+    """Another process that did not deliver what this one waited for."""
 
 
 class Finish(StrEnum):
-    """Why an attempt ended."""
+    """The reason why an attempt ended."""
 
     STOP = "stop"  # the model ended it with a stop token
     LENGTH = "length"  # it was cut at the token limit
 
 
 class Verdict(StrEnum):
-    """What the grader found; every value is counted in the metrics."""
+    """The grader's judgement of an attempt; every value is counted in the metrics."""
 
     CORRECT = "correct"
     WRONG = "wrong"
@@ -55,11 +55,11 @@ class Verdict(StrEnum):
 
     @property
     def reward(self) -> float:
-        """1.0 for a correct attempt, 0.0 for every other verdict."""
+        """Reward of the verdict: 1.0 for a correct attempt, 0.0 for every other."""
         return 1.0 if self is Verdict.CORRECT else 0.0
 
     def after(self, finish: Finish) -> "Verdict":
-        """TRUNCATED in place of a failure that the token limit explains."""
+        """Return TRUNCATED in place of a failure that the token limit explains."""
         failed = self in (Verdict.WRONG, Verdict.NO_ANSWER)
         return Verdict.TRUNCATED if failed and finish is Finish.LENGTH else self
 
@@ -68,8 +68,8 @@ class Verdict(StrEnum):
 class Problem:
     """A question and its gold answer; `index` is its place in the split it was read from.
 
-    Where `given` is not empty it is the first attempt of every episode, which then is context
-    to correct and not drawn from the policy. `level` names its difficulty, where that is known.
+    If `given` is not empty, it is the first attempt of every episode: context to correct, not
+    drawn from the policy. `level` names the difficulty, where that is known.
     """
 
     index: int
@@ -81,12 +81,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One completion of the model, kept as the tokens it drew: text is derived from them.
+    """One completion of the model, kept as the tokens it drew: the text is derived from them.
 
-    `logprobs` are the sampler's own log-probabilities of `completion_ids`; `version` is how
-    many updates the weights that wrote it had seen. An attempt that is `given` was not drawn:
-    its tokens are context, and its log-probs 0. `feedback` is what the model said of the
-    attempt before, where it was asked; it is part of the prompt.
+    `logprobs` are the sampler's log-probabilities of `completion_ids`; `version` is the number
+    of updates that the weights which wrote it had seen. An attempt that is `given` was not
+    drawn: its tokens are context, and its log-probs are 0. `feedback` is the model's comment on
+    the attempt before, where it was asked for one; it is part of the prompt.
     """
 
     prompt_ids: tuple[int, ...]
@@ -130,7 +130,7 @@ class Episode:
 
     @property
     def token_ids(self) -> tuple[int, ...]:
-        """The whole episode as one row of tokens."""
+        """The whole episode as one row of token ids."""
         return self.attempts[-1].prompt_ids + self.attempts[-1].completion_ids
 
 
@@ -151,16 +151,17 @@ class GradedEpisode:
 
     @classmethod
     def by_verdict(cls, episode: Episode, verdicts: Iterable[Verdict]) -> "GradedEpisode":
-        """An episode whose rewards are its verdicts' own."""
-        found = tuple(verdicts)
-        return cls(episode, found, tuple(verdict.reward for verdict in found))
+        """Return an episode whose rewards are those of its verdicts."""
+        verdicts = tuple(verdicts)
+        return cls(episode, verdicts, tuple(verdict.reward for verdict in verdicts))
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingPlan:
-    """How to sample: what an episode is depends on this, its problem and its sample number.
+    """The settings of a round of sampling.
 
-    `seed` is already a function of the run's seed and the iteration; temperature 0 is greedy.
+    With its problem and its sample number they determine an episode. `seed` is already a
+    function of the run's seed and the iteration; temperature 0 is greedy.
     """
 
     seed: int
@@ -172,7 +173,7 @@ class SamplingPlan:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One completion asked of an engine."""
+    """A completion that an engine is asked for."""
 
     key: str
     prompt_ids: tuple[int, ...]
@@ -192,12 +193,34 @@ class Completion:
     finish: Finish
 
 
+@dataclass(frozen=True, slots=True)
+class UpdateResult:
+    """The measures of an update; the mismatches compare learner and sampler per drawn token."""
+
+    loss: float
+    mismatch_mean_abs: float  # of the log-probs' difference
+    mismatch_max_abs: float
+    mismatch_kl: float  # estimate of KL(sampler || learner), in nats
+    grad_norm: float  # before clipping
+    learning_rate: float
+    truncated: float | None = None  # share of importance weights at their bound, where there is one
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastResult:
+    """The check of a weight transfer: each engine's log-probs against the learner's."""
+
+    mismatch: float  # the largest mean |difference| of an engine, in nats
+    engines: int  # number of engines that were compared
+    seconds: float  # of the transfer alone, packing included where it delays the transfer
+
+
 class Engine(Protocol):
-    """What rollout.py needs of vLLM: a running batch that takes requests at any time."""
+    """A running batch that takes requests at any time, as vLLM does."""
 
     @property
     def version(self) -> int:
-        """How many updates the weights it serves have seen."""
+        """Number of updates that the weights it serves have seen."""
         ...
 
     def add(self, request: Request) -> None:
@@ -210,56 +233,20 @@ class Engine(Protocol):
 
 
 class Task(Protocol):
-    """Where problems come from and what is a correct answer to them.
+    """A source of problems that knows the correct answers to them.
 
-    `grade` runs in a worker process: it must be importable there (a function or a method of
-    a small picklable object), may be slow and may fail; verify.py holds the deadline.
+    `grade` runs in a worker process: it must be importable there (a function, or a method of a
+    small object that pickles). It may be slow and may fail; process_grader.py sets a deadline.
     """
 
     def problems(self, split: str) -> Sequence[Problem]:
-        """All problems of "train" or "test", in a fixed order."""
+        """Return all problems of "train" or "test", in a fixed order."""
         ...
 
     def grade(self, problem: Problem, text: str) -> Verdict | float:
-        """CORRECT, WRONG or NO_ANSWER; or a reward, which from 1.0 on counts as correct."""
+        """Return CORRECT, WRONG or NO_ANSWER; or a reward, which counts as correct from 1.0 on."""
         ...
 
     def answer(self, text: str) -> str:
-        """The answer that a completion gives, in one spelling: what is voted on; or ""."""
-        ...
-
-
-class Pool(Protocol):
-    """What the loop needs of the rollout actors, few or many."""
-
-    def sample(self, problems: Sequence[Problem], plan: SamplingPlan) -> Iterator[list[Episode]]:
-        """Stream episodes as they end, in lists of those that ended together, or of none."""
-        ...
-
-    def take_restarts(self) -> int:
-        """How many rollout actors were replaced since this was last asked."""
-        ...
-
-
-class Grader(Protocol):
-    """What the loop needs of the process pool of verify.py."""
-
-    def submit(self, episodes: Iterable[Episode]) -> None:
-        """Start grading these episodes in the background."""
-        ...
-
-    def collect(self) -> list[GradedEpisode]:
-        """Wait for everything submitted; in order of problem index and sample."""
-        ...
-
-    def forget(self) -> None:
-        """Give up what was submitted and not collected."""
-        ...
-
-
-class PolicyBroadcast(Protocol):
-    """What the loop needs of the weights' way to the engines."""
-
-    def broadcast(self, version: int) -> dict[str, float]:
-        """Send the policy to every engine and check it; the metrics of that check."""
+        """Return the answer that a completion gives, in one spelling for votes; "" if none."""
         ...

@@ -1,4 +1,4 @@
-"""From episodes to token tensors: one row per episode, turn ids from lengths."""
+"""Episodes as token tensors: one row per episode, turn ids from lengths."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from score_ray.types import Episode
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An episode as tokens: turn id 0 is context (given attempts too), i drawn in attempt i.
+    """An episode as tokens: turn id i marks tokens drawn in attempt i, and 0 marks context.
 
-    `sampled_logprobs` are the sampler's: 0.0 on context, NaN where it did not draw the token here.
+    Given attempts are context too. `sampled_logprobs` are the sampler's: 0.0 on context, NaN
+    where the sampler did not draw the token in this row.
     """
 
     token_ids: tuple[int, ...]
@@ -27,7 +28,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """Rows padded on the right, all [B, T]."""
+    """Rows padded on the right; every tensor is [B, T]."""
 
     token_ids: Tensor
     attention: Tensor
@@ -36,7 +37,7 @@ class MicroBatch:
 
 
 def row_of(episode: Episode) -> Row:
-    """The episode's row; where attempts begin and end is known from lengths alone."""
+    """Return the episode's row; lengths alone tell where attempts begin and end."""
     turns: list[int] = []
     logprobs: list[float] = []
     for number, attempt in enumerate(episode.attempts, start=1):
@@ -48,7 +49,7 @@ def row_of(episode: Episode) -> Row:
 
 
 def collate(rows: Sequence[Row]) -> MicroBatch:
-    """Pad rows on the right with id 0; the mask comes from lengths, not from ids."""
+    """Return rows padded on the right with id 0; the mask comes from lengths, not from ids."""
     width = max(len(row.token_ids) for row in rows)
 
     def padded(values: Sequence[Sequence[float]], dtype: torch.dtype) -> Tensor:
@@ -65,11 +66,12 @@ def collate(rows: Sequence[Row]) -> MicroBatch:
 def shard(
     lengths: Sequence[int], num_ranks: int, tokens_per_micro_batch: int, packing: bool = False
 ) -> list[list[list[int]]]:
-    """For each rank its micro-batches of row indices, as many on every rank.
+    """Return for each rank its micro-batches of row indices, the same number on every rank.
 
-    Rows of like length share a micro-batch, whose size (with `packing` its tokens, else its
-    padded size) keeps to the budget unless a single row is longer. Empty micro-batches fill
-    up: under ZeRO-3 every forward pass is a collective, so all ranks must make equally many.
+    Rows of similar length share a micro-batch. Its size (with `packing` its tokens, else its
+    padded size) stays within the budget unless a single row is longer. Empty micro-batches
+    make the numbers equal: under ZeRO-3 every forward pass is a collective, so all ranks must
+    make as many.
     """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     ranks = [

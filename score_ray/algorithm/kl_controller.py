@@ -9,12 +9,15 @@ proportional in the logarithm of the coefficient:
 import math
 from collections.abc import Sequence
 
-CLIP = 0.2  # as published: one strange iteration moves a coefficient by no more than K * CLIP
-# Published: 0.1, for thousands of updates. A stage here has tens, and 0.5 (at most 10 % an
-# iteration) is a factor of ten in 24 of them; a full step would outrun the policy's answer.
+# The published value: one strange iteration changes a coefficient by no more than K * CLIP.
+CLIP = 0.2
+# The published K is 0.1, for thousands of updates. A stage here has tens of them: with 0.5 (at
+# most 10 % per iteration) a coefficient changes tenfold in 24 iterations. With 1 it would change
+# faster than the policy can follow.
 GAIN = 0.5
-# From its start, in either direction. Ten lies between the paper's two coefficients, 0.01 and
-# 0.1; a target that needs more is out of reach, and the KL's alarm says so.
+# The largest factor between a coefficient and its start, in either direction. The paper's two
+# coefficients, 0.01 and 0.1, are as far apart. A target that needs more cannot be reached, and
+# the alarm on the KL reports it.
 REACH = 10.0
 
 
@@ -24,13 +27,13 @@ def adapted(
     targets: Sequence[float | None],
     start: Sequence[float],
 ) -> tuple[float, ...]:
-    """The next coefficients, one per attempt, from the last ones and the KL that they gave.
+    """Return the next coefficients, one per attempt, from the last ones and the KL they gave.
 
-    `kl_means` and `targets` are nats per attempt; a target of None or 0, or no targets at all,
-    leaves a coefficient as it is. `start` are the stage's own, which bound how far they go.
+    `kl_means` and `targets` are in nats per attempt; a target of None or 0, or no targets at
+    all, leaves a coefficient as it is. `start` has the stage's coefficients, which bound the
+    next ones.
     """
-    wanted = targets or (None,) * len(coefficients)
-    rows = zip(coefficients, kl_means, wanted, start, strict=True)
+    rows = zip(coefficients, kl_means, targets or [None] * len(coefficients), start, strict=True)
     return tuple(_next(*row) for row in rows)
 
 

@@ -1,4 +1,4 @@
-"""Weighted token log-probs, as sums: whoever has the global count divides.
+"""Weighted token log-probs, as sums: the caller, who has the global count, divides.
 
 Shapes: B rows, T tokens, A attempts, M scored positions, V vocabulary.
 """
@@ -11,14 +11,17 @@ from torch.nn.functional import cross_entropy
 
 
 class Maximum(float):
-    """A measure of which the largest is kept, where others are added up."""
+    """A measure that is merged by keeping the largest value, where others are added up."""
 
 
 Measure = tuple[float, float] | Maximum  # a sum and its count; or a maximum
 
 
 def token_logprobs(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """Log-probs [M] of targets [M] under softmax(logits [M, V] / temperature), in float32."""
+    """Return log-probs [M] of targets [M] under softmax(logits [M, V] / temperature).
+
+    They are computed in float32.
+    """
     return -cross_entropy(logits.float() / temperature, targets, reduction="none")
 
 
@@ -29,57 +32,57 @@ def attempt_sums(values: Tensor, turn_ids: Tensor, num_attempts: int) -> Tensor:
 
 
 def weighted_loss(
-    logprobs: Tensor, turn_ids: Tensor, weights: Tensor, importance: Tensor | None = None
+    logprobs: Tensor, turn_ids: Tensor, advantages: Tensor, importance: Tensor | None = None
 ) -> Tensor:
-    """- sum over tokens of weight[turn] * logprob, from [B, T], [B, T] and [B, A].
+    """Return - sum over tokens of advantage[turn] * logprob, from [B, T], [B, T] and [B, A].
 
-    REINFORCE where the weights are advantages, a fit to the rows where they are 1. A sum,
-    not a mean: divided by the number of episodes of the whole iteration it gives the
-    same gradient however rows are split into micro-batches and ranks. Context tokens (turn
-    0) get none. `importance` [B, T] weighs every token's term once more.
+    This is REINFORCE, and a fit to the rows where every advantage is 1. It is a sum, not a
+    mean: divided by the number of episodes of the whole iteration it gives the same gradient
+    however rows are split into micro-batches and ranks. Context tokens (turn 0) have no term.
+    `importance` [B, T] multiplies the term of every token.
     """
     terms = logprobs if importance is None else logprobs * importance
-    return -(weights * attempt_sums(terms, turn_ids, weights.shape[1])).sum()
+    return -(advantages * attempt_sums(terms, turn_ids, advantages.shape[1])).sum()
 
 
 def importance_weights(logprobs: Tensor, sampled: Tensor, bound: float) -> Tensor:
-    """min(learner's probability / sampler's, bound) per token, without gradient.
+    """Return min(learner's probability / sampler's, bound) per token, without gradient.
 
-    1 where the sampler did not draw the token here, that is where `sampled` is NaN. Truncated
-    importance sampling at the level of tokens (Yao et al. 2025): tokens drawn from other
-    weights, or by other kernels, give the gradient at the learner's own policy; the bound
-    trades some of that for a variance that stays finite.
+    The weight is 1 where the sampler did not draw the token, that is where `sampled` is NaN.
+    This is truncated importance sampling at the level of tokens (Yao et al. 2025): tokens drawn
+    from other weights, or by other kernels, give the gradient at the learner's policy. The
+    bound gives up some of that for a variance that stays finite.
     """
     ratio = (logprobs.detach() - sampled).exp().clamp(max=bound)
     return torch.where(sampled.isnan(), torch.ones_like(ratio), ratio)
 
 
 def mismatch(logprobs: Tensor, sampled: Tensor, drawn: Tensor) -> dict[str, Measure]:
-    """How far the learner's log-probs are from the sampler's, over the `drawn` tokens.
+    """Measure how far the learner's log-probs are from the sampler's, over the `drawn` tokens.
 
-    Mean and maximum of |learner - sampler|, and the k3 estimate of KL(sampler || learner) per
-    token, exp(d) - 1 - d with d = learner - sampler (Schulman 2020): its expectation over
-    tokens of the sampler is that KL, and no term of it is negative.
+    The measures are mean and maximum of |learner - sampler|, and the k3 estimate of
+    KL(sampler || learner) per token, exp(d) - 1 - d with d = learner - sampler (Schulman
+    2020): its expectation over tokens of the sampler is that KL, and no term is negative.
     """
     gap = (logprobs.detach() - sampled)[drawn]
     distance = gap.abs()
     count = float(gap.numel())
-    wide = gap.double()  # the two nearly cancel
+    wide = gap.double()  # exp(d) - 1 and d nearly cancel
     return {
-        "mismatch/sampled_mean_abs": (float(distance.sum()), count),
-        "mismatch/sampled_max_abs": Maximum(distance.max() if count else 0.0),
-        "mismatch/kl": (float((wide.expm1() - wide).sum()), count),
+        "mismatch_mean_abs": (float(distance.sum()), count),
+        "mismatch_max_abs": Maximum(distance.max() if count else 0.0),
+        "mismatch_kl": (float((wide.expm1() - wide).sum()), count),
     }
 
 
 def truncated(importance: Tensor, drawn: Tensor, bound: float) -> dict[str, Measure]:
-    """The share of the `drawn` tokens whose importance weight is at its bound."""
-    found = importance[drawn]
-    return {"mismatch/truncated": (float((found >= bound).sum()), float(found.numel()))}
+    """Measure the share of the `drawn` tokens whose importance weight is at its bound."""
+    compared = importance[drawn]
+    return {"truncated": (float((compared >= bound).sum()), float(compared.numel()))}
 
 
 def add_up(parts: Iterable[Mapping[str, Measure]]) -> dict[str, Measure]:
-    """Measures of several micro-batches or ranks as one: sums and counts added, maxima kept."""
+    """Combine measures of micro-batches or ranks: add sums and counts, keep maxima."""
     totals: dict[str, Measure] = {}
     for part in parts:
         for key, measure in part.items():
@@ -89,7 +92,7 @@ def add_up(parts: Iterable[Mapping[str, Measure]]) -> dict[str, Measure]:
 
 
 def merge(parts: Iterable[Mapping[str, Measure]]) -> dict[str, float]:
-    """Add up measures by key and divide once; a count of 0 gives 0.0."""
+    """Combine measures as `add_up` does, and divide once; a count of 0 gives 0.0."""
     return {key: _number(measure) for key, measure in add_up(parts).items()}
 
 

@@ -1,6 +1,6 @@
 """All of SCoRe as arithmetic on an [N, attempts] table (arXiv 2409.12917, eqs. 3 and 4).
 
-A stage is a row of numbers: reward weights w, a bonus alpha, KL coefficients k.
+A stage is a row of numbers: reward coefficients w, a bonus alpha, KL coefficients k.
 
     shaped_1 = w_1 r_1                            - k_1 KL_1
     shaped_i = w_i r_i + alpha (r_i - r_{i-1})    - k_i KL_i        i >= 2
@@ -11,7 +11,7 @@ Stage I is w = (0, 1), alpha = 0, k = (beta_2, beta_1); Stage II is w = (1, 1), 
 k = (beta_1, beta_1). There is no discounting: an attempt's tokens see that attempt's own
 shaped reward, so the first attempt never receives the bonus. The KL enters as a reward of a
 whole attempt because that has exactly the gradient of the objective's KL; token-wise losses
-have not.
+do not have it.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class RewardCoefficients:
-    """A stage's row of numbers, one per attempt; ValueError if they do not match."""
+    """A stage's row of numbers, one per attempt; ValueError if their counts differ."""
 
     reward: tuple[float, ...]
     bonus: float
@@ -30,20 +30,23 @@ class RewardCoefficients:
 
     def __post_init__(self) -> None:
         if len(self.reward) != len(self.kl):
-            raise ValueError(f"{len(self.reward)} reward weights for {len(self.kl)} KL weights")
+            raise ValueError(
+                f"{len(self.reward)} reward coefficients for {len(self.kl)} KL coefficients"
+            )
 
 
-def shaped_rewards(rewards: Tensor, kl: Tensor, weights: RewardCoefficients) -> Tensor:
-    """What each attempt is trained on, from [N, A] rewards and KL sums to [N, A]."""
-    shaped = rewards * rewards.new_tensor(weights.reward) - kl * kl.new_tensor(weights.kl)
+def shaped_rewards(rewards: Tensor, kl: Tensor, coefficients: RewardCoefficients) -> Tensor:
+    """Return the shaped reward of each attempt, from [N, A] rewards and KL sums to [N, A]."""
+    shaped = rewards * rewards.new_tensor(coefficients.reward)
+    shaped = shaped - kl * kl.new_tensor(coefficients.kl)
     gain = rewards[:, 1:] - rewards[:, :-1]
-    return torch.cat([shaped[:, :1], shaped[:, 1:] + weights.bonus * gain], dim=1)
+    return torch.cat([shaped[:, :1], shaped[:, 1:] + coefficients.bonus * gain], dim=1)
 
 
 def advantages(shaped: Tensor, group_size: int) -> Tensor:
     """Subtract the leave-one-out baseline of each group of adjacent rows, [N, A] to [N, A].
 
-    With a single sample there is nobody to compare with: the shaped reward itself is used.
+    With a single sample there is nothing to compare with: the shaped reward itself is used.
     """
     if shaped.shape[0] % group_size:
         raise ValueError(f"{shaped.shape[0]} rows are not groups of {group_size}")

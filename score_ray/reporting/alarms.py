@@ -1,80 +1,79 @@
-"""Known ways in which training to self-correct fails, recognised from metrics.jsonl alone.
+"""Known ways in which training to self-correct fails, recognised from the iterations' metrics.
 
-Nothing is stopped: an alarm says what it sees, in numbers, and what one could do about it.
+An alarm stops nothing: it says in numbers what is seen, and what may help.
 """
 
 import math
-import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, count, takewhile
+from itertools import chain
 from statistics import fmean
 
 from score_ray.config.schema import Stage
-from score_ray.reporting.json_lines import Record
+from score_ray.reporting.metrics import StepResult, value_at
 
-WINDOW = 10  # iterations of a stage that are averaged: few episodes each make single ones noisy
-SUDDEN = 3  # iterations in which a KL runs away: a whole window would tell too late
+WINDOW = 10  # iterations of a stage to average: with few episodes each, single ones are noisy
+SUDDEN = 3  # iterations in which a KL runs away: a whole window would be too late
 COPIES = 0.05  # share of changed texts; healthy runs have 0.3 to 0.9, collapsed ones go to 0
-ROOM = 0.9  # accuracy from which on repeating the first attempt is what one should do
-# How far the first attempt may fall. Gemma 2 2B fell by 0.039 in the paper's own first stage.
+ROOM = 0.9  # accuracy from which on repeating the first attempt is right
+# The largest harmless fall of the first attempt's accuracy. Gemma 2 2B fell by 0.039 in the
+# paper's first stage.
 FALL = 0.05
 SIGMAS = 3.0  # standard errors of a difference of two windows: beyond chance in a long run
 KL_LIMIT = 20.0  # nats; at the paper's smallest coefficient, 0.01, a fifth of a correct answer
 KL_JUMP = 5.0  # times the window before
-KL_FLOOR = 1.0  # nats; a KL below counts as this much, since every run's grows from 0
+KL_FLOOR = 1.0  # nats; a smaller KL before a jump counts as this, since every run starts at 0
 FLAT = 0.95  # share of groups without a difference: the rest is too few to learn from
 # Nats per token between sampler and learner; float32 has 1e-10, bfloat16 1e-3, an update 1e-3.
 MISMATCH = 0.05
 TRUNCATED = 0.25  # share of attempts cut; a cut answer is seldom right, and trains to be short
-OF_EPISODES = re.compile(r"verdict/\w+_t1")  # metrics that add up to an iteration's episodes
+Metric = Callable[[StepResult], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """What goes wrong, as a word (of an attempt: with its number, as "kl_t2") and in words."""
+    """A failure: its kind (with the number of an attempt, as in "kl_t2"), and a message."""
 
     kind: str
     message: str
 
 
 class Alarms:
-    """Watches a run, an iteration at a time; `kl_limit` is in nats per attempt."""
+    """Watches the iterations of a run one by one; `kl_limit` is in nats per attempt."""
 
     def __init__(self, stages: Sequence[Stage], kl_limit: float = KL_LIMIT) -> None:
         self._rewarded = {stage.name: rewarded_attempts(stage) for stage in stages}
         self._kl_limit = kl_limit
-        self._first: list[Record] = []
-        self._last: deque[Record] = deque(maxlen=WINDOW + SUDDEN)
+        self._first: list[StepResult] = []
+        self._last: deque[StepResult] = deque(maxlen=WINDOW + SUDDEN)
         self._stage = ""
-        self._on: dict[str, int] = {}  # kind to iterations since it last held
+        self._on: dict[str, int] = {}  # iterations since an alarm last held, by its kind
 
-    def watch(self, record: Record) -> list[Alarm]:
-        """The alarms that begin with this record.
+    def watch(self, step: StepResult) -> list[Alarm]:
+        """Return the alarms that begin with this iteration.
 
-        One that has begun is not told again, until it has not held for a window, or in
-        another stage.
+        An alarm is not returned again until it has not held for a window, or in another stage.
         """
-        if record["stage"] != self._stage:
-            self._stage = record["stage"]
+        if step.stage != self._stage:
+            self._stage = step.stage
             self._on.clear()
-        self._last.append(record)
+        self._last.append(step)
         if len(self._first) < WINDOW:
-            self._first.append(record)
+            self._first.append(step)
         held = list(self._held())
         new = [alarm for alarm in held if alarm.kind not in self._on]
         quiet = {kind: n + 1 for kind, n in self._on.items() if n + 1 < WINDOW}
         self._on = quiet | {alarm.kind: 0 for alarm in held}
         return new
 
-    def replay(self, records: Iterable[Record]) -> list[Alarm]:
-        """Go to the state after these records, and tell their alarms: for a resume."""
-        return [alarm for record in records for alarm in self.watch(record)]
+    def replay(self, steps: Iterable[StepResult]) -> list[Alarm]:
+        """Watch the iterations before a resume; return their alarms."""
+        return [alarm for step in steps for alarm in self.watch(step)]
 
     def _held(self) -> Iterator[Alarm]:
         last = list(self._last)
-        window = [r for r in last[-WINDOW:] if r["stage"] == self._stage]
+        window = [step for step in last[-WINDOW:] if step.stage == self._stage]
         yield from non_finite(last[-1])
         yield from kl_blown_up(last, self._kl_limit)
         yield from mismatched(last)
@@ -84,46 +83,50 @@ class Alarms:
 
 
 def rewarded_attempts(stage: Stage) -> tuple[int, ...]:
-    """The attempts, from 1, whose rewards a stage compares within a group; none if it imitates."""
+    """Return the attempts, from 1, whose rewards a stage compares within a group.
+
+    A stage that imitates compares none.
+    """
     if stage.learn != "reinforce":
         return ()
     return tuple(i for i, weight in enumerate(stage.reward, 1) if weight or stage.bonus)
 
 
-def non_finite(record: Record) -> Iterator[Alarm]:
-    """The update has no number for a result."""
-    bad = [n for n in ("loss", "grad_norm") if not math.isfinite(record.get(n, 0.0))]
+def non_finite(step: StepResult) -> Iterator[Alarm]:
+    """Yield an alarm if the update's loss or gradient is not a number."""
+    results = {"loss": step.update.loss, "grad_norm": step.update.grad_norm}
+    bad = {name: value for name, value in results.items() if not math.isfinite(value)}
     if bad:
         yield Alarm(
             "non_finite",
-            f"{' and '.join(f'{name} is {record[name]}' for name in bad)} in iteration "
-            f"{record['iteration']}; the weights may be spoilt. Go back to a checkpoint, with a "
+            f"{' and '.join(f'{name} is {value}' for name, value in bad.items())} in iteration "
+            f"{step.iteration}; the weights may be spoilt. Go back to a checkpoint, with a "
             "lower learner.learning_rate or learner.max_grad_norm, or model.dtype float32",
         )
 
 
-def copies(window: Sequence[Record]) -> Iterator[Alarm]:
-    """The second attempt repeats the first, though it is not right yet."""
-    changed, right = mean(window, "train/changed"), mean(window, "train/acc_t2")
+def copies(window: Sequence[StepResult]) -> Iterator[Alarm]:
+    """Yield an alarm if the second attempt repeats the first, though it is not right yet."""
+    changed, right = mean(window, lambda s: s.accuracies.changed), mean(window, accuracy(2))
     if changed < COPIES and right < ROOM:
         yield Alarm(
             "copy",
             f"the second attempt copies the first: {changed:.1%} differ over {WINDOW} iterations, "
-            f"though only {right:.1%} are right. A larger bonus pays for a change to the better; "
-            "a longer first stage, with a higher kl on the first attempt, parts the two",
+            f"though only {right:.1%} are right. A larger bonus rewards a change to the better; a "
+            "longer first stage, with a higher kl on the first attempt, moves the two apart",
         )
 
 
-def sandbagging(first: Sequence[Record], window: Sequence[Record]) -> Iterator[Alarm]:
-    """An attempt gets worse, so that the next one can be an improvement."""
-    for i in numbers(window[-1], "train/acc_t"):
+def sandbagging(first: Sequence[StepResult], window: Sequence[StepResult]) -> Iterator[Alarm]:
+    """Yield an alarm for an attempt that gets worse, so that the next one can improve on it."""
+    for i in range(1, window[-1].num_attempts + 1):
         (was, now), (next_was, next_now) = (
-            [mean(records, f"train/acc_t{n}") for records in (first, window)] for n in (i, i + 1)
+            [mean(steps, accuracy(n)) for steps in (first, window)] for n in (i, i + 1)
         )
         fall, rise = was - now, (next_now - now) - (next_was - was)
-        chance = [error(r, f"train/acc_t{n}") for r in (first, window) for n in (i, i + 1)]
-        # Attempts of an episode go up and down together: their difference errs by less.
-        margin = max(FALL, SIGMAS * math.hypot(*chance))
+        errors = [standard_error(s, accuracy(n)) for s in (first, window) for n in (i, i + 1)]
+        # Attempts of an episode rise and fall together: their difference has a smaller error.
+        margin = max(FALL, SIGMAS * math.hypot(*errors))
         if fall > margin and rise > margin:
             yield Alarm(
                 f"sandbagging_t{i}",
@@ -134,11 +137,13 @@ def sandbagging(first: Sequence[Record], window: Sequence[Record]) -> Iterator[A
             )
 
 
-def kl_blown_up(last: Sequence[Record], limit: float) -> Iterator[Alarm]:
-    """An attempt is far from the reference, or leaves it all at once."""
+def kl_blown_up(last: Sequence[StepResult], limit: float) -> Iterator[Alarm]:
+    """Yield an alarm for an attempt that is far from the reference, or leaves it suddenly."""
     before, now = last[:-SUDDEN], last[-SUDDEN:]
-    for i in numbers(last[-1], "kl/t") if len(now) == SUDDEN else ():
-        was, nats = mean(before, f"kl/t{i}"), mean(now, f"kl/t{i}")
+    if len(now) < SUDDEN:
+        return
+    for i in range(1, len(last[-1].kl) + 1):
+        was, nats = mean(before, kl(i)), mean(now, kl(i))
         jumped = len(before) == WINDOW and nats > KL_JUMP * max(was, KL_FLOOR)
         if nats > limit or jumped:
             grew = f", and was at {was:.2f} in the {WINDOW} before" if jumped else ""
@@ -149,25 +154,27 @@ def kl_blown_up(last: Sequence[Record], limit: float) -> Iterator[Alarm]:
             )
 
 
-def mismatched(last: Sequence[Record]) -> Iterator[Alarm]:
-    """What was drawn is far from what the learner would have drawn."""
-    nats = mean(last[-SUDDEN:], "mismatch/kl") if len(last) >= SUDDEN else math.nan
+def mismatched(last: Sequence[StepResult]) -> Iterator[Alarm]:
+    """Yield an alarm if the sampler's distribution is far from the learner's."""
+    now = last[-SUDDEN:]
+    nats = mean(now, lambda s: s.update.mismatch_kl) if len(now) == SUDDEN else math.nan
     if nats > MISMATCH:
-        most = max(record["mismatch/sampled_max_abs"] for record in last[-SUDDEN:])
+        most = max(step.update.mismatch_max_abs for step in now)
         yield Alarm(
             "mismatch",
             f"the sampler is {nats:.3f} nats per token from the learner over {SUDDEN} iterations "
-            f"(limit {MISMATCH:g}; a single token by up to {most:.1f}): what is learned from is "
-            "not the policy's own. Set learner.max_importance, which corrects for some of it; "
-            "with rollout.overlap, lower learner.learning_rate; else try model.dtype float32",
+            f"(limit {MISMATCH:g}; a single token by up to {most:.1f}): the learner updates on "
+            "episodes of another policy. Set learner.max_importance, which corrects for some of "
+            "it; with rollout.overlap, lower learner.learning_rate; else try model.dtype float32",
         )
 
 
-def flat_reward(window: Sequence[Record], rewarded: Sequence[int]) -> Iterator[Alarm]:
-    """No group has a better and a worse episode, so that nothing says what to do more of."""
-    shares = [mean(window, f"train/flat_t{i}") for i in rewarded]
+def flat_reward(window: Sequence[StepResult], rewarded: Sequence[int]) -> Iterator[Alarm]:
+    """Yield an alarm if hardly any group has episodes with different rewards to compare."""
+    shares = [mean(window, lambda s, i=i: value_at(s.episodes.flat, i)) for i in rewarded]
     if shares and all(share > FLAT for share in shares):
-        rewards = ", ".join(f"t{i} {mean(window, f'train/reward_t{i}'):.3f}" for i in rewarded)
+        means = [mean(window, lambda s, i=i: value_at(s.episodes.rewards, i)) for i in rewarded]
+        rewards = ", ".join(f"t{i} {value:.3f}" for i, value in zip(rewarded, means, strict=True))
         yield Alarm(
             "flat_reward",
             f"nothing to learn from: {min(shares):.1%} of groups have equal rewards over {WINDOW} "
@@ -177,10 +184,11 @@ def flat_reward(window: Sequence[Record], rewarded: Sequence[int]) -> Iterator[A
         )
 
 
-def truncation(window: Sequence[Record]) -> Iterator[Alarm]:
-    """Many attempts end because they must."""
-    for i in numbers(window[-1], "train/truncated_t"):
-        if (share := mean(window, f"train/truncated_t{i}")) > TRUNCATED:
+def truncation(window: Sequence[StepResult]) -> Iterator[Alarm]:
+    """Yield an alarm for an attempt that is often cut at the token limit."""
+    for i in range(1, len(window[-1].episodes.truncated) + 1):
+        share = mean(window, lambda s, i=i: value_at(s.episodes.truncated, i))
+        if share > TRUNCATED:
             yield Alarm(
                 f"truncation_t{i}",
                 f"attempt {i}: {share:.1%} are cut at the token limit over {WINDOW} iterations. "
@@ -188,23 +196,29 @@ def truncation(window: Sequence[Record]) -> Iterator[Alarm]:
             )
 
 
-def error(records: Sequence[Record], name: str) -> float:
-    """The standard error of a window's accuracy: of its episodes, or of its iterations if larger.
+def accuracy(attempt: int) -> Metric:
+    """Return the metric of an attempt's accuracy."""
+    return lambda step: value_at(step.accuracies.per_attempt, attempt)
 
-    Episodes of one problem are alike, so that iterations scatter more than their number says.
+
+def kl(attempt: int) -> Metric:
+    """Return the metric of an attempt's KL."""
+    return lambda step: value_at(step.kl, attempt)
+
+
+def standard_error(steps: Sequence[StepResult], metric: Metric) -> float:
+    """Return the standard error of a window's accuracy.
+
+    It is that of the episodes, or that of the iterations if larger: episodes of one problem are
+    alike, so that iterations scatter more than their number of episodes suggests.
     """
-    accuracy = mean(records, name)
-    scatter = sum((r.get(name, math.nan) - accuracy) ** 2 for r in records) / (len(records) - 1)
-    episodes = sum(n for r in records for k, n in r.items() if OF_EPISODES.fullmatch(k))
-    binomial = accuracy * (1 - accuracy) / episodes if episodes else 0.0
-    return math.sqrt(max(scatter / len(records), binomial))
+    average = mean(steps, metric)
+    scatter = sum((metric(step) - average) ** 2 for step in steps) / (len(steps) - 1)
+    episodes = sum(step.episodes.num_episodes for step in steps)
+    binomial = average * (1 - average) / episodes if episodes else 0.0
+    return math.sqrt(max(scatter / len(steps), binomial))
 
 
-def mean(records: Sequence[Record], name: str) -> float:
-    """A metric's mean; nan, which is never beyond a threshold, unless all records have it."""
-    return fmean(r.get(name, math.nan) for r in records) if records else math.nan
-
-
-def numbers(record: Record, prefix: str) -> Iterator[int]:
-    """1, 2, ... as far as the record has the prefix with that number."""
-    return takewhile(lambda i: f"{prefix}{i}" in record, count(1))
+def mean(steps: Sequence[StepResult], metric: Metric) -> float:
+    """Return a metric's mean; nan, which is beyond no threshold, unless all iterations have it."""
+    return fmean(metric(step) for step in steps) if steps else math.nan

@@ -1,4 +1,4 @@
-"""A run on the screen and in its folder, while it goes on."""
+"""Shows a run on the terminal and records it in its folder, while it goes on."""
 
 import re
 from collections import deque
@@ -11,6 +11,7 @@ from rich.table import Table
 from score_ray.config.schema import Stage
 from score_ray.reporting.alarms import Alarms
 from score_ray.reporting.json_lines import Record
+from score_ray.reporting.metrics import StepResult
 from score_ray.reporting.progress_bar import ProgressBar
 from score_ray.reporting.run_folder import RunFolder
 from score_ray.reporting.transcripts import accuracies_text
@@ -30,10 +31,10 @@ class Reporter:
         quiet: bool = False,
         stages: Sequence[Stage] = (),
     ) -> None:
-        """Open a run folder at iteration `resume_at`; what a killed run wrote beyond it goes.
+        """Open a run folder at iteration `resume_at`; later records of a killed run are removed.
 
-        With its `stages` it also watches for the known ways in which training fails.
-        Raises ValueError if a .jsonl file is damaged anywhere but in its last line.
+        With `stages` it also watches for the known ways in which training fails. Raises
+        ValueError if a .jsonl file is damaged anywhere but in its last line.
         """
         folder.path.mkdir(parents=True, exist_ok=True)
         self._folder, self._total, self._done = folder, total_iterations, resume_at
@@ -42,17 +43,17 @@ class Reporter:
         self._seconds: deque[float] = deque(maxlen=20)
         self._bar = ProgressBar(total_iterations, resume_at, quiet)
 
-    def iteration(self, record: dict[str, float | int | str]) -> None:
-        """Append an iteration's metrics to metrics.jsonl, and show them."""
-        self._folder.append_metrics(record)
-        for alarm in self._alarms.watch(record):
+    def iteration(self, result: StepResult) -> None:
+        """Append an iteration to metrics.jsonl, and show it."""
+        self._folder.append_step(result)
+        for alarm in self._alarms.watch(result):
             self.event("alarm", alarm.kind, alarm.message)
-        line, done = progress_line(record, self._total), int(record["iteration"]) + 1
+        line, done = progress_line(result, self._total), result.iteration + 1
         self._done = done
         if not self._bar.visible:
             self._bar.print(line)
             return
-        self._seconds.append(float(record.get("time/iteration", 0.0)))
+        self._seconds.append(result.seconds["iteration"])
         left = duration(fmean(self._seconds) * (self._total - done))
         self._bar.update(done, f"{line}  {left} left")
 
@@ -67,11 +68,11 @@ class Reporter:
         self._folder.append_generations(graded[:limit], iteration)
 
     def answers(self, graded: Sequence[GradedEpisode], done: int) -> None:
-        """Write how the problems of an evaluation after `done` updates were answered."""
+        """Write the answers of an evaluation after `done` updates."""
         self._folder.write_answers(graded, done)
 
     def event(self, kind: str, who: str, what: str, **numbers: float) -> None:
-        """Append what happened to a process of the run to events.jsonl; show it."""
+        """Append an event of a process of the run to events.jsonl, and show it."""
         time = datetime.now(UTC).isoformat(timespec="seconds")
         record = {"time": time, "iteration": self._done, "kind": kind, "who": who, "what": what}
         self._folder.append_event({**record, **numbers})
@@ -79,11 +80,11 @@ class Reporter:
         self._bar.print(f"{who}: {what}{after}")
 
     def checkpoint_fault(self, what: str) -> None:
-        """Tell of a damaged checkpoint."""
+        """Report a damaged checkpoint as an event."""
         self.event("checkpoint", "checkpoint", what)
 
     def rewind(self, iteration: int) -> None:
-        """Go back to where `iteration` updates have been made; events stay, they happened."""
+        """Bring the records back to where `iteration` updates have been made; events stay."""
         self._done = iteration
         self._open()
         self._bar.update(iteration)
@@ -93,47 +94,36 @@ class Reporter:
         self._bar.print(message)
 
     def close(self) -> None:
-        """Take the bar off the terminal; the files are whole after every call already."""
+        """Remove the bar from the terminal. The files are whole after every call."""
         self._bar.close()
 
     def _open(self) -> None:
         self._folder.rewind(self._done)
         self._alarms = Alarms(self._stages)
-        self._alarms.replay(self._folder.metrics())
+        self._alarms.replay(self._folder.steps())
 
 
-def progress_line(record: Record, total: int) -> str:
-    """An iteration on one line: how far, stage, accuracies, KL per attempt, seconds."""
-    accuracies = values_of(record, "train/acc_t")
-    kl = "/".join(short(value) for value in values_of(record, "kl/t"))
-    parts = [
-        f"[{int(record['iteration']) + 1:>{len(str(total))}}/{total}] {record['stage']}",
-        *(f"t{number} {short(value)}" for number, value in enumerate(accuracies, 1)),
-    ]
-    if "train/delta" in record:
-        parts.append(f"delta {short(record['train/delta'], '+')}")
-    if kl:
-        parts.append(f"kl {kl}")
-    if "time/iteration" in record:
-        parts.append(f"{record['time/iteration']:.1f} s")
-    return "  ".join(parts)
-
-
-def values_of(record: Record, prefix: str) -> list[float]:
-    """The values under prefix1, prefix2, ... as far as they go."""
-    values = []
-    while (name := f"{prefix}{len(values) + 1}") in record:
-        values.append(record[name])
-    return values
+def progress_line(result: StepResult, total: int) -> str:
+    """Return an iteration as one line: number, stage, accuracies, KL per attempt, seconds."""
+    accuracies = result.accuracies
+    return "  ".join(
+        [
+            f"[{result.iteration + 1:>{len(str(total))}}/{total}] {result.stage}",
+            *(f"t{i} {short(value)}" for i, value in enumerate(accuracies.per_attempt, 1)),
+            f"delta {short(accuracies.delta, '+')}",
+            f"kl {'/'.join(map(short, result.kl))}",
+            f"{result.seconds['iteration']:.1f} s",
+        ]
+    )
 
 
 def short(value: float, sign: str = "") -> str:
-    """Three decimals without a leading zero: .312, +.089, 1.000."""
+    """Return a number with three decimals and no leading zero: .312, +.089, 1.000."""
     return re.sub(r"^([+-]?)0\.", r"\1.", f"{value:{sign}.3f}")
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: 42 s, 12 min, 3 h 20 min."""
+    """Return seconds in words: 42 s, 12 min, 3 h 20 min."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
@@ -141,7 +131,7 @@ def duration(seconds: float) -> str:
 
 
 def losses(events: Sequence[Record]) -> str:
-    """Events in a sentence: what was lost how often, and the seconds until it was back."""
+    """Return events as a sentence: what was lost how often, and the seconds until it was back."""
     parts = []
     for kind in dict.fromkeys(r["kind"] for r in events if r["kind"] != "alarm"):
         lost = [r for r in events if r["kind"] == kind and "seconds" not in r]
@@ -153,7 +143,7 @@ def losses(events: Sequence[Record]) -> str:
 
 
 def result_rows(evals: Sequence[Record], labels: Sequence[str]) -> list[tuple[str, ...]]:
-    """The cells of the results table, in the order of RESULT_COLUMNS."""
+    """Return the rows of the results table, with cells in the order of RESULT_COLUMNS."""
     return [
         (
             label,
@@ -168,7 +158,7 @@ def result_rows(evals: Sequence[Record], labels: Sequence[str]) -> list[tuple[st
 
 
 def results_table(evals: list[Record], labels: list[str]) -> Table:
-    """The results table for the terminal; ValueError unless there is one label per record."""
+    """Return the results table for the terminal; ValueError unless each record has a label."""
     table = Table()
     for number, name in enumerate(RESULT_COLUMNS):
         table.add_column(name, justify="right" if number else "left", no_wrap=number > 0)

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: written aside, checksummed, renamed."""
+"""Checkpoints that are whole or absent: written under another name, checksummed, renamed."""
 
 import hashlib
 import json
@@ -6,70 +6,87 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from score_ray.types import ProcessLost, RunError
 
 MANIFEST, STATE = "manifest.json", "state.json"
-UNFINISHED, ASIDE = ".tmp-", ".old-"
-# Of a full disk, in the text of an error that came from another process.
-FULL = ("No space left on device", "PytorchStreamWriter failed")
+UNFINISHED, REPLACED = ".tmp-", ".old-"  # before the name of a checkpoint
+# Texts of a full disk's error, where the error comes from another process.
+DISK_FULL = ("No space left on device", "PytorchStreamWriter failed")
 
 
 class CheckpointError(RunError):
-    """A checkpoint could not be written, or none that was written can be read."""
+    """A checkpoint that could not be written, or checkpoints of which none can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is: updates made, KL coefficients of the next one, checkpoints saved."""
+
+    iteration: int = 0
+    kl: tuple[float, ...] = ()  # empty: the stage's
+    saved: tuple[int, ...] = ()  # all that were ever saved, by their updates
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A whole checkpoint on disk, and the progress of its run."""
+
+    path: Path
+    progress: Progress
 
 
 def save(
     folder: Path,
-    iteration: int,
+    progress: Progress,
     write: Callable[[Path], None],
-    state: dict,
     keep: int,
     spare: int | None = None,
 ) -> Path:
-    """Save what `write` puts into a folder, and `state`; keep the newest `keep` checkpoints.
+    """Save what `write` puts into a folder, and the progress; return the checkpoint's path.
 
-    The one after `spare` updates stays too.
-    Nothing is visible under the final name before everything is on disk. A later one is of
-    a past that the run went back from, and goes. Raises CheckpointError if it cannot be
-    written, on a full disk for instance; those before it stay.
+    The newest `keep` checkpoints stay, and the one after `spare` updates. Later checkpoints are
+    removed: the run has gone back to before them. Nothing is visible under the final name
+    before everything is on disk. Raises CheckpointError if it cannot be written, on a full disk
+    for instance; earlier checkpoints stay.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _tidy(folder)
-    target = folder / f"iteration_{iteration:06d}"
+    target = folder / _name(progress.iteration)
     for path in folder.glob("iteration_*"):
         if path.name >= target.name and _fault(path):
-            shutil.rmtree(path)  # before the new one is written, which may need its space
+            shutil.rmtree(path)  # now, because the new one may need its space
     unfinished = folder / f"{UNFINISHED}{target.name}"
     try:
-        _write(unfinished, write, state)
+        _write(unfinished, write, progress)
     except BaseException as error:
-        said = _unwritten(target, unfinished, error) if _is_of_writing(error) else ""
+        message = _failure(target, unfinished, error) if _is_write_error(error) else ""
         shutil.rmtree(unfinished, ignore_errors=True)
-        if said:
-            raise CheckpointError(said) from error
+        if message:
+            raise CheckpointError(message) from error
         raise
     _put_in_place(unfinished, target)
-    spared = f"iteration_{spare:06d}" if spare is not None else ""
+    spared = _name(spare) if spare is not None else ""
     for old in sorted(folder.glob("iteration_*"))[:-keep]:
         if old.name != spared:
             shutil.rmtree(old)
     return target
 
 
-def newest(folder: Path, tell: Callable[[str], None] = warnings.warn) -> tuple[Path, dict] | None:
-    """The newest whole checkpoint and its state; a damaged one is told of by name.
+def newest(folder: Path, report: Callable[[str], None] = warnings.warn) -> Checkpoint | None:
+    """Return the newest whole checkpoint, or None if there is none; report damaged ones by name.
 
-    None if there is none at all. Raises CheckpointError if there are, but every one is damaged.
+    Raises CheckpointError if there are checkpoints, but every one is damaged.
     """
     faults = []
     for path in _newest_first(folder):
         fault = _fault(path)
         if fault is None:
-            return path, json.loads((path / STATE).read_text())
+            return Checkpoint(path, read_progress(path))
         faults.append(f"{path} is damaged ({fault})")
-        tell(f"{faults[-1]}; using the one before")
+        report(f"{faults[-1]}; using the one before")
     if faults:
         raise CheckpointError(
             f"no checkpoint can be read: {'; '.join(faults)}. Remove {folder.parent} to start again"
@@ -78,12 +95,12 @@ def newest(folder: Path, tell: Callable[[str], None] = warnings.warn) -> tuple[P
 
 
 def find(folder: Path, iteration: int) -> Path:
-    """The whole checkpoint after `iteration` updates, the newest for 0.
+    """Return the path of the whole checkpoint after `iteration` updates, the newest for 0.
 
-    Raises FileNotFoundError naming those that are kept.
+    Raises FileNotFoundError, naming the checkpoints that are kept, if it is missing or damaged.
     """
-    found = newest(folder) if iteration == 0 else None
-    path = found[0] if found else folder / f"iteration_{iteration:06d}"
+    last = newest(folder) if iteration == 0 else None
+    path = last.path if last else folder / _name(iteration)
     if not path.is_dir():
         kept = [p.name for p in sorted(folder.glob("iteration_*"))]
         raise FileNotFoundError(f"{folder}: no checkpoint {path.name}; kept are {kept}")
@@ -93,10 +110,21 @@ def find(folder: Path, iteration: int) -> Path:
     return path
 
 
-def _write(folder: Path, write: Callable[[Path], None], state: dict) -> None:
+def read_progress(path: Path) -> Progress:
+    """Return the progress that a checkpoint was saved with."""
+    state = json.loads((path / STATE).read_text())
+    # Checkpoints of an older version have neither of the last two.
+    return Progress(state["iteration"], tuple(state.get("kl", ())), tuple(state.get("saved", ())))
+
+
+def _name(iteration: int) -> str:
+    return f"iteration_{iteration:06d}"
+
+
+def _write(folder: Path, write: Callable[[Path], None], progress: Progress) -> None:
     folder.mkdir()
     write(folder)
-    (folder / STATE).write_text(json.dumps(state))
+    (folder / STATE).write_text(json.dumps(asdict(progress)))
     files = {str(p.relative_to(folder)): _entry(p) for p in _files(folder)}
     (folder / MANIFEST).write_text(json.dumps(files, indent=1))
     for path in [*_files(folder), folder]:
@@ -104,57 +132,59 @@ def _write(folder: Path, write: Callable[[Path], None], state: dict) -> None:
 
 
 def _put_in_place(unfinished: Path, target: Path) -> None:
-    """Give a whole checkpoint its name; a kill at any moment leaves it or the one before it."""
+    """Give a whole checkpoint its name; a kill at any moment leaves the new one or the old one."""
     for path in target.parent.glob("iteration_*"):
         if path.name > target.name:
             shutil.rmtree(path)
     if target.exists():
-        os.rename(target, target.with_name(f"{ASIDE}{target.name}"))
+        os.rename(target, target.with_name(f"{REPLACED}{target.name}"))
     os.rename(unfinished, target)
     _fsync(target.parent)
     _tidy(target.parent)
 
 
 def _tidy(folder: Path) -> None:
-    """Remove what a killed save left, but put back what it had set aside and not replaced."""
+    """Remove what a killed save left, but put back a checkpoint that it had not yet replaced."""
     for unfinished in folder.glob(f"{UNFINISHED}*"):
         shutil.rmtree(unfinished)
-    for aside in folder.glob(f"{ASIDE}*"):
-        place = _place(aside)
+    for replaced in folder.glob(f"{REPLACED}*"):
+        place = _place(replaced)
         if place.exists():
-            shutil.rmtree(aside)
+            shutil.rmtree(replaced)
         else:
-            os.rename(aside, place)
+            os.rename(replaced, place)
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    """All checkpoints; one that is set aside counts while nothing is in its place."""
-    found = {_place(path): path for path in folder.glob(f"{ASIDE}*")}
-    found |= {path: path for path in folder.glob("iteration_*")}
-    return [found[place] for place in sorted(found, reverse=True)]
+    """Return all checkpoints; one that is to be replaced counts while its place is empty."""
+    paths = {_place(path): path for path in folder.glob(f"{REPLACED}*")}
+    paths |= {path: path for path in folder.glob("iteration_*")}
+    return [paths[place] for place in sorted(paths, reverse=True)]
 
 
 def _place(path: Path) -> Path:
-    return path.with_name(path.name.removeprefix(ASIDE))
+    return path.with_name(path.name.removeprefix(REPLACED))
 
 
-def _is_of_writing(error: BaseException) -> bool:
+def _is_write_error(error: BaseException) -> bool:
     if isinstance(error, ProcessLost):
         return False
-    return isinstance(error, OSError | RuntimeError) or any(text in str(error) for text in FULL)
+    return isinstance(error, OSError | RuntimeError) or any(
+        text in str(error) for text in DISK_FULL
+    )
 
 
-def _unwritten(target: Path, unfinished: Path, error: BaseException) -> str:
-    """What to say of a checkpoint that could not be written, while what there is of it is there."""
-    # An error from another process brings its traceback; its last line says what happened.
+def _failure(target: Path, unfinished: Path, error: BaseException) -> str:
+    """Return the message about a checkpoint that could not be written, before it is removed."""
+    # An error from another process contains its traceback; the last line says what happened.
     reason = str(error).strip().split("\n")[-1]
-    taken = sum(path.stat().st_size for path in _files(unfinished)) / 2**20
+    written = sum(path.stat().st_size for path in _files(unfinished)) / 2**20
     free = shutil.disk_usage(target.parent).free / 2**20
     kept = _newest_first(target.parent)
-    stays = f"{_place(kept[0]).name} stays the newest" if kept else "there is none before it"
+    remains = f"{_place(kept[0]).name} stays the newest" if kept else "there is none before it"
     return (
-        f"{target} could not be written ({reason}; it had come to {taken:.1f} MiB, "
-        f"{free:.1f} MiB were free); {stays}"
+        f"{target} could not be written ({reason}; it had come to {written:.1f} MiB, "
+        f"{free:.1f} MiB were free); {remains}"
     )
 
 
@@ -170,10 +200,10 @@ def _fault(path: Path) -> str | None:
         if not file.is_file():
             return f"{name} is missing"
         try:
-            found = _entry(file)
+            unchanged = _entry(file) == entry
         except OSError as error:
             return f"{name} cannot be read: {error.strerror}"
-        if found != entry:
+        if not unchanged:
             return f"{name} does not have its checksum"
     return None
 

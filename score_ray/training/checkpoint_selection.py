@@ -1,7 +1,7 @@
-"""Which checkpoint becomes the model: by training reward, as in the paper, or by held-out set.
+"""Choose the checkpoint that becomes the model: by training reward, as in the paper, or held out.
 
-Both read nothing but the run folder's records. A checkpoint is named by the updates that it
-has seen; the episodes of iteration i come from weights after i updates.
+Both read the run folder's records alone. A checkpoint is named by its number of updates; the
+episodes of iteration i come from weights after i updates.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from typing import Literal
 
 from score_ray.config.schema import Stage
 from score_ray.reporting.json_lines import Record
+from score_ray.reporting.metrics import StepResult, evaluated_accuracies
 from score_ray.reporting.run_folder import HELD_OUT
 
 By = Literal["last", "train_reward", "held_out"]
@@ -17,58 +18,57 @@ By = Literal["last", "train_reward", "held_out"]
 
 def best(
     by: By,
-    metrics: Sequence[Record],
+    steps: Sequence[StepResult],
     evals: Sequence[Record],
     checkpoints: Sequence[int],
     stages: Sequence[Stage],
 ) -> int | None:
-    """The best of `checkpoints`, the later one of equals; None if nothing can be compared.
+    """Return the best of `checkpoints`, the later one of equals; None if none has a score.
 
-    `checkpoints` are all that the run has saved, also those that are not kept any more: each
-    is measured since the one before. A score never changes once it is there, so that asking
-    after every save gives the best so far or the one just saved.
+    `checkpoints` are all that the run has saved, also those that are not kept any more: the
+    score of each is of the iterations since the one before. Scores never change. A call after
+    every save therefore returns the best one so far, which was kept, or the one just saved.
     """
     if by == "last":
         return max(checkpoints, default=None)
     if by == "train_reward":
-        scores = training_rewards(metrics, checkpoints, stages)
+        scores = training_rewards(steps, checkpoints, stages)
     else:
         scores = held_out_accuracies(evals, checkpoints, len(stages[-1].reward))
     return max(scores, key=lambda done: (scores[done], done), default=None)
 
 
 def training_rewards(
-    metrics: Sequence[Record], checkpoints: Sequence[int], stages: Sequence[Stage]
+    steps: Sequence[StepResult], checkpoints: Sequence[int], stages: Sequence[Stage]
 ) -> dict[int, float]:
-    """Of each checkpoint of the last stage: the mean reward since the checkpoint before.
+    """Return the mean reward since the checkpoint before, of each checkpoint of the last stage.
 
-    Only one stage's checkpoints can be compared, because another stage rewards other things.
+    Checkpoints of different stages cannot be compared, because stages reward different things.
     """
     begin, made = sum(stage.iterations for stage in stages[:-1]), sorted(set(checkpoints))
     scores = {}
     for before, done in zip([0, *made], made, strict=False):
         since = range(max(before, begin), done)
-        rewards = [weighted(r, stages[-1]) for r in metrics if r["iteration"] in since]
+        rewards = [weighted_reward(s, stages[-1]) for s in steps if s.iteration in since]
         if rewards:
             scores[done] = fmean(rewards)
     return scores
 
 
-def weighted(record: Record, stage: Stage) -> float:
-    """An iteration's mean rewards, weighted as its stage does; without bonus and KL."""
-    return sum(w * record[f"train/reward_t{i}"] for i, w in enumerate(stage.reward, 1) if w)
+def weighted_reward(step: StepResult, stage: Stage) -> float:
+    """Return an iteration's mean rewards times the stage's coefficients, without bonus and KL."""
+    return sum(w * r for w, r in zip(stage.reward, step.episodes.rewards, strict=True) if w)
 
 
 def held_out_accuracies(
     evals: Sequence[Record], checkpoints: Sequence[int], attempts: int
 ) -> dict[int, float]:
-    """Of each checkpoint, in any stage: the held-out accuracy of the last attempt.
+    """Return the held-out accuracy of the last attempt, of each checkpoint of any stage.
 
     That is the last of the `attempts` trained, or of those evaluated where they are fewer.
     """
     scores = {}
     for record in evals:
         if record["split"] == HELD_OUT and record["iteration"] in checkpoints:
-            names = [f"acc_t{i}" for i in range(1, attempts + 1)]
-            scores[record["iteration"]] = [record[name] for name in names if name in record][-1]
+            scores[record["iteration"]] = evaluated_accuracies(record)[:attempts][-1]
     return scores

@@ -1,9 +1,9 @@
-"""An iteration's episodes, sampled and graded: now, or while the learner is still at another's.
+"""Samples and grades an iteration's episodes: now, or during the update before.
 
 With rollout.overlap the engines sample an iteration from the weights that they have while the
-learner updates on the one before, and get the update's weights once both are done. Which
-iterations are sampled ahead is a function of the config alone (Config.is_ahead), so a run that
-is resumed samples the same ones.
+learner updates on the iteration before. They get the update's weights when both have ended.
+Which iterations are sampled ahead is a function of the config alone (Config.is_ahead), so a
+resumed run samples the same ones ahead.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,16 +13,20 @@ from typing import Self
 
 from score_ray.config.config import Config
 from score_ray.training.iteration import in_order, training_plan
-from score_ray.types import GradedEpisode, Grader, LearnerLost, Pool, Problem
+from score_ray.training.protocols import EpisodeGrader, EpisodeSampler
+from score_ray.types import GradedEpisode, LearnerLost, Problem
 
 
 class Collector:
-    """Samples in a thread of its own; `problems_of` an iteration are what is sampled."""
+    """Collects the episodes of iterations, also ahead of time in a thread.
+
+    `problems_of` returns the problems of an iteration.
+    """
 
     def __init__(
         self,
-        pool: Pool,
-        grader: Grader,
+        pool: EpisodeSampler,
+        grader: EpisodeGrader,
         problems_of: Callable[[int], Sequence[Problem]],
         config: Config,
     ) -> None:
@@ -34,16 +38,16 @@ class Collector:
         self._stopped = False
 
     def begin(self, iteration: int) -> None:
-        """Sample an iteration in the background."""
+        """Start sampling an iteration in the background."""
         self._ahead = iteration, self._thread.submit(self._sample, iteration)
 
     def settle(self) -> None:
-        """Return when the engines are idle; raises what sampling in the background raised."""
+        """Wait until sampling in the background has ended; raise what it raised."""
         if self._ahead:
             self._ahead[1].result()
 
     def sample(self, iteration: int) -> None:
-        """Return when all episodes of an iteration are sampled; most are graded by then."""
+        """Wait until all episodes of an iteration are sampled; most are graded by then."""
         ahead = self._ahead is not None and self._ahead[0] == iteration
         if ahead:
             self.settle()
@@ -53,7 +57,7 @@ class Collector:
         self._ahead = None
 
     def graded(self, iteration: int) -> list[GradedEpisode]:
-        """What `sample` sampled, in the order it was asked for.
+        """Return the episodes of the iteration that `sample` waited for, in order.
 
         Raises RolloutError for an episode that is lost, doubled, or drawn from other weights.
         """
@@ -61,11 +65,14 @@ class Collector:
         return in_order(self._grader.collect(), problems, samples, self._version)
 
     def __enter__(self) -> Self:
-        """Ready to sample."""
+        """Return the collector."""
         return self
 
     def __exit__(self, kind: type | None, error: object, trace: TracebackType | None) -> None:
-        """End: engines are idle where the run goes on; where it does not, nobody waits for them."""
+        """Wait for the engines where the run goes on, or goes back to a checkpoint.
+
+        A run that ends with an error does not wait for them.
+        """
         self._stopped = kind is not None and not issubclass(kind, LearnerLost)
         self._thread.shutdown()
 

@@ -1,23 +1,24 @@
 """First attempts of the base model as prompts for the second (arXiv 2409.12917, section 5.3).
 
-In a share of each iteration's problems the first attempt is given: one that the base model
-wrote before training. The second attempt then learns to correct the base model's mistakes
-too, after the policy's own first attempts have drifted away from them.
+In a share of each iteration's problems the first attempt is given: the base model wrote it
+before training. The second attempt then learns to correct the base model's mistakes too, even
+after the policy's first attempts have become different.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from score_ray.types import Pool, Problem, SamplingPlan
+from score_ray.training.protocols import EpisodeSampler
+from score_ray.types import Problem, SamplingPlan
 
 
 def offline_part(problems: Sequence[Problem], share: float) -> Sequence[Problem]:
-    """The problems of an iteration whose first attempt is given: `share` of them, in front."""
+    """Return the problems of an iteration whose first attempt is given: the first `share`."""
     return problems[: round(share * len(problems))]
 
 
 def draw_first_attempts(
-    pool: Pool, problems: Iterable[Problem], plan: SamplingPlan
+    pool: EpisodeSampler, problems: Iterable[Problem], plan: SamplingPlan
 ) -> dict[int, str]:
     """Sample a first attempt of every distinct problem; return the texts by problem index.
 
@@ -35,6 +36,9 @@ def draw_first_attempts(
 def with_given(
     problems: Sequence[Problem], texts: Mapping[int, str], share: float
 ) -> list[Problem]:
-    """The problems of an iteration with their given first attempts; an empty one is drawn."""
+    """Return the problems of an iteration, some of them with a given first attempt.
+
+    Where the base model's text is empty, the policy draws the first attempt.
+    """
     part = offline_part(problems, share)
     return [*(replace(p, given=texts[p.index]) for p in part), *problems[len(part) :]]

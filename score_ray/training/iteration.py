@@ -1,7 +1,7 @@
-"""The pure parts of an iteration: which problems, how they are sampled, and in which order.
+"""The parts of an iteration: its problems, how they are sampled, and the episodes' order.
 
-All are functions of the config, the seed and the iteration number, so that a run that is
-resumed, or spread over other actors, asks for the same.
+They are functions of the config, the seed and the iteration number, so that a run that is
+resumed, or spread over other actors, samples the same episodes.
 """
 
 import time
@@ -11,11 +11,12 @@ import numpy as np
 
 from score_ray.config.config import Config
 from score_ray.rollout.episodes import derive_seed
+from score_ray.training.protocols import EpisodeGrader, EpisodeSampler
 from score_ray.types import GradedEpisode, Problem, RunError, SamplingPlan
 
 
 class RolloutError(RunError):
-    """The rollout actors returned other episodes than were asked for."""
+    """Rollout actors that returned other episodes than the requested ones."""
 
 
 class Clock:
@@ -26,21 +27,21 @@ class Clock:
         self.seconds: dict[str, float] = {}
 
     def lap(self, phase: str) -> None:
-        """Everything since the last lap was `phase`, some more of it or all."""
+        """Add the time since the last lap to a phase."""
         now = time.perf_counter()
-        phase = f"time/{phase}"
         self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
         self._last = now
 
     def done(self) -> dict[str, float]:
-        """All phases, and the whole iteration."""
-        return {**self.seconds, "time/iteration": time.perf_counter() - self.start}
+        """Return the seconds of all phases, and as "iteration" those since the start."""
+        return {**self.seconds, "iteration": time.perf_counter() - self.start}
 
 
 def draw(problems: Sequence[Problem], count: int, seed: int, iteration: int) -> list[Problem]:
-    """The problems of an iteration: none twice within an epoch, reshuffled for each epoch.
+    """Return the problems of an iteration.
 
-    The few that do not fill an iteration at an epoch's end are left out of that epoch.
+    No problem comes twice within an epoch, and every epoch has its own order. The few that do
+    not fill an iteration at an epoch's end are left out of that epoch.
     """
     epoch, number = divmod(iteration, len(problems) // count)
     order = np.random.default_rng(derive_seed(seed, epoch)).permutation(len(problems))
@@ -48,7 +49,7 @@ def draw(problems: Sequence[Problem], count: int, seed: int, iteration: int) -> 
 
 
 def training_plan(config: Config, iteration: int) -> SamplingPlan:
-    """How the episodes of an iteration are sampled; its seed is new in every iteration."""
+    """Return how the episodes of an iteration are sampled; every iteration has its own seed."""
     return SamplingPlan(
         seed=derive_seed(config.seed, iteration),
         samples=config.rollout.samples,
@@ -58,20 +59,36 @@ def training_plan(config: Config, iteration: int) -> SamplingPlan:
     )
 
 
+def evaluate(
+    pool: EpisodeSampler, grader: EpisodeGrader, problems: Sequence[Problem], config: Config
+) -> list[GradedEpisode]:
+    """Return a greedy episode of every problem, graded."""
+    plan = SamplingPlan(
+        seed=config.seed,
+        samples=1,
+        attempts=config.evaluated_attempts,
+        max_tokens=config.rollout.max_tokens,
+        temperature=0.0,
+    )
+    for episodes in pool.sample(problems, plan):
+        grader.submit(episodes)
+    return grader.collect()
+
+
 def in_order(
     graded: Sequence[GradedEpisode], problems: Sequence[Problem], samples: int, version: int
 ) -> list[GradedEpisode]:
-    """The episodes as they were asked for: problems in order, their samples in order.
+    """Return episodes in the order of their problems, and the samples of a problem in order.
 
-    Arrival order depends on timing; sums of floats, and so resumed runs, must not.
+    The order of arrival depends on timing; sums of floats, and so resumed runs, must not.
     Raises RolloutError for an episode that is lost, doubled, or drawn from other weights.
     """
-    found = {(g.episode.problem.index, g.episode.sample): g for g in graded}
+    arrived = {(g.episode.problem.index, g.episode.sample): g for g in graded}
     wanted = [(problem.index, sample) for problem in problems for sample in range(samples)]
-    if set(found) != set(wanted) or len(graded) != len(wanted):
+    if set(arrived) != set(wanted) or len(graded) != len(wanted):
         raise RolloutError(
-            f"{len(wanted)} episodes were asked for; {len(graded)} came, {len(found)} of them "
-            f"different and {len(set(found) & set(wanted))} as asked"
+            f"{len(wanted)} episodes were requested; {len(graded)} arrived, {len(arrived)} of "
+            f"them distinct and {len(set(arrived) & set(wanted))} as requested"
         )
     versions = {attempt.version for g in graded for attempt in g.episode.attempts}
     if versions != {version}:
@@ -79,9 +96,9 @@ def in_order(
             f"attempts were drawn from weights of version {sorted(versions)}; the policy is at "
             f"version {version}"
         )
-    return [found[key] for key in wanted]
+    return [arrived[key] for key in wanted]
 
 
 def sampled_sums(graded: Sequence[GradedEpisode]) -> np.ndarray:
-    """[episodes, attempts] sums of the sampler's own log-probs."""
+    """Return the sums of the sampler's log-probs, [episodes, attempts]."""
     return np.array([[sum(a.logprobs) for a in g.episode.attempts] for g in graded])

@@ -1,272 +1,235 @@
-"""The story of a run: collect, grade, score, shape, update, broadcast; evaluate between stages.
+"""The loop of a run: sample, grade, score, update, broadcast; evaluate and save in between.
 
-Everything named here lives elsewhere; the loop imports no Ray, vLLM or DeepSpeed and runs
+Everything that the loop calls lies elsewhere. It imports no Ray, vLLM or DeepSpeed, and runs
 with fakes. It never asks which stage it is in: a stage is a row of numbers.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from dataclasses import replace
 
-import numpy as np
-
-from score_ray.algorithm.batch import Row, row_of
+from score_ray.algorithm.batch import row_of
 from score_ray.algorithm.kl_controller import adapted
-from score_ray.algorithm.metrics import episode_metrics, eval_record
+from score_ray.algorithm.metrics import measure_episodes, training_accuracies
 from score_ray.algorithm.objective import RewardCoefficients
-from score_ray.algorithm.training_batch import BATCHES, GradedBatch
+from score_ray.algorithm.training_batch import LEARNING_METHODS, GradedBatch
 from score_ray.config.config import Config
-from score_ray.reporting.reporter import Reporter
+from score_ray.reporting.metrics import StepResult, eval_record
 from score_ray.reporting.run_folder import HELD_OUT, TEST, RunFolder
 from score_ray.training import checkpoint
+from score_ray.training.checkpoint import Checkpoint, Progress
 from score_ray.training.checkpoint_selection import best
 from score_ray.training.collector import Collector
-from score_ray.training.first_attempts import (
-    draw_first_attempts,
-    offline_part,
-    with_given,
-)
-from score_ray.training.iteration import Clock, draw, sampled_sums, training_plan
-from score_ray.types import (
-    GradedEpisode,
-    Grader,
-    LearnerLost,
-    PolicyBroadcast,
-    Pool,
-    Problem,
-    RunError,
-    SamplingPlan,
-)
+from score_ray.training.first_attempts import draw_first_attempts, offline_part, with_given
+from score_ray.training.iteration import Clock, draw, evaluate, sampled_sums, training_plan
+from score_ray.training.protocols import Roles
+from score_ray.types import GradedEpisode, LearnerLost, Problem, RunError
 
 
-class PolicyLearner(Protocol):
-    """What the loop needs of the learner's ranks, few or many."""
+class Trainer:
+    """Trains the policy of some roles, and keeps a run folder of it."""
 
-    def reference_sums(self, rows: Sequence[Row], num_attempts: int) -> np.ndarray:
-        """[rows, attempts] sums of the frozen reference's log-probs."""
-        ...
+    def __init__(self, roles: Roles, config: Config, folder: RunFolder) -> None:
+        self._roles, self._config, self._folder = roles, config, folder
 
-    def update(self, rows: Sequence[Row], weights: np.ndarray, iteration: int) -> dict[str, float]:
-        """One optimizer step on weighted rows, weights [rows, attempts]; its metrics."""
-        ...
+    def train(self, saved: Checkpoint | None) -> None:
+        """Run all iterations after a checkpoint, or after the base model.
 
-    def save(self, folder: Path) -> None:
-        """Write policy and optimizer."""
-        ...
+        When a learner rank is lost, the run goes back to the newest checkpoint and repeats what
+        came after it.
+        """
+        lost: LearnerLost | None = None
+        while True:
+            try:
+                if lost:
+                    saved = self._recover(lost)
+                if saved:
+                    self._roles.learner.restore(saved.path)
+                self.run(saved.progress if saved else Progress())
+                return
+            except LearnerLost as error:
+                lost = error
 
-    def restore(self, folder: Path) -> None:
-        """Read what `save` wrote."""
-        ...
+    def run(self, progress: Progress) -> None:
+        """Go on from some progress to the trained model in the run folder."""
+        roles, config = self._roles, self._config
+        roles.channel.broadcast(progress.iteration)
+        if progress.iteration == 0:
+            self._evaluate_test(0, "base")
+        given = self._first_attempts(progress)
+        with self.collector(given) as collector:
+            while progress.iteration < config.iterations:
+                result = self.step(collector, progress.iteration, self._kl_coefficients(progress))
+                roles.reporter.iteration(result)
+                progress = self._after(progress, result)
+                if config.is_evaluated(progress.iteration):
+                    self._evaluate_test(progress.iteration, self._label(progress.iteration))
+                if config.is_saved(progress.iteration):
+                    progress = self._save(progress)
+        self._restore_selected(progress)
+        roles.learner.export(self._folder.model)
 
-    def restart(self, lost: LearnerLost) -> None:
-        """Begin again from the base model after a loss."""
-        ...
+    def step(self, collector: Collector, iteration: int, kl: Sequence[float] = ()) -> StepResult:
+        """Make one iteration: collect episodes, update the policy, broadcast it.
 
-    def take_restarts(self) -> int:
-        """How often it began again since this was last asked."""
-        ...
+        `kl` are the KL coefficients, by default the stage's.
+        """
+        roles, config, clock = self._roles, self._config, Clock()
+        stage = config.stage_at(iteration)
+        collector.sample(iteration)
+        clock.lap("rollout")
+        episodes = collector.graded(iteration)
+        clock.lap("grade")
+        if config.is_ahead(iteration + 1):
+            collector.begin(iteration + 1)
+        graded = self._scored(episodes)
+        clock.lap("reference")
+        coefficients = RewardCoefficients(stage.reward, stage.bonus, tuple(kl or stage.kl))
+        batch = LEARNING_METHODS[stage.learn](graded, coefficients, stage.keep)
+        update = roles.learner.update(batch.rows, batch.advantages, iteration)
+        clock.lap("update")
+        collector.settle()
+        clock.lap("rollout")
+        served = config.is_served(iteration + 1)
+        broadcast = roles.channel.broadcast(iteration + 1) if served else None
+        clock.lap("broadcast")
+        roles.reporter.generations(episodes[:: config.rollout.samples], iteration, limit=2)
+        return StepResult(
+            iteration=iteration,
+            stage=stage.name,
+            version=config.version_at(iteration + 1),
+            stale=config.version_at(iteration) - episodes[0].episode.attempts[-1].version,
+            accuracies=training_accuracies(episodes),
+            episodes=measure_episodes(episodes),
+            kl=tuple(map(float, graded.kl.mean(axis=0))),
+            kl_coefficients=coefficients.kl,
+            update=update,
+            broadcast=broadcast,
+            rollout_restarts=roles.pool.take_restarts(),
+            learner_restarts=roles.learner.take_restarts(),
+            trained_rows=len(batch.rows) if batch.advantages.any() else 0,
+            trained_tokens=sum(len(row.token_ids) for row in batch.rows),
+            seconds=clock.done(),
+        )
 
-    def export(self, folder: Path) -> None:
-        """Write the policy as a model folder."""
-        ...
+    def collector(self, given: Mapping[int, str] | None = None) -> Collector:
+        """Return a collector of the training problems' episodes.
 
+        `given` has the base model's first attempts by problem index, for the offline share.
+        """
+        rollout = self._config.rollout
 
-@dataclass(frozen=True, slots=True)
-class Roles:
-    """Everyone the loop talks to."""
+        def problems_of(iteration: int) -> list[Problem]:
+            return with_given(self._drawn(iteration), given or {}, rollout.offline_share)
 
-    train: Sequence[Problem]
-    held_out: Sequence[Problem]
-    test: Sequence[Problem]
-    pool: Pool
-    grader: Grader
-    learner: PolicyLearner
-    channel: PolicyBroadcast
-    reporter: Reporter
+        return Collector(self._roles.pool, self._roles.grader, problems_of, self._config)
 
+    def _recover(self, lost: LearnerLost) -> Checkpoint | None:
+        """Start the learner again, and bring the records back to the newest checkpoint."""
+        roles = self._roles
+        roles.grader.forget()
+        saved = checkpoint.newest(self._folder.checkpoints, roles.reporter.checkpoint_fault)
+        roles.learner.restart(lost)
+        roles.reporter.rewind(saved.progress.iteration if saved else 0)
+        return saved
 
-def train(
-    roles: Roles, config: Config, folder: RunFolder, found: tuple[Path, dict[str, Any]] | None
-) -> None:
-    """Run all iterations that come after the checkpoint `found`, or after the base model.
+    def _drawn(self, iteration: int) -> list[Problem]:
+        config = self._config
+        return draw(self._roles.train, config.rollout.problems, config.seed, iteration)
 
-    When a learner rank is lost, everyone goes back to the newest checkpoint and does over what
-    came after it.
-    """
-    lost: LearnerLost | None = None
-    while True:
-        try:
-            if lost:
-                roles.grader.forget()
-                found = checkpoint.newest(folder.checkpoints, roles.reporter.checkpoint_fault)
-                roles.learner.restart(lost)
-                roles.reporter.rewind(found[1]["iteration"] if found else 0)
-            if found:
-                roles.learner.restore(found[0])
-            run(roles, config, folder, found[1] if found else {"iteration": 0})
+    def _scored(self, episodes: Sequence[GradedEpisode]) -> GradedBatch:
+        """Return episodes with their rows and their log-ratios to the reference."""
+        rollout = self._config.rollout
+        rows = [row_of(graded.episode) for graded in episodes]
+        reference = self._roles.learner.reference_sums(rows, rollout.attempts)
+        return GradedBatch(episodes, rows, sampled_sums(episodes) - reference, rollout.samples)
+
+    def _kl_coefficients(self, progress: Progress) -> tuple[float, ...]:
+        """Return the steered coefficients, or the stage's where a stage begins."""
+        if progress.iteration in self._config.stage_ends() or not progress.kl:
+            return self._config.stage_at(progress.iteration).kl
+        return progress.kl
+
+    def _after(self, progress: Progress, result: StepResult) -> Progress:
+        """Return the progress after an iteration, with the next KL coefficients."""
+        stage = self._config.stage_at(result.iteration)
+        kl = adapted(result.kl_coefficients, result.kl, stage.kl_target, stage.kl)
+        return replace(progress, iteration=result.iteration + 1, kl=kl)
+
+    def _label(self, done: int) -> str:
+        """Return the name of the weights after `done` updates: the stage's, where it ends."""
+        return self._config.stage_ends().get(done, f"iteration {done}")
+
+    def _evaluate_test(self, done: int, label: str) -> None:
+        """Evaluate what the engines serve on the test split, and record it."""
+        problems = self._roles.test[: self._config.evaluation.problems]
+        graded = evaluate(self._roles.pool, self._roles.grader, problems, self._config)
+        self._roles.reporter.answers(graded, done)
+        self._record_evaluation(graded, done, TEST, label)
+
+    def _evaluate_held_out(self, done: int) -> None:
+        """Evaluate what the engines serve on the problems kept back from training."""
+        problems = self._roles.held_out
+        graded = evaluate(self._roles.pool, self._roles.grader, problems, self._config)
+        self._record_evaluation(graded, done, HELD_OUT, f"held out, iteration {done}")
+
+    def _record_evaluation(
+        self, graded: Sequence[GradedEpisode], done: int, split: str, label: str
+    ) -> None:
+        record = eval_record(graded, done, self._config.task.name, split)
+        self._roles.reporter.evaluation(record, label)
+
+    def _save(self, progress: Progress) -> Progress:
+        """Save a checkpoint; the best one so far is kept as well as the newest ones."""
+        progress = replace(progress, saved=(*progress.saved, progress.iteration))
+        if self._roles.held_out:
+            self._evaluate_held_out(progress.iteration)
+        checkpoint.save(
+            self._folder.checkpoints,
+            progress,
+            self._roles.learner.save,
+            self._config.checkpoint.keep,
+            self._selected(progress),
+        )
+        return progress
+
+    def _restore_selected(self, progress: Progress) -> None:
+        """Go back to the checkpoint that the config selects, and evaluate it.
+
+        Raises RunError if it cannot be read.
+        """
+        selected = self._selected(progress)
+        if selected is None or selected >= self._config.iterations:
             return
-        except LearnerLost as error:
-            lost = error
-
-
-def run(roles: Roles, config: Config, folder: RunFolder, state: Mapping[str, Any]) -> None:
-    """From a checkpoint's state to the trained model in the run folder."""
-    start, kl, saved = state["iteration"], tuple(state.get("kl", ())), [*state.get("saved", ())]
-    ends = config.stage_ends()
-    roles.channel.broadcast(start)
-    if start == 0:
-        evaluate_test(roles, config, 0, "base")
-    given = first_attempts(roles, config, folder, start)
-    with collector(roles, config, given) as collect:
-        for iteration in range(start, config.iterations):
-            stage, done = config.stage_at(iteration), iteration + 1
-            kl = stage.kl if iteration in ends or not kl else kl
-            record = step(roles, config, collect, iteration, kl)
-            roles.reporter.iteration(record)
-            means = [record[f"kl/t{i}"] for i in range(1, len(kl) + 1)]
-            kl = adapted(kl, means, stage.kl_target, stage.kl)
-            if config.is_evaluated(done):
-                evaluate_test(roles, config, done, ends.get(done, f"iteration {done}"))
-            if config.is_saved(done):
-                saved.append(done)
-                state = {"iteration": done, "kl": kl, "saved": saved}
-                keep_checkpoint(roles, config, folder, state)
-    restore_selected(roles, config, folder, saved)
-    roles.learner.export(folder.model)
-
-
-def collector(roles: Roles, config: Config, given: Mapping[int, str] | None = None) -> Collector:
-    """Who collects episodes of the training problems.
-
-    `given` holds the base model's first attempts by problem index, for the offline share.
-    """
-
-    def problems_of(iteration: int) -> list[Problem]:
-        problems = draw(roles.train, config.rollout.problems, config.seed, iteration)
-        return with_given(problems, given or {}, config.rollout.offline_share)
-
-    return Collector(roles.pool, roles.grader, problems_of, config)
-
-
-def step(
-    roles: Roles, config: Config, collect: Collector, iteration: int, kl: Sequence[float] = ()
-) -> dict[str, Any]:
-    """One iteration: collect episodes, update the policy, broadcast it; its metrics.
-
-    `kl` are the KL coefficients, by default the stage's.
-    """
-    clock, stage = Clock(), config.stage_at(iteration)
-    collect.sample(iteration)
-    clock.lap("rollout")
-    episodes = collect.graded(iteration)
-    clock.lap("grade")
-    if config.is_ahead(iteration + 1):
-        collect.begin(iteration + 1)
-    rows = [row_of(g.episode) for g in episodes]
-    reference = roles.learner.reference_sums(rows, config.rollout.attempts)
-    clock.lap("reference")
-    graded = GradedBatch(episodes, rows, sampled_sums(episodes) - reference, config.rollout.samples)
-    weights = RewardCoefficients(stage.reward, stage.bonus, tuple(kl or stage.kl))
-    lesson = BATCHES[stage.learn](graded, weights, stage.keep)
-    update = roles.learner.update(lesson.rows, lesson.weights, iteration)
-    clock.lap("update")
-    collect.settle()
-    clock.lap("rollout")
-    served = config.is_served(iteration + 1)
-    checked = roles.channel.broadcast(iteration + 1) if served else {}
-    clock.lap("broadcast")
-    roles.reporter.generations(episodes[:: config.rollout.samples], iteration, limit=2)
-    return {
-        "iteration": iteration,
-        "stage": stage.name,
-        "version": config.version_at(iteration + 1),
-        "stale": config.version_at(iteration) - episodes[0].episode.attempts[-1].version,
-        **episode_metrics(episodes),
-        **{f"kl/t{i + 1}": float(value) for i, value in enumerate(graded.kl.mean(axis=0))},
-        **{f"kl_coef/t{i + 1}": value for i, value in enumerate(weights.kl)},
-        **update,
-        **checked,
-        "restarts/rollout": roles.pool.take_restarts(),
-        "restarts/learner": roles.learner.take_restarts(),
-        "rows/trained": len(lesson.rows) if lesson.weights.any() else 0,
-        "tokens/trained": sum(len(row.token_ids) for row in lesson.rows),
-        **clock.done(),
-    }
-
-
-def evaluate_test(roles: Roles, config: Config, done: int, label: str) -> None:
-    """Evaluate what the engines serve on the test split, into the run folder."""
-    problems = roles.test[: config.evaluation.problems]
-    graded = evaluate(roles.pool, roles.grader, problems, config)
-    roles.reporter.answers(graded, done)
-    roles.reporter.evaluation(eval_record(graded, done, config.task.name, TEST), label)
-
-
-def evaluate(
-    pool: Pool, grader: Grader, problems: Sequence[Problem], config: Config
-) -> list[GradedEpisode]:
-    """A greedy episode of every problem, graded."""
-    plan = SamplingPlan(
-        seed=config.seed,
-        samples=1,
-        attempts=config.evaluated_attempts,
-        max_tokens=config.rollout.max_tokens,
-        temperature=0.0,
-    )
-    for episodes in pool.sample(problems, plan):
-        grader.submit(episodes)
-    return grader.collect()
-
-
-def keep_checkpoint(roles: Roles, config: Config, folder: RunFolder, state: dict[str, Any]) -> None:
-    """Save where the run is; the best checkpoint so far stays beside the newest ones."""
-    done = state["iteration"]
-    if roles.held_out:
-        graded = evaluate(roles.pool, roles.grader, roles.held_out, config)
-        record = eval_record(graded, done, config.task.name, HELD_OUT)
-        roles.reporter.evaluation(record, f"held out, iteration {done}")
-    spare = selected(config, folder, state["saved"])
-    keep, write = config.checkpoint.keep, roles.learner.save
-    checkpoint.save(folder.checkpoints, done, write, state, keep, spare)
-
-
-def restore_selected(roles: Roles, config: Config, folder: RunFolder, saved: Sequence[int]) -> None:
-    """Go back to the checkpoint that the config selects, and evaluate it.
-
-    Raises RunError if it cannot be read.
-    """
-    chosen = selected(config, folder, saved)
-    if chosen is not None and chosen < config.iterations:
         try:
-            source = checkpoint.find(folder.checkpoints, chosen)
+            source = checkpoint.find(self._folder.checkpoints, selected)
         except FileNotFoundError as error:
             hint = "checkpoint.select=last ends the run with its last weights"
             raise RunError(f"the best checkpoint is lost: {error}; {hint}") from error
-        roles.learner.restore(source)
-        roles.channel.broadcast(chosen)
-        evaluate_test(roles, config, chosen, f"selected, iteration {chosen}")
+        self._roles.learner.restore(source)
+        self._roles.channel.broadcast(selected)
+        self._evaluate_test(selected, f"selected, iteration {selected}")
 
+    def _selected(self, progress: Progress) -> int | None:
+        """Return the best of all checkpoints that were ever saved; None for the last weights."""
+        by = self._config.checkpoint.select
+        if by == "last":
+            return None
+        steps, evals = self._folder.steps(), self._folder.evals()
+        return best(by, steps, evals, progress.saved, self._config.stages)
 
-def selected(config: Config, folder: RunFolder, saved: Sequence[int]) -> int | None:
-    """The best of all checkpoints that were ever saved; None for the last weights."""
-    if config.checkpoint.select == "last":
-        return None
-    metrics, evals = folder.metrics(), folder.evals()
-    return best(config.checkpoint.select, metrics, evals, saved, config.stages)
+    def _first_attempts(self, progress: Progress) -> dict[int, str]:
+        """Return the base model's first attempts by problem index.
 
-
-def first_attempts(roles: Roles, config: Config, folder: RunFolder, start: int) -> dict[int, str]:
-    """The base model's first attempts by problem index, drawn before the first update."""
-    share, count = config.rollout.offline_share, config.rollout.problems
-    if not share:
-        return {}
-    if start == 0:
-        planned = (
-            problem
-            for iteration in range(config.iterations)
-            for problem in offline_part(draw(roles.train, count, config.seed, iteration), share)
-        )
-        plan = training_plan(config, config.iterations)
-        folder.write_first_attempts(draw_first_attempts(roles.pool, planned, plan))
-    return folder.first_attempts()
+        They are drawn before the first update, while the engines serve the base model.
+        """
+        config = self._config
+        share = config.rollout.offline_share
+        if not share:
+            return {}
+        if progress.iteration == 0:
+            parts = (offline_part(self._drawn(i), share) for i in range(config.iterations))
+            planned = [problem for part in parts for problem in part]
+            plan = training_plan(config, config.iterations)
+            texts = draw_first_attempts(self._roles.pool, planned, plan)
+            self._folder.write_first_attempts(texts)
+        return self._folder.first_attempts()

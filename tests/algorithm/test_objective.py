@@ -58,38 +58,42 @@ def grads(value, policy):
     return torch.autograd.grad(value, policy.tables, retain_graph=True, allow_unused=True)
 
 
-def exact(weights, policy, logp, kl):
+def exact(coefficients, policy, logp, kl):
     """Attempt 1's tables from E[own reward - k1 KL1], attempt 2's from E[shaped_2] given y1."""
     r = rewards()
     p = logp.sum(1).exp()
-    own = (p * (weights.reward[0] * r[:, 0] - weights.kl[0] * kl[:, 0])).sum()
+    own = (p * (coefficients.reward[0] * r[:, 0] - coefficients.kl[0] * kl[:, 0])).sum()
     p_fixed_first = logp[:, :2].sum(1).detach().exp() * logp[:, 2].exp()
-    gain = weights.reward[1] * r[:, 1] + weights.bonus * (r[:, 1] - r[:, 0])
-    second = (p_fixed_first * (gain - weights.kl[1] * kl[:, 1])).sum()
+    gain = coefficients.reward[1] * r[:, 1] + coefficients.bonus * (r[:, 1] - r[:, 0])
+    second = (p_fixed_first * (gain - coefficients.kl[1] * kl[:, 1])).sum()
     return [*grads(own, policy)[:2], grads(second, policy)[2]]
 
 
-@pytest.mark.parametrize("weights", [STAGE_1, STAGE_2], ids=["stage 1", "stage 2"])
-def test_expected_gradient_is_that_of_the_exact_objective(weights):
+@pytest.mark.parametrize("coefficients", [STAGE_1, STAGE_2], ids=["stage 1", "stage 2"])
+def test_expected_gradient_is_that_of_the_exact_objective(coefficients):
     policy, logp, kl = setup()
-    shaped = shaped_rewards(rewards(), kl.detach(), weights)
+    shaped = shaped_rewards(rewards(), kl.detach(), coefficients)
     p = logp.sum(1).exp().detach()
     loss = weighted_loss(logp, TURNS, shaped * p[:, None])
-    for found, wanted in zip(grads(-loss, policy), exact(weights, policy, logp, kl), strict=True):
+    for found, wanted in zip(
+        grads(-loss, policy), exact(coefficients, policy, logp, kl), strict=True
+    ):
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("weights", [STAGE_1, STAGE_2], ids=["stage 1", "stage 2"])
-def test_leave_one_out_keeps_the_expected_gradient(weights):
+@pytest.mark.parametrize("coefficients", [STAGE_1, STAGE_2], ids=["stage 1", "stage 2"])
+def test_leave_one_out_keeps_the_expected_gradient(coefficients):
     policy, logp, kl = setup()
-    shaped = shaped_rewards(rewards(), kl.detach(), weights)
+    shaped = shaped_rewards(rewards(), kl.detach(), coefficients)
     p = logp.sum(1).exp().detach()
     loss = torch.zeros((), dtype=torch.float64)
     for i, j in itertools.product(range(8), repeat=2):
         pair = [i, j]
         adv = advantages(shaped[pair], 2)
         loss = loss + p[i] * p[j] * weighted_loss(logp[pair], TURNS[pair], adv) / 2
-    for found, wanted in zip(grads(-loss, policy), exact(weights, policy, logp, kl), strict=True):
+    for found, wanted in zip(
+        grads(-loss, policy), exact(coefficients, policy, logp, kl), strict=True
+    ):
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
 
 
@@ -130,10 +134,10 @@ def test_bonus_of_ten_by_hand(verdicts, second):
 
 
 def test_a_third_attempt_is_compared_with_the_second():
-    weights = RewardCoefficients((1, 1, 1), 10.0, (0, 0, 0))
-    assert shaped_rewards(torch.tensor([[0.0, 1.0, 0.0]]), torch.zeros(1, 3), weights).tolist() == [
-        [0, 11, -10]
-    ]
+    coefficients = RewardCoefficients((1, 1, 1), 10.0, (0, 0, 0))
+    assert shaped_rewards(
+        torch.tensor([[0.0, 1.0, 0.0]]), torch.zeros(1, 3), coefficients
+    ).tolist() == [[0, 11, -10]]
 
 
 def test_kl_is_subtracted_by_hand():
@@ -163,6 +167,6 @@ def test_rows_that_are_no_groups_are_refused():
         advantages(torch.zeros(3, 2), 2)
 
 
-def test_weights_of_different_lengths_are_refused():
-    with pytest.raises(ValueError, match="2 reward weights for 1"):
+def test_coefficients_of_different_lengths_are_refused():
+    with pytest.raises(ValueError, match="2 reward coefficients for 1"):
         RewardCoefficients((0, 1), 0.0, (0.1,))

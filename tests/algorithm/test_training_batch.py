@@ -1,4 +1,4 @@
-"""What each baseline learns from, on four episodes whose right answers are known by hand."""
+"""The batch of each learning method, on four episodes whose right answers are known by hand."""
 
 import math
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from score_ray.algorithm.batch import row_of
 from score_ray.algorithm.objective import RewardCoefficients
-from score_ray.algorithm.training_batch import GradedBatch, flip, pairs, reinforce, star
+from score_ray.algorithm.training_batch import GradedBatch, outcome, pairs, reinforce, star
 from score_ray.config.loading import load
 from score_ray.types import Attempt, Episode, Finish, GradedEpisode, Problem, Verdict
 
@@ -45,62 +45,62 @@ FIXED, COPIED, BROKEN, KEPT = (
 ALL = graded(FIXED, COPIED, BROKEN, KEPT)
 
 
-def tokens(lesson) -> list[tuple[int, ...]]:
-    return [row.token_ids for row in lesson.rows]
+def tokens(batch) -> list[tuple[int, ...]]:
+    return [row.token_ids for row in batch.rows]
 
 
-def test_flips_are_named_by_the_first_and_the_last_attempt():
-    assert [flip(g) for g in ALL.episodes] == ["i_to_c", None, None, "c_to_c"]
+def test_outcomes_are_named_by_the_first_and_the_last_attempt():
+    assert [outcome(g) for g in ALL.episodes] == ["i_to_c", None, None, "c_to_c"]
 
 
 def test_star_keeps_the_fixed_traces_and_with_plus_those_that_stayed_right():
     assert tokens(star(ALL, SECOND, ("i_to_c",))) == [(90, 4, 0, 80, 7, 0)]
-    lesson = star(ALL, SECOND, PLUS)
-    assert tokens(lesson) == [(90, 4, 0, 80, 7, 0), (91, 7, 0, 80, 7, 0)]
-    assert lesson.weights.tolist() == [[0.0, 1.0], [0.0, 1.0]]
+    batch = star(ALL, SECOND, PLUS)
+    assert tokens(batch) == [(90, 4, 0, 80, 7, 0), (91, 7, 0, 80, 7, 0)]
+    assert batch.advantages.tolist() == [[0.0, 1.0], [0.0, 1.0]]
 
 
-def test_star_on_nothing_to_keep_is_a_row_of_weight_0():
-    lesson = star(graded(COPIED, BROKEN), SECOND, PLUS)
-    assert tokens(lesson) == [COPIED.episode.token_ids]
-    assert lesson.weights.tolist() == [[0.0, 0.0]]
+def test_star_without_an_episode_to_keep_is_a_row_with_advantages_of_0():
+    batch = star(graded(COPIED, BROKEN), SECOND, PLUS)
+    assert tokens(batch) == [COPIED.episode.token_ids]
+    assert batch.advantages.tolist() == [[0.0, 0.0]]
 
 
 def test_pairs_follow_a_wrong_first_attempt_by_a_right_answer_to_its_problem():
     """Both wrong firsts of problem 0 get the 7 that sample 0 found; problem 1 has no wrong one."""
-    lesson = pairs(ALL, SECOND, ("i_to_c",))
-    assert tokens(lesson) == [(90, 4, 0, 80, 7, 0)] * 2
-    assert [row.turn_ids for row in lesson.rows] == [(0, 1, 1, 0, 2, 2)] * 2
-    assert lesson.weights.tolist() == [[0.0, 1.0]] * 2
+    batch = pairs(ALL, SECOND, ("i_to_c",))
+    assert tokens(batch) == [(90, 4, 0, 80, 7, 0)] * 2
+    assert [row.turn_ids for row in batch.rows] == [(0, 1, 1, 0, 2, 2)] * 2
+    assert batch.advantages.tolist() == [[0.0, 1.0]] * 2
 
 
 def test_pairs_with_plus_follow_a_right_first_attempt_by_another_sample_s_right_answer():
-    lesson = pairs(ALL, SECOND, PLUS)
-    assert tokens(lesson)[2:] == [(91, 7, 0, 80, 7, 0)] * 2
+    batch = pairs(ALL, SECOND, PLUS)
+    assert tokens(batch)[2:] == [(91, 7, 0, 80, 7, 0)] * 2
     alone = graded(BROKEN, samples=1)  # its only right answer is that first attempt itself
-    assert not pairs(alone, SECOND, PLUS).weights.any()
+    assert not pairs(alone, SECOND, PLUS).advantages.any()
 
 
 @pytest.mark.parametrize("imitate", [star, pairs])
-def test_what_is_imitated_has_no_sampled_log_probs_to_correct_for(imitate):
+def test_rows_to_imitate_have_no_sampled_log_probs(imitate):
     for row in imitate(ALL, SECOND, PLUS).rows:
         assert all(math.isnan(x) for x in row.sampled_logprobs)
 
 
-def test_what_is_reinforced_keeps_the_log_probs_it_was_drawn_with():
+def test_rows_to_reinforce_keep_their_sampled_log_probs():
     assert reinforce(ALL, RewardCoefficients((1.0, 1.0), 0.0, (0.0, 0.0)), ()).rows is ALL.rows
 
 
 def test_pairs_do_not_imitate_an_answer_that_was_cut():
     cut = graded(episode(0, 0, 4, 7, Finish.LENGTH), COPIED)
-    assert not pairs(cut, SECOND, PLUS).weights.any()
+    assert not pairs(cut, SECOND, PLUS).advantages.any()
 
 
-def test_reinforce_weights_every_episode_with_its_advantage():
+def test_reinforce_gives_every_episode_its_advantage():
     """Problem 0: shaped_2 is 1 + 10 and 0, so +-11. Problem 1: -10 and 1; first attempts alike."""
-    lesson = reinforce(ALL, RewardCoefficients((1.0, 1.0), 10.0, (0.0, 0.0)), ())
-    assert tokens(lesson) == [g.episode.token_ids for g in ALL.episodes]
-    assert lesson.weights.tolist() == [[0, 11], [0, -11], [0, -11], [0, 11]]
+    batch = reinforce(ALL, RewardCoefficients((1.0, 1.0), 10.0, (0.0, 0.0)), ())
+    assert tokens(batch) == [g.episode.token_ids for g in ALL.episodes]
+    assert batch.advantages.tolist() == [[0, 11], [0, -11], [0, -11], [0, 11]]
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_reinforce_weights_every_episode_with_its_advantage():
         ("[1, 0]", 0, [[0, 0]] * 4),  # the first attempt alone: no sample differs in it
     ],
 )
-def test_what_a_stage_row_reinforces(reward, bonus, expected):
+def test_the_advantages_of_a_stages_row_of_numbers(reward, bonus, expected):
     overrides = [f"stages.1.reward={reward}", f"stages.1.bonus={bonus}", "stages.1.kl=[0, 0]"]
     stage = load(Path(RECIPE), overrides).stages[1]
-    weights = RewardCoefficients(stage.reward, stage.bonus, stage.kl)
-    assert reinforce(ALL, weights, stage.keep).weights.tolist() == expected
+    coefficients = RewardCoefficients(stage.reward, stage.bonus, stage.kl)
+    assert reinforce(ALL, coefficients, stage.keep).advantages.tolist() == expected

@@ -3,7 +3,8 @@ import math
 import pytest
 
 from score_ray.config.schema import Stage
-from score_ray.reporting.alarms import WINDOW, Alarms, error, rewarded_attempts
+from score_ray.reporting.alarms import WINDOW, Alarms, accuracy, rewarded_attempts, standard_error
+from score_ray.reporting.metrics import StepResult, step_result
 
 STAGES = (
     Stage(name="one", iterations=60, reward=(0.0, 1.0), kl=(0.1, 0.01)),
@@ -68,7 +69,11 @@ def record(iteration: int = 0, stage: str = "one", **other: float) -> dict:
 
 
 def kinds(alarms: Alarms, *records: dict) -> list[str]:
-    return [alarm.kind for alarm in alarms.replay(records)]
+    return [alarm.kind for alarm in alarms.replay(map(step_result, records))]
+
+
+def step(iteration: int = 0, stage: str = "one", **other: float) -> StepResult:
+    return step_result(record(iteration, stage, **other))
 
 
 def bad_for(alarms: Alarms, iterations: int, **bad) -> list[str]:
@@ -94,10 +99,10 @@ def test_a_noisy_run_that_learns_raises_only_what_it_suffers_from():
     assert kinds(Alarms(STAGES), *(r | calm for r in real_records())) == []
 
 
-def test_a_kind_is_told_once_and_again_after_a_window_without_it():
+def test_an_alarm_is_raised_once_and_again_after_a_window_without_it():
     alarms = Alarms(STAGES)
     assert bad_for(alarms, WINDOW - 1, train__changed=0.01) == []
-    (alarm,) = alarms.watch(record(9, train__changed=0.01))
+    (alarm,) = alarms.watch(step(9, train__changed=0.01))
     assert alarm.kind == "copy"
     assert "1.0% differ" in alarm.message
     assert "50.0% are right" in alarm.message
@@ -133,7 +138,7 @@ def test_sandbagging_needs_a_fall_and_a_rise():
         assert kinds(Alarms(STAGES), *before, *after) == expected
 
 
-def test_a_fall_as_far_as_in_the_paper_is_none_however_many_episodes_show_it():
+def test_a_fall_as_far_as_in_the_paper_is_no_sandbagging_however_many_episodes_show_it():
     many = {"verdict/correct_t1": 10_000, "verdict/wrong_t1": 10_000}
     for fall, expected in [(0.045, []), (0.055, ["sandbagging_t1"])]:
         after = {"train__acc_t1": 0.4 - fall, "train__acc_t2": 0.6}
@@ -141,16 +146,16 @@ def test_a_fall_as_far_as_in_the_paper_is_none_however_many_episodes_show_it():
         assert kinds(Alarms(STAGES), *(r | many for r in records)) == expected
 
 
-def test_sandbagging_is_told_in_numbers():
+def test_the_message_on_sandbagging_has_the_numbers():
     alarms = Alarms(STAGES)
-    alarms.replay(record(i) for i in range(10))
-    (alarm,) = alarms.replay(record(i, train__acc_t1=0.2, train__acc_t2=0.6) for i in range(10, 20))
-    # Told with the 6th: then a fall of .12 is beyond the scatter of the window (3 * .037).
+    alarms.replay(step(i) for i in range(10))
+    (alarm,) = alarms.replay(step(i, train__acc_t1=0.2, train__acc_t2=0.6) for i in range(10, 20))
+    # Raised with the 6th: then a fall of .12 is beyond the scatter of the window (3 * .037).
     assert "+28.0%, from +10.0%" in alarm.message
     assert "28.0% right over 10 iterations, 40.0% at the run's start" in alarm.message
 
 
-def test_a_fall_within_the_noise_of_few_episodes_is_none():
+def test_a_fall_within_the_noise_of_few_episodes_is_no_sandbagging():
     few = {"verdict/correct_t1": 3, "verdict/wrong_t1": 1}
     records = [record(i) for i in range(10)]
     records += [record(i, train__acc_t1=0.2, train__acc_t2=0.6) for i in range(10, 20)]
@@ -172,17 +177,17 @@ def test_a_third_attempt_is_watched_as_well():
 
 
 def test_the_standard_error_is_of_episodes_or_of_iterations():
-    even = [record(i, train__acc_t1=0.5) for i in range(10)]
-    assert error(even, "train/acc_t1") == pytest.approx(math.sqrt(0.25 / 2560))
+    even = [step(i, train__acc_t1=0.5) for i in range(10)]
+    assert standard_error(even, accuracy(1)) == pytest.approx(math.sqrt(0.25 / 2560))
     # Ten values of .3 and .7 have a variance of 10 * .04 / 9, their mean a tenth of that.
-    uneven = [record(i, train__acc_t1=0.3 + 0.4 * (i % 2)) for i in range(10)]
-    assert error(uneven, "train/acc_t1") == pytest.approx(math.sqrt(0.04 / 9))
+    uneven = [step(i, train__acc_t1=0.3 + 0.4 * (i % 2)) for i in range(10)]
+    assert standard_error(uneven, accuracy(1)) == pytest.approx(math.sqrt(0.04 / 9))
 
 
-def test_a_kl_is_told_of_beyond_the_limit_or_after_a_jump():
+def test_a_kl_raises_an_alarm_beyond_the_limit_or_after_a_jump():
     alarms = Alarms(STAGES)
     assert bad_for(alarms, 2, kl__t1=21.0) == []
-    (alarm,) = alarms.watch(record(2, kl__t1=21.0))
+    (alarm,) = alarms.watch(step(2, kl__t1=21.0))
     assert alarm.kind == "kl_t1"
     assert "21.0 nats" in alarm.message
     assert bad_for(Alarms(STAGES, kl_limit=50.0), 10, kl__t1=21.0) == []
@@ -192,10 +197,10 @@ def test_a_kl_is_told_of_beyond_the_limit_or_after_a_jump():
         assert bad_for(alarms, 3, stage="two", kl__t2=nats) == expected
 
 
-def test_a_sampler_far_from_the_learner_is_told_with_its_worst_token():
+def test_the_message_on_a_mismatch_has_its_worst_token():
     far = {"mismatch__kl": 0.06, "mismatch__sampled_max_abs": 2.5}
     assert bad_for(Alarms(STAGES), 2, **far) == []
-    (alarm,) = Alarms(STAGES).replay(record(i, **far) for i in range(3))
+    (alarm,) = Alarms(STAGES).replay(step(i, **far) for i in range(3))
     assert alarm.kind == "mismatch"
     assert "0.060 nats per token" in alarm.message
     assert "by up to 2.5" in alarm.message
@@ -208,7 +213,7 @@ def test_flat_rewards_matter_where_the_stage_rewards():
     assert bad_for(Alarms(STAGES), 10, stage="two", train__flat_t2=0.99) == []
     both = {"train__flat_t1": 0.97, "train__flat_t2": 0.99}
     assert bad_for(Alarms(STAGES), 10, stage="two", **both) == ["flat_reward"]
-    (alarm,) = Alarms(STAGES).replay(record(i, stage="two", **both) for i in range(10))
+    (alarm,) = Alarms(STAGES).replay(step(i, stage="two", **both) for i in range(10))
     assert "97.0% of groups" in alarm.message
     assert "t1 0.400, t2 0.500" in alarm.message
 
@@ -222,8 +227,8 @@ def test_rewarded_attempts():
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_what_is_not_finite_is_told_at_once(value):
-    (alarm,) = Alarms(STAGES).watch(record(7, grad_norm=value))
+def test_a_number_that_is_not_finite_raises_an_alarm_at_once(value):
+    (alarm,) = Alarms(STAGES).watch(step(7, grad_norm=value))
     assert alarm.kind == "non_finite"
     assert f"grad_norm is {value} in iteration 7" in alarm.message
 
@@ -236,8 +241,8 @@ def test_a_metric_without_a_number_raises_nothing_else():
     assert kinds(Alarms(STAGES), *({"iteration": i, "stage": "one"} for i in range(30))) == []
 
 
-def test_a_resumed_run_is_told_what_the_whole_run_is_told():
-    records = real_records()
+def test_a_resumed_run_raises_the_alarms_of_the_whole_run():
+    records = [step_result(record) for record in real_records()]
     for cut in range(len(records)):
         resumed = Alarms(STAGES)
         before = resumed.replay(records[:cut])

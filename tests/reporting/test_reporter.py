@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 
 from score_ray.reporting.json_lines import read_jsonl
+from score_ray.reporting.metrics import step_result
 from score_ray.reporting.reporter import Reporter, duration, losses, progress_line, results_table
 from score_ray.reporting.run_folder import RunFolder
 from tests.support.sample_run_folder import eval_line, make_run, metrics_record, numbers
@@ -11,9 +12,9 @@ from tests.support.sample_run_folder import eval_line, make_run, metrics_record,
 
 def test_progress_lines_are_plain_without_a_terminal(tmp_path, capsys):
     expected = "[ 12/200] stage_1  t1 .312  t2 .400  delta +.087  kl .002/.013  2.0 s"
-    assert progress_line(metrics_record(11), 200) == expected
+    assert progress_line(step_result(metrics_record(11)), 200) == expected
     reporter = Reporter(RunFolder(tmp_path), 200, 11)
-    reporter.iteration(metrics_record(11))
+    reporter.iteration(step_result(metrics_record(11)))
     reporter.note("[red]actor 1 restarted " + "x" * 200)
     reporter.evaluation(eval_line(12), "stage_1")
     reporter.close()
@@ -27,7 +28,7 @@ def test_a_terminal_gets_a_bar(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "160")
     reporter = Reporter(RunFolder(tmp_path), 200, 11)
-    reporter.iteration(metrics_record(11))
+    reporter.iteration(step_result(metrics_record(11)))
     reporter.note("above the bar")
     reporter.close()
     shown = capsys.readouterr().err
@@ -44,7 +45,7 @@ def test_quiet_is_silent(tmp_path, capsys):
 def test_an_event_is_a_line_of_events_and_of_the_console(tmp_path, capsys):
     reporter = Reporter(RunFolder(tmp_path), 200, 11)
     reporter.event("rollout_actor", "rollout actor 0", "the process died while sampling")
-    reporter.iteration(metrics_record(11))
+    reporter.iteration(step_result(metrics_record(11)))
     reporter.event("rollout_actor", "rollout actor 0", "serves again", seconds=12.4)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "rollout actor 0: the process died while sampling"
@@ -55,7 +56,7 @@ def test_an_event_is_a_line_of_events_and_of_the_console(tmp_path, capsys):
     assert (second["iteration"], second["seconds"]) == (12, 12.4)
 
 
-def test_going_back_takes_the_records_along_and_leaves_the_events(tmp_path):
+def test_going_back_removes_later_records_and_keeps_the_events(tmp_path):
     make_run(tmp_path, 0, 4)
     reporter = Reporter(RunFolder(tmp_path), 8, 4, quiet=True)
     reporter.event("learner_rank", "learner rank 0", "the process died")
@@ -74,7 +75,7 @@ def test_losses_are_counted_by_kind():
     assert losses([]) == "nothing was lost"
 
 
-def test_durations_are_for_people():
+def test_durations_are_in_words():
     assert [duration(s) for s in (42, 376, 12000)] == ["42 s", "6 min", "3 h 20 min"]
 
 

@@ -1,6 +1,6 @@
-"""Fakes of everyone the loop talks to, and a run of it with them.
+"""Fakes of the trainer's roles, and a run with them.
 
-The learner is two numbers, which the engine gets when they are broadcast.
+The policy is two numbers, which the engine gets when they are broadcast.
 """
 
 from pathlib import Path
@@ -15,8 +15,17 @@ from score_ray.rollout.episodes import sample
 from score_ray.rollout.prompter import Prompter
 from score_ray.tasks.arithmetic_model import character_tokenizer
 from score_ray.tasks.prompts import Prompts
-from score_ray.training.trainer import Roles, train
-from score_ray.types import Completion, Finish, GradedEpisode, Problem, Verdict
+from score_ray.training.protocols import Roles
+from score_ray.training.trainer import Trainer
+from score_ray.types import (
+    BroadcastResult,
+    Completion,
+    Finish,
+    GradedEpisode,
+    Problem,
+    UpdateResult,
+    Verdict,
+)
 
 PROBLEMS = [Problem(i, f"{i}+1=", "5") for i in range(10)]
 
@@ -70,7 +79,7 @@ class Coin:
                 loss = loss - weight[turn - 1] * logprobs[turn - 1, answer]
         (loss / len(rows)).backward()
         self.logits = self.logits - 2.0 * logits.grad
-        return {"loss": float(loss.detach()), "grad_norm": 0.0, "lr": 2.0}
+        return UpdateResult(float(loss.detach()), 0.0, 0.0, 0.0, grad_norm=0.0, learning_rate=2.0)
 
     def save(self, folder):
         self.log.append("save")
@@ -94,7 +103,7 @@ class Coin:
     def broadcast(self, version):
         self.log.append(f"broadcast {version}")
         self.version, self.served = version, self.logits
-        return {"mismatch/logp_mean_abs": 0.0, "weights/checked": 1}
+        return BroadcastResult(mismatch=0.0, engines=1, seconds=0.0)
 
 
 class Inline:
@@ -116,21 +125,23 @@ class Inline:
         self.graded = []
 
 
-def run(folder, found=None, coin=None, stages=(6, 6), more=(), held_out=()):
+def run(folder, saved=None, coin=None, stages=(6, 6), more=(), held_out=()):
+    """Train with fakes, from a saved checkpoint or from the base model on."""
     coin = coin or Coin()
     config = load(
         Path("configs/arithmetic.yaml"),
         ["rollout.problems=5", "rollout.samples=8", "evaluation.problems=4", "checkpoint.every=5",
          *(f"stages.{i}.iterations={n}" for i, n in enumerate(stages)), *more],
     )  # fmt: skip
-    start = found[1]["iteration"] if found else 0
+    start = saved.progress.iteration if saved else 0
     reporter = Reporter(RunFolder(folder), config.iterations, start, quiet=True)
     roles = Roles(PROBLEMS, held_out, PROBLEMS, coin, Inline(), coin, coin, reporter)
-    train(roles, config, RunFolder(folder), found)
+    Trainer(roles, config, RunFolder(folder)).train(saved)
     return coin
 
 
 def metrics(folder):
+    """Return the records of metrics.jsonl without times."""
     return [
         {k: v for k, v in r.items() if not k.startswith("time/")}
         for r in RunFolder(folder).metrics()

@@ -1,6 +1,7 @@
 import pytest
 
 from score_ray.config.schema import Stage
+from score_ray.reporting.metrics import StepResult, step_result
 from score_ray.training.checkpoint_selection import best, held_out_accuracies, training_rewards
 
 STAGES = (
@@ -10,11 +11,12 @@ STAGES = (
 SAVED = [2, 4, 6, 8, 10]
 
 
-def metrics(*rewards: tuple[float, float]) -> list[dict]:
-    return [
-        {"iteration": i, "train/reward_t1": t1, "train/reward_t2": t2}
+def steps(*rewards: tuple[float, float]) -> list[StepResult]:
+    records = [
+        {"iteration": i, "stage": "", "train/reward_t1": t1, "train/reward_t2": t2}
         for i, (t1, t2) in enumerate(rewards)
     ]
+    return [step_result(record) for record in records]
 
 
 def held_out(done: int, split: str = "held_out", **accuracies: float) -> dict:
@@ -22,7 +24,7 @@ def held_out(done: int, split: str = "held_out", **accuracies: float) -> dict:
 
 
 # The first stage has the highest numbers, which must not count.
-RUN = metrics(*[(1.0, 1.0)] * 4, (0.2, 0.4), (0.4, 0.8), (0.6, 0.8), (0.4, 0.4), (0.4, 0.8), (0, 0))
+RUN = steps(*[(1.0, 1.0)] * 4, (0.2, 0.4), (0.4, 0.8), (0.6, 0.8), (0.4, 0.4), (0.4, 0.8), (0, 0))
 
 
 def test_training_reward_is_the_mean_since_the_checkpoint_before():
@@ -45,9 +47,9 @@ def test_what_was_best_when_it_was_saved_stays_the_best_of_those():
 
 
 def test_of_equals_the_later_one_is_best():
-    even = metrics(*[(0.5, 0.5)] * 10)
+    even = steps(*[(0.5, 0.5)] * 10)
     assert best("train_reward", even, [], SAVED, STAGES) == 10
-    evals = [held_out(8, acc_t2=0.5), held_out(6, acc_t2=0.5)]
+    evals = [held_out(done, acc_t1=0.1, acc_t2=0.5) for done in (8, 6)]
     assert best("held_out", [], evals, SAVED, STAGES) == 8
 
 

@@ -1,6 +1,5 @@
 """Sampling ahead: that it overlaps, what it draws from, and how it ends."""
 
-import json
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 import torch
 
 from score_ray.config.loading import load
+from score_ray.training.checkpoint import Checkpoint, read_progress
 from score_ray.training.collector import Collector
 from score_ray.types import ConfigError, LearnerLost
 from tests.support.fake_roles import PROBLEMS, Coin, Inline, metrics, run
@@ -17,8 +17,8 @@ AHEAD = ["rollout.overlap=1", "learner.max_importance=2.0"]
 SECONDS = 20  # until a test that hangs fails
 
 
-class Meeting(Coin):
-    """Its engine samples ahead, and its learner updates, only when both are at it."""
+class BothAtOnce(Coin):
+    """Samples ahead, and updates, only while the other is going on too."""
 
     def __init__(self):
         super().__init__()
@@ -29,14 +29,14 @@ class Meeting(Coin):
             self.both.wait()
         yield from super().sample(problems, plan)
 
-    def update(self, rows, weights, iteration):
+    def update(self, rows, advantages, iteration):
         if iteration + 1 < 4:  # nothing is sampled ahead in the last iteration
             self.both.wait()
-        return super().update(rows, weights, iteration)
+        return super().update(rows, advantages, iteration)
 
 
 def test_an_iteration_is_sampled_while_the_one_before_is_updated_on(tmp_path):
-    run(tmp_path, coin=Meeting(), stages=(4,), more=[*ONE_STAGE, *AHEAD])
+    run(tmp_path, coin=BothAtOnce(), stages=(4,), more=[*ONE_STAGE, *AHEAD])
     assert [r["stale"] for r in metrics(tmp_path)] == [0, 1, 1, 1]
 
 
@@ -59,9 +59,8 @@ def test_samples_are_one_update_old_but_after_a_checkpoint_or_an_evaluation(tmp_
 def test_a_resumed_run_that_samples_ahead_writes_what_the_whole_run_writes(tmp_path):
     whole = run(tmp_path / "whole", more=AHEAD)
     run(tmp_path / "cut", more=AHEAD)
-    saved = sorted((tmp_path / "cut" / "checkpoints").iterdir())[0]
-    state = json.loads((saved / "state.json").read_text())
-    again = run(tmp_path / "cut", found=(saved, state), more=AHEAD)
+    path = sorted((tmp_path / "cut" / "checkpoints").iterdir())[0]
+    again = run(tmp_path / "cut", saved=Checkpoint(path, read_progress(path)), more=AHEAD)
     torch.testing.assert_close(again.logits, whole.logits)
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
 
@@ -132,8 +131,14 @@ def test_a_lost_learner_waits_until_the_engines_are_idle():
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["rollout.overlap=1"], "learner.max_importance: rollout.overlap draws from weights"),
-        ([*AHEAD, "rollout.share_gpus=true"], "overlap needs GPUs of its own"),
+        (
+            ["rollout.overlap=1"],
+            "learner.max_importance: with rollout.overlap tokens are drawn from weights",
+        ),
+        (
+            [*AHEAD, "rollout.share_gpus=true"],
+            "rollout.overlap: engines sample while .* need GPUs of their own",
+        ),
         (["rollout.overlap=2"], "rollout.overlap: Input should be less than or equal to 1"),
     ],
 )

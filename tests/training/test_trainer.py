@@ -1,12 +1,11 @@
-"""The loop with fakes: what it does, in which order, and that the reward rises."""
-
-import json
+"""The trainer with fakes: what it does, in which order, and that the reward rises."""
 
 import pytest
 import torch
 
 from score_ray.reporting.json_lines import read_jsonl
 from score_ray.reporting.run_folder import RunFolder
+from score_ray.training.checkpoint import Checkpoint, Progress, read_progress
 from score_ray.training.iteration import RolloutError, draw, in_order
 from score_ray.types import (
     Attempt,
@@ -41,7 +40,8 @@ def test_a_resumed_run_writes_what_the_whole_run_writes(tmp_path):
     config = tmp_path / "cut"
     run(config)
     saved = sorted((config / "checkpoints").iterdir())[0]
-    again = run(config, found=(saved, {"iteration": int(saved.name[-6:])}))
+    # As a version wrote it that kept neither KL coefficients nor saved checkpoints.
+    again = run(config, saved=Checkpoint(saved, Progress(int(saved.name[-6:]))))
     torch.testing.assert_close(again.logits, whole.logits)
     assert metrics(config) == metrics(tmp_path / "whole")
     assert [r["iteration"] for r in read_jsonl(config / "evals.jsonl")] == [0, 6, 12]
@@ -50,13 +50,13 @@ def test_a_resumed_run_writes_what_the_whole_run_writes(tmp_path):
 KEEP_KL = ["stages.0.kl_target=[0.01, 0.01]", "stages.1.kl_target=[0.02, 0]"]
 
 
-def test_steered_kl_coefficients_are_the_stage_s_at_its_start_and_go_on_after_a_resume(tmp_path):
+def test_steered_kl_coefficients_begin_with_the_stages_and_continue_after_a_resume(tmp_path):
     run(tmp_path / "whole", more=KEEP_KL)
     run(tmp_path / "cut", more=KEEP_KL)
-    saved = sorted((tmp_path / "cut" / "checkpoints").iterdir())[0]
-    state = json.loads((saved / "state.json").read_text())
-    assert state["iteration"] == 10
-    run(tmp_path / "cut", found=(saved, state), more=KEEP_KL)
+    path = sorted((tmp_path / "cut" / "checkpoints").iterdir())[0]
+    saved = Checkpoint(path, read_progress(path))
+    assert saved.progress.iteration == 10
+    run(tmp_path / "cut", saved=saved, more=KEEP_KL)
     found = [r["kl_coef/t1"] for r in metrics(tmp_path / "whole")]
     assert found[0] == 0.3
     assert found[6] == 0.2
@@ -136,7 +136,7 @@ def test_after_a_lost_learner_the_run_goes_back_and_ends_as_if_nothing_had_happe
     assert evals[0] == evals[1]
 
 
-def test_weights_lost_on_their_way_to_an_actor_end_a_rollout_and_not_the_run(tmp_path):
+def test_a_learner_lost_while_an_actor_starts_ends_the_rollout_and_not_the_run(tmp_path):
     whole, coin = run(tmp_path / "whole"), Coin()
     sample = coin.sample
 
@@ -163,13 +163,13 @@ def test_weights_lost_on_their_way_to_an_actor_end_a_rollout_and_not_the_run(tmp
 def test_metrics_have_the_names_that_others_read(tmp_path):
     run(tmp_path, stages=(1, 1))
     names = set(read_jsonl(tmp_path / "metrics.jsonl")[0])
-    law = (
+    documented = (
         "iteration stage version train/acc_t1 train/acc_t2 train/delta train/i_to_c train/c_to_i "
         "train/changed train/truncated_t1 train/truncated_t2 kl/t1 kl/t2 loss grad_norm lr "
         "mismatch/logp_mean_abs weights/checked restarts/rollout tokens/sampled tokens/trained "
         "time/rollout time/grade time/reference time/update time/broadcast time/iteration"
     )
-    assert names >= set(law.split())
+    assert names >= set(documented.split())
 
 
 def test_the_base_models_first_attempts_are_drawn_once_and_given_to_their_share(tmp_path):
@@ -187,7 +187,7 @@ def test_the_base_models_first_attempts_are_drawn_once_and_given_to_their_share(
     with pytest.raises(FileNotFoundError, match="first attempts are missing"):
         run(
             tmp_path,
-            found=(saved, {"iteration": 2}),
+            saved=Checkpoint(saved, Progress(2)),
             coin=coin,
             stages=(2, 2),
             more=["rollout.offline_share=0.4"],
@@ -228,12 +228,12 @@ def test_in_order_undoes_the_order_of_arrival():
 @pytest.mark.parametrize(
     ("arrived", "message"),
     [
-        ([graded(7, 0)], "2 episodes were asked for; 1 came"),
-        ([graded(7, 0), graded(2, 0), graded(2, 0)], "3 came, 2 of them different"),
-        ([graded(7, 0), graded(5, 0)], "2 came, 2 of them different and 1 as asked"),
+        ([graded(7, 0)], "2 episodes were requested; 1 arrived"),
+        ([graded(7, 0), graded(2, 0), graded(2, 0)], "3 arrived, 2 of them distinct"),
+        ([graded(7, 0), graded(5, 0)], "2 arrived, 2 of them distinct and 1 as requested"),
         ([graded(7, 0), graded(2, 0, version=2)], r"version \[2, 3\]; the policy is at version 3"),
     ],
 )
-def test_episodes_lost_doubled_foreign_or_stale_are_named(arrived, message):
+def test_lost_doubled_foreign_and_stale_episodes_are_named(arrived, message):
     with pytest.raises(RolloutError, match=message):
         in_order(arrived, TWO, samples=1, version=3)

@@ -1,0 +1,102 @@
+"""The interfaces that the trainer talks to. It runs as well with fakes of them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from score_ray.algorithm.batch import Row
+from score_ray.reporting.reporter import Reporter
+from score_ray.types import (
+    BroadcastResult,
+    Episode,
+    GradedEpisode,
+    LearnerLost,
+    Problem,
+    SamplingPlan,
+    UpdateResult,
+)
+
+
+class EpisodeSampler(Protocol):
+    """The rollout actors, whatever their number."""
+
+    def sample(self, problems: Sequence[Problem], plan: SamplingPlan) -> Iterator[list[Episode]]:
+        """Yield episodes as they end, in lists of those that ended together, or of none."""
+        ...
+
+    def take_restarts(self) -> int:
+        """Return the number of actors replaced since the last call."""
+        ...
+
+
+class EpisodeGrader(Protocol):
+    """Grades episodes in the background."""
+
+    def submit(self, episodes: Iterable[Episode]) -> None:
+        """Start grading episodes."""
+        ...
+
+    def collect(self) -> list[GradedEpisode]:
+        """Wait for everything submitted; return it in order of problem index and sample."""
+        ...
+
+    def forget(self) -> None:
+        """Drop everything that was submitted and not collected."""
+        ...
+
+
+class PolicyLearner(Protocol):
+    """The learner ranks, whatever their number, with the policy and the frozen reference."""
+
+    def reference_sums(self, rows: Sequence[Row], num_attempts: int) -> np.ndarray:
+        """Return the sums of the reference's log-probs, [rows, attempts]."""
+        ...
+
+    def update(self, rows: Sequence[Row], advantages: np.ndarray, iteration: int) -> UpdateResult:
+        """Take one optimizer step on rows with advantages [rows, attempts]."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write policy and optimizer."""
+        ...
+
+    def restore(self, folder: Path) -> None:
+        """Load what `save` wrote."""
+        ...
+
+    def restart(self, lost: LearnerLost) -> None:
+        """Start all ranks again from the base model after one was lost."""
+        ...
+
+    def take_restarts(self) -> int:
+        """Return the number of restarts since the last call."""
+        ...
+
+    def export(self, folder: Path) -> None:
+        """Write the policy as a model folder."""
+        ...
+
+
+class PolicySender(Protocol):
+    """Sends the policy from the learner to the engines."""
+
+    def broadcast(self, version: int) -> BroadcastResult:
+        """Send the policy to every engine and check that each serves it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """The participants of a run, and the problems that they work on."""
+
+    train: Sequence[Problem]
+    held_out: Sequence[Problem]
+    test: Sequence[Problem]
+    pool: EpisodeSampler
+    grader: EpisodeGrader
+    learner: PolicyLearner
+    channel: PolicySender
+    reporter: Reporter
