@@ -12,9 +12,9 @@ def evaluate(folder: FolderOfRun, overrides: Overrides = None) -> None:
     config = run.config(overrides or [])
     model = run.trained_model()
 
-    from score_ray.algorithm.metrics import eval_record
+    from score_ray.reporting.metrics import eval_record
     from score_ray.reporting.reporter import Reporter
-    from score_ray.training import trainer
+    from score_ray.training import iteration
     from score_ray.training.inputs import check_inputs
     from score_ray.training.model_source import CACHE
     from score_ray.training.roles import sampling_roles
@@ -24,7 +24,7 @@ def evaluate(folder: FolderOfRun, overrides: Overrides = None) -> None:
     # The model is sampled from; a reference that judges stays the base model.
     with sampling_roles(inputs, str(model), reporter) as (pool, grader):
         problems = inputs.task.problems(TEST)[: config.evaluation.problems]
-        graded = trainer.evaluate(pool, grader, problems, config)
+        graded = iteration.evaluate(pool, grader, problems, config)
         reporter.answers(graded, 0)
         reporter.evaluation(eval_record(graded, 0, config.task.name, TEST), "model")
     show_results(run.evaluation)

@@ -60,20 +60,21 @@ def _checked(config: "Config") -> "Inputs":
 def _run(inputs: "Inputs", folder: "RunFolder") -> None:
     from score_ray.reporting.report_page import write_report
     from score_ray.reporting.reporter import Reporter, losses
-    from score_ray.training import checkpoint, trainer
+    from score_ray.training import checkpoint
     from score_ray.training.roles import all_roles
+    from score_ray.training.trainer import Trainer
 
     config = inputs.config
     damaged: list[str] = []
     saved = checkpoint.newest(folder.checkpoints, damaged.append)
-    start = saved[1]["iteration"] if saved else 0
+    start = saved.progress.iteration if saved else 0
     reporter = Reporter(folder, config.iterations, start, stages=config.stages)
     for fault in damaged:
         reporter.checkpoint_fault(fault)
     with all_roles(inputs, reporter) as roles:
         if saved:
-            reporter.note(f"resuming from {saved[0]}")
-        trainer.train(roles, config, folder, saved)
+            reporter.note(f"resuming from {saved.path}")
+        Trainer(roles, config, folder).train(saved)
     write_report(folder)
     show_results(folder, {0, *config.stage_ends()})
     events = folder.events()

@@ -80,7 +80,7 @@ def test_an_update_warms_up_clips_and_leaves_the_reference_alone(learner):
     weights = weights_of(learner)
     held = {name: tensor.clone() for name, tensor in weights.items()}
     metrics = learner.update(ROWS, advantages, ALL, iteration=0)
-    assert metrics["lr"] == (RATE / (WARMUP + 1), 1.0)
+    assert metrics["learning_rate"] == (RATE / (WARMUP + 1), 1.0)
     assert metrics["grad_norm"][0] > 0.5
     # AdamW's first step moves every weight that has a gradient by the learning rate.
     moved = weights_of(learner)
@@ -108,9 +108,9 @@ def test_tokens_that_were_not_drawn_where_they_stand_are_trained_on_but_not_comp
     strange = replace(ROWS[0], sampled_logprobs=(0.0,) * 5 + (float("nan"),))
     weights = np.array([[0.0, 1.0], [0.0, 0.0]])
     metrics = learner.update([strange, ROWS[1]], weights, ALL, iteration=0)
-    gap, tokens = metrics["mismatch/sampled_mean_abs"]
-    assert tokens == metrics["mismatch/kl"][1] == 3.0
-    assert 0 < gap / 3 <= metrics["mismatch/sampled_max_abs"]
+    gap, tokens = metrics["mismatch_mean_abs"]
+    assert tokens == metrics["mismatch_kl"][1] == 3.0
+    assert 0 < gap / 3 <= metrics["mismatch_max_abs"]
     assert metrics["grad_norm"][0] > 0
 
 
@@ -137,6 +137,6 @@ def test_importance_weights_are_applied_where_a_bound_is_set(folder, learner):
     one, other = (learner.update(stale, weights, ALL, 9) for learner in (plain, weighed))
     assert other["loss"][0] == pytest.approx(one["loss"][0] / np.e, rel=1e-4)
     assert other["grad_norm"][0] == pytest.approx(one["grad_norm"][0] / np.e, rel=1e-4)
-    assert other["mismatch/truncated"] == (0.0, 4.0)
-    assert "mismatch/truncated" not in one
-    assert other["mismatch/kl"][0] / 4 == pytest.approx(1 / np.e, rel=1e-4)
+    assert other["truncated"] == (0.0, 4.0)
+    assert "truncated" not in one
+    assert other["mismatch_kl"][0] / 4 == pytest.approx(1 / np.e, rel=1e-4)

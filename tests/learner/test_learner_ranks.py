@@ -51,7 +51,7 @@ def test_ranks_that_need_different_numbers_of_chunks_take_as_many(tmp_path):
         sums = {**one[0], **other[0]}
         updates = [add_up(both) for both in zip(one[1], other[1], strict=True)]
         numbers = [
-            np.ravel(u[key]) for u in updates for key in ("loss", "grad_norm", "mismatch/kl")
+            np.ravel(u[key]) for u in updates for key in ("loss", "grad_norm", "mismatch_kl")
         ]
         results.append(np.concatenate([*(sums[i] for i in range(3)), *numbers, *one[2]]))
     for other in results[1:]:
