@@ -20,7 +20,7 @@ from tests.support.tiny_model import make_model
 pytestmark = pytest.mark.ray
 HEAD, WORKER = "10.213.77.1", "10.213.77.2"
 PORT = 26379
-ITERATIONS = 60
+ITERATIONS = 30
 
 
 def ip(*words: str) -> None:

@@ -18,6 +18,7 @@ def test_ray_is_imported_at_one_place_or_within_functions(path):
     assert bool(imports) == (path.stem == "ray_library")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("address", "clusters"), [("", "False"), ("10.0.0.1:6379", "True")])
 def test_only_a_run_that_joins_a_cluster_uses_other_interfaces_than_loopback(address, clusters):
     code = (
