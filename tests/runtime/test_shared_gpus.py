@@ -139,7 +139,10 @@ def test_a_real_engine_and_a_real_learner_share_a_gpu_whoever_dies(one_gpu, tmp_
     assert pool.take_restarts() == 1
 
 
-def test_without_gpus_every_process_has_a_placement_that_it_does_not_share():
+def test_without_gpus_every_process_has_a_placement_that_it_does_not_share(
+    ray_address, monkeypatch
+):
+    monkeypatch.setenv("RAY_ADDRESS", ray_address)
     with placements([shared(2, 1)], patience=0.0, deadline=START) as (for_actors, for_ranks):
         everywhere = [*for_actors, *for_ranks]
         assert len({placement.bundle for placement in everywhere}) == 4
