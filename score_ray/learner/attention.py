@@ -1,4 +1,4 @@
-"""Which attention kernels the learner runs on: chosen by name, or by what a rank has."""
+"""Choosing the learner's attention kernels, by name or by what can run."""
 
 import importlib.util
 from typing import Any
@@ -9,21 +9,21 @@ FLASH = "flash_attention_2"
 
 
 def flash_is_installed() -> bool:
-    """Whether the package flash_attn can be imported here."""
+    """Return whether the package flash_attn can be imported here."""
     return importlib.util.find_spec("flash_attn") is not None
 
 
 def caps_scores(model: Any) -> bool:
-    """Whether a Hugging Face config bounds the attention scores, which sdpa leaves out."""
+    """Return whether a Hugging Face config caps attention scores, which sdpa cannot do."""
     return bool(getattr(model.get_text_config(), "attn_logit_softcapping", None))
 
 
 def check_attention(wanted: str, dtype: str, installed: bool, capped: bool) -> None:
-    """Raise ConfigError where what is asked for cannot run, or leaves out what a model does."""
+    """Raise ConfigError if the kernels cannot run, or do not compute what the model does."""
     if wanted == "sdpa" and capped:
         raise ConfigError(
             "model.attention: sdpa leaves out this model's attn_logit_softcapping; choose auto "
-            f"or eager, or {FLASH} where it is installed"
+            f"or eager, or {FLASH} if it is installed"
         )
     if wanted == FLASH and not installed:
         raise ConfigError(
@@ -40,10 +40,11 @@ def check_attention(wanted: str, dtype: str, installed: bool, capped: bool) -> N
 def choose_attention(
     wanted: str, dtype: str, installed: bool, on_gpu: bool, capped: bool = False
 ) -> str:
-    """The name that transformers knows; `auto` is flash_attention_2 where that runs, else sdpa.
+    """Return the kernels' name in transformers.
 
-    Where the model's scores are `capped` it is eager in place of sdpa. Raises ConfigError where
-    what is asked for by name cannot run.
+    `auto` is flash_attention_2 if it can run. Otherwise it is sdpa, or eager if the model's
+    scores are `capped`. Raises ConfigError as `check_attention`, or if flash_attention_2 is
+    asked for and there is no GPU.
     """
     check_attention(wanted, dtype, installed, capped)
     if wanted == FLASH and not on_gpu:

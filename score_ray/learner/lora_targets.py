@@ -1,4 +1,4 @@
-"""Which layers of a model get a low-rank adapter: a question that needs no weights."""
+"""The layers of a model that get a low-rank adapter; found without the model's weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,10 +9,10 @@ from score_ray.types import ConfigError
 
 
 def target_layers(model: Any, targets: Sequence[str]) -> list[str]:
-    """Full names of the linear layers that are meant; of all but the output head if none is named.
+    """Return the full names of the targets; without any, of all linear layers but the head.
 
-    A target is a layer's own name, such as "q_proj", or the end of its full name. Raises
-    ConfigError for one that fits no layer.
+    A target is the last part of a layer's name, such as "q_proj", or a longer end of it. Raises
+    ConfigError for a target that is no linear layer.
     """
     head = model.get_output_embeddings()
     layers = [
@@ -30,9 +30,9 @@ def target_layers(model: Any, targets: Sequence[str]) -> list[str]:
 
 
 def target_kinds(model: str, targets: Sequence[str]) -> tuple[str, ...]:
-    """The layers' own names ("q_proj"), each once, from the configuration of a model alone.
+    """Return the last parts of the targets' names ("q_proj"), each once.
 
-    Raises ConfigError as `target_layers`.
+    Reads the configuration of a model alone. Raises ConfigError as `target_layers`.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 

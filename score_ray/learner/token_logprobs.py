@@ -1,4 +1,4 @@
-"""A causal language model that returns log-probs of drawn tokens, and only of those.
+"""A causal language model that returns the log-probs of chosen tokens, and of no others.
 
 Shapes: B rows, T tokens, M scored positions, H hidden width, V vocabulary.
 """
@@ -13,20 +13,20 @@ from score_ray.algorithm.loss import token_logprobs
 
 
 class TokenScorer(torch.nn.Module):
-    """The output head runs on the positions that are asked for, and on few of them at a time.
+    """A model whose output head runs on the chosen positions alone, a limited number at a time.
 
-    With a vocabulary of 49k and long prompts it would otherwise be most of the work. No more
-    than `logits_bytes` of float32 logits exist at once, in the forward and the backward pass
-    (where log-softmax holds a few tensors of that size): positions beyond that are scored in
-    chunks, whose logits the backward pass computes again.
+    On all positions the head would be most of the work, with long prompts and a vocabulary of
+    49k. No more than `logits_bytes` of float32 logits exist at once; the backward pass holds a
+    few tensors of that size in log-softmax. If there are more, the positions are scored in
+    chunks, and the backward pass computes each chunk's logits again.
 
-    With `packing` the rows go through the body one after the other as a single row, without
-    padding. transformers tells them apart by their positions, which start again at 0. It does
-    so where no mask is given: flash_attention_2 then gets the rows' boundaries, but sdpa and
-    eager get a T x T mask of the whole packed row, and compute it all.
+    With `packing` the rows pass the body as one long row, without padding. transformers
+    recognises the rows by their positions, which start again at 0, if it is given no mask. For
+    flash_attention_2 it passes on where rows begin. For sdpa and eager it makes a T x T mask of
+    the long row, and all of that is computed.
 
-    `lockstep` is for a head whose weights are sharded over ranks: running it is a collective,
-    so every rank makes as many chunks as the one that needs most.
+    `lockstep` is for a head whose weights are sharded over ranks. Running it is then a
+    collective, so every rank makes as many chunks as the rank that needs most.
     """
 
     def __init__(
@@ -41,15 +41,15 @@ class TokenScorer(torch.nn.Module):
         self._logits_bytes, self._packing, self._lockstep = logits_bytes, packing, lockstep
 
     def forward(self, ids: Tensor, attention: Tensor, wanted: Tensor, temperature: float) -> Tensor:
-        """[B, T] float32 log-probs of `ids` where `wanted`, 0 elsewhere; position 0 has none."""
+        """Return float32 log-probs [B, T] of the `wanted` ids; elsewhere, and in column 0, 0."""
         rows, columns = torch.nonzero(wanted[:, 1:], as_tuple=True)
         hidden = self._hidden(ids, attention, rows, columns)
-        found = self._in_chunks(hidden, ids[rows, columns + 1], temperature)
+        logprobs = self._in_chunks(hidden, ids[rows, columns + 1], temperature)
         scores = torch.zeros(ids.shape, dtype=torch.float32, device=ids.device)
-        return scores.index_put((rows, columns + 1), found)
+        return scores.index_put((rows, columns + 1), logprobs)
 
     def _hidden(self, ids: Tensor, attention: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """[M, H] the body's output at the given places."""
+        """Return the body's output [M, H] at the given rows and columns."""
         if not self._packing:
             body = self.model.base_model(input_ids=ids, attention_mask=attention, use_cache=False)
             return body.last_hidden_state[rows, columns]
@@ -61,7 +61,7 @@ class TokenScorer(torch.nn.Module):
         return body.last_hidden_state[0, place[rows, columns]]
 
     def _in_chunks(self, hidden: Tensor, targets: Tensor, temperature: float) -> Tensor:
-        """[M] log-probs of the targets [M]."""
+        """Return log-probs [M] of the targets [M]."""
         count = self._num_chunks(hidden)
         if count == 1:
             return self._score(hidden, targets, temperature)
@@ -78,7 +78,7 @@ class TokenScorer(torch.nn.Module):
     def _score(self, hidden: Tensor, targets: Tensor, temperature: float) -> Tensor:
         logits = self.model.get_output_embeddings()(hidden)
         cap = getattr(self.model.config, "final_logit_softcapping", None)
-        if cap:  # Gemma 2: outside the head, as in transformers
+        if cap:  # Gemma 2 does this after the head, also in transformers
             logits = cap * torch.tanh(logits / cap)
         return token_logprobs(logits, targets, temperature)
 

@@ -1,9 +1,9 @@
-"""Sampling episodes: every attempt follows the one before it without a barrier.
+"""Sampling episodes without a barrier between first and second attempts.
 
-As soon as one attempt ends, the next attempt of its episode enters the engine's running
-batch; nobody waits for the slowest first attempt. What is drawn depends on the plan's seed,
-the problem and the sample number alone, not on how episodes are spread over actors; on a GPU
-up to rounding, which there depends on what else is in the batch.
+As soon as an attempt ends, the next attempt of its episode enters the engine's running batch.
+No episode waits for the slowest first attempt. The tokens that are drawn depend on the plan's
+seed, the problem and the sample number alone, and not on how episodes are spread over actors.
+On a GPU this holds up to rounding, which there depends on the other requests in the batch.
 """
 
 import hashlib
@@ -25,63 +25,63 @@ from score_ray.types import (
 
 Ids = tuple[int, ...]
 BEAT = 2.0  # seconds between signs of life
-FEEDBACK = 1  # tells the request for feedback on an attempt from the one for the next attempt
+FEEDBACK = 1  # part of the key and seed of requests for feedback, which others do not have
 
 
 def derive_seed(*parts: int) -> int:
-    """A 63-bit seed as a pure function of its parts (run seed, iteration, problem, ...)."""
+    """Return a 63-bit seed that depends on its parts (run seed, iteration, problem, ...) alone."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """An episode in the engine: the attempts it has, and what is asked of it now."""
+    """An unfinished episode: the attempts that it has, and its request in the engine."""
 
     problem: Problem
     sample: int
     attempts: tuple[Attempt, ...]
     request: Request
     asks_feedback: bool = False
-    feedback: str = ""  # on the last attempt, where there is one
+    feedback: str = ""  # that the model gave on the last attempt, if it was asked
 
 
 def sample(
     engine: Engine, prompter: Prompter, problems: Sequence[Problem], plan: SamplingPlan
 ) -> Iterator[list[Episode]]:
-    """Draw `plan.samples` episodes of each problem; yield those that ended together.
+    """Draw `plan.samples` episodes of each problem; yield lists of those that ended together.
 
-    Where none end for a while it yields an empty list, as a sign of life.
+    If none ends for `BEAT` seconds it yields an empty list, as a sign of life.
     """
     running: dict[str, _Running] = {}
 
-    def ask(entry: _Running) -> None:
+    def start(entry: _Running) -> None:
         running[entry.request.key] = entry
         engine.add(entry.request)
 
     for problem in problems:
         for entry in _openings(problem, prompter, plan, engine.version):
-            ask(entry)
+            start(entry)
     last = time.monotonic()
     while running:
         ended = []
         for completion in engine.step():
             entry = running.pop(completion.key)
             written = _attempt(entry.request, completion, engine.version)
-            follower = _follower(entry, written, prompter, plan)
-            if isinstance(follower, Episode):
-                ended.append(follower)
+            following = _following(entry, written, prompter, plan)
+            if isinstance(following, Episode):
+                ended.append(following)
             else:
-                ask(follower)
+                start(following)
         if ended or time.monotonic() - last > BEAT:
             last = time.monotonic()
             yield ended
 
 
-def _follower(
+def _following(
     entry: _Running, written: Attempt, prompter: Prompter, plan: SamplingPlan
 ) -> "_Running | Episode":
-    """What comes after a completion: a correction, feedback on an attempt, or nothing more."""
+    """Return the episode with its next request after a completion, or the finished episode."""
     problem, number, attempts = entry.problem, entry.sample, entry.attempts
     if entry.asks_feedback:
         ids = prompter.next_prompt(written)
@@ -100,7 +100,7 @@ def _next(
     prompter: Prompter,
     plan: SamplingPlan,
 ) -> _Running:
-    """What is asked after an attempt: feedback on it, or the next one."""
+    """Return the episode with a request for feedback on its last attempt, or for the next one."""
     if prompter.asks_feedback:
         ids = prompter.feedback_prompt(attempts[-1])
         request = _request(plan, problem, number, attempts, ids, FEEDBACK)
@@ -112,7 +112,7 @@ def _next(
 def _openings(
     problem: Problem, prompter: Prompter, plan: SamplingPlan, version: int
 ) -> Iterator[_Running]:
-    """How a problem's episodes begin: with a first attempt, or after the one that is given."""
+    """Yield a problem's episodes with their first request, which follows a given attempt if any."""
     ids = prompter.first_ids(problem.question)
     given = _given(prompter, problem, ids, version)
     for number in range(plan.samples):
@@ -123,7 +123,7 @@ def _openings(
 
 
 def _given(prompter: Prompter, problem: Problem, ids: Ids, version: int) -> Attempt | None:
-    """The attempt that every episode of a problem starts with, if there is one."""
+    """Return the attempt that is given to every episode of a problem, or None."""
     if not problem.given:
         return None
     words = prompter.given_ids(problem.given)

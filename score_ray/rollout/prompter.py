@@ -1,6 +1,6 @@
-"""The words around a question, as token ids: first prompt and appended correction turn.
+"""Prompts as token ids: the first prompt, and the turns that follow an attempt.
 
-Text is encoded once and never again: a later attempt's prompt is the earlier attempt's
+Text is encoded once and never again. The prompt of a later attempt is the earlier attempt's
 prompt ids, its completion ids and the ids of the correction turn.
 """
 
@@ -10,13 +10,13 @@ from typing import Any
 from score_ray.tasks.prompts import Prompts
 from score_ray.types import Attempt, Finish, Problem
 
-# Content that a template is tried with: if it rewrites an earlier answer, or drops its
-# thinking, the second attempt would not see what the first one wrote.
+# Answers to try a chat template with. If it changes an earlier answer, or drops its thinking,
+# the second attempt would not see what the first one wrote.
 _ANSWERS = ("An answer.", "<think>\nA thought.\n</think>\n\nAn answer.")
 
 
 class Prompter:
-    """Turns questions and attempts into prompt ids; ValueError for texts that cannot work."""
+    """A maker of prompts from questions and attempts; raises ValueError for unusable texts."""
 
     def __init__(self, tokenizer: Any, words: Prompts) -> None:
         if "{question}" not in words.first:
@@ -25,11 +25,14 @@ class Prompter:
         self._correction = self._turn_ids(words.correction)
         self._feedback = self._turn_ids(words.feedback) if words.feedback else ()
         if not self._correction:
-            raise ValueError("prompts.correction: gives no tokens")
+            raise ValueError(
+                f"prompts.correction: {words.correction!r} gives no tokens; it has to ask for a "
+                "correction"
+            )
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
-        """Tokens that end an attempt: the end of text, and the template's end of turn."""
+        """Tokens that end an attempt: the end of text, and the chat template's end of turn."""
         ends = {self._tokenizer.eos_token_id}
         if self._tokenizer.chat_template and self._is_special(self._correction[0]):
             ends.add(self._correction[0])
@@ -41,13 +44,13 @@ class Prompter:
         return bool(self._feedback)
 
     def longest_turn(self, max_tokens: int) -> int:
-        """The most tokens that an attempt of `max_tokens` and what leads up to it take."""
+        """Return the most tokens of an attempt and of the turns before it, feedback included."""
         reply = max_tokens if self._feedback else 0
         return len(self._feedback) + reply + len(self._correction) + max_tokens
 
     def first_ids(self, question: str) -> tuple[int, ...]:
-        """The prompt of the first attempt."""
-        # Not str.format: questions may hold braces.
+        """Return the prompt of the first attempt."""
+        # str.format would fail on questions with braces.
         text = self._words.first.replace("{question}", question)
         if self._tokenizer.chat_template:
             text = self._render(self._opening(text))
@@ -56,37 +59,40 @@ class Prompter:
         return self._encode(text)
 
     def correction_ids(self, finish: Finish) -> tuple[int, ...]:
-        """What follows an attempt; one that was not cut has its end-of-turn token already."""
+        """Return the turn that asks for a correction of an attempt that ended in this way.
+
+        An attempt that was not cut has its end-of-turn token already.
+        """
         return self._after(finish, self._correction)
 
     def given_ids(self, text: str) -> tuple[int, ...]:
-        """An attempt that is given as text, ended as one that the model ends itself."""
+        """Return a given attempt's tokens, with the token by which the model would end it."""
         ends = self.stop_ids
         end = self._correction[0] if self._correction[0] in ends else next(iter(ends), None)
         return self._encode(text) + (() if end is None else (end,))
 
     def next_prompt(self, attempt: Attempt) -> tuple[int, ...]:
-        """The prompt of the attempt after this one."""
+        """Return the prompt of the attempt after this one."""
         return attempt.prompt_ids + attempt.completion_ids + self.correction_ids(attempt.finish)
 
     def feedback_prompt(self, attempt: Attempt) -> tuple[int, ...]:
-        """The prompt of the feedback on this attempt; `next_prompt` of it goes on from there."""
+        """Return the prompt for feedback on this attempt; the reply gets `next_prompt`."""
         turn = self._after(attempt.finish, self._feedback)
         return attempt.prompt_ids + attempt.completion_ids + turn
 
     def check_length(
         self, problems: Sequence[Problem], max_prompt_tokens: int, max_tokens: int
     ) -> None:
-        """Raise ValueError naming the first problem whose prompt is too long."""
+        """Raise ValueError naming the first problem whose prompt is too long for the model."""
         for problem in problems:
             length = len(self.first_ids(problem.question))
             if problem.given:
-                # It takes the place of an attempt, and may be longer than one.
+                # It replaces an attempt, and may be longer than one.
                 length += max(0, len(self.given_ids(problem.given)) - max_tokens)
             if length > max_prompt_tokens:
                 raise ValueError(
                     f"problem {problem.index}: its prompt has {length} tokens; model.max_length "
-                    f"leaves room for {max_prompt_tokens} beside the attempts"
+                    f"leaves room for {max_prompt_tokens} next to the attempts"
                 )
 
     def _after(self, finish: Finish, turn: tuple[int, ...]) -> tuple[int, ...]:
@@ -94,24 +100,24 @@ class Prompter:
         return turn[1:] if closed else turn
 
     def _turn_ids(self, text: str) -> tuple[int, ...]:
-        # Line breaks around a turn set it apart in plain text; a chat has turns for that.
+        # In plain text line breaks separate turns; a chat template does that by itself.
         chat = bool(self._tokenizer.chat_template)
         return self._encode(self._template_turn(text.strip()) if chat else text)
 
     def _template_turn(self, correction: str) -> str:
-        """The text between an answer and the next one, as the chat template writes it."""
+        """Return the text between an answer and the next one, as the chat template writes it."""
         turns = set()
         for answer in _ANSWERS:
             before = self._render(self._opening("A question.")) + answer
-            talk = [
+            messages = [
                 {"role": "assistant", "content": answer},
                 {"role": "user", "content": correction},
             ]
-            after = self._render([*self._opening("A question."), *talk])
+            after = self._render([*self._opening("A question."), *messages])
             if not after.startswith(before):
                 raise ValueError(
                     f"the chat template of {self._tokenizer.name_or_path} changes earlier turns "
-                    f"when the talk goes on (tried with the answer {answer!r}), so a second "
+                    f"when a conversation goes on (tried with the answer {answer!r}), so a second "
                     "attempt would not see the first one as it was written"
                 )
             turns.add(after[len(before) :])
@@ -122,8 +128,10 @@ class Prompter:
         system = [{"role": "system", "content": words}] if words else []
         return [*system, {"role": "user", "content": text}]
 
-    def _render(self, talk: list[dict[str, str]]) -> str:
-        return self._tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
+    def _render(self, messages: list[dict[str, str]]) -> str:
+        return self._tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer.encode(text, add_special_tokens=False))

@@ -63,5 +63,5 @@ def test_a_folder_without_a_config_is_named(tmp_path):
 def test_what_is_no_decoder_is_named():
     from transformers import T5Config
 
-    with pytest.raises(ConfigError, match="model.path: mine is no decoder"):
+    with pytest.raises(ConfigError, match="model.path: mine is not a decoder"):
         shape_of(T5Config(), "mine")
