@@ -46,7 +46,7 @@ def _usable_gpus() -> dict[str, int]:
 
 
 def stop_ray(processes: Sequence[psutil.Process] = ()) -> None:
-    """Leave the cluster; end a private one, of these processes, whatever its state is."""
+    """Leave the cluster, and kill these processes, which are those of a private one."""
     family = [p for root in processes if root.is_running() for p in (root, *root.children(True))]
     # A shutdown that hangs comes back once the processes that it waits for are gone.
     late = threading.Timer(STOP_SECONDS, _kill, [family])
