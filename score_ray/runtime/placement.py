@@ -96,7 +96,7 @@ def placements(
 def _reserve(
     requests: Sequence[ResourceRequest], patience: float, deadline: float, check: CheckNodes
 ) -> list[list[Placement]]:
-    """Reserve a placement group that has a bundle for every process."""
+    """Reserve a placement for every process, in the order of the requests."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     on_gpu = any(node.get("GPU") for node in nodes)
     requests = requests if on_gpu else separate(requests)
@@ -105,12 +105,28 @@ def _reserve(
         raise ConfigError(short)
     if on_gpu:
         check(nodes)
+    group = _placement_group(requests, on_gpu, patience if short else deadline, short)
+    bundles = iter(range(group.bundle_count))
+    reserved: list[list[Placement]] = []
+    for request in requests:
+        its_bundles = list(itertools.islice(bundles, request.count))
+        if request.colocated:
+            reserved += _shared_placements(group, its_bundles, request, nodes)
+        else:
+            env, needs = _thread_settings(request, nodes), _bundle_resources(request, on_gpu)
+            reserved.append([Placement(group, bundle, needs, env) for bundle in its_bundles])
+    return reserved
+
+
+def _placement_group(
+    requests: Sequence[ResourceRequest], on_gpu: bool, wait: float, short: str
+) -> Any:
+    """Reserve a bundle for every process; RunError if that is not done within `wait` seconds."""
     # On GPUs few nodes are better, for the network's sake; on CPUs many, for the cores.
     group = ray.util.placement_group(
         [_bundle_resources(request, on_gpu) for request in requests for _ in range(request.count)],
         strategy="PACK" if on_gpu else "SPREAD",
     )
-    wait = patience if short else deadline
     if not group.wait(wait):
         free = ray.available_resources().get("GPU" if on_gpu else "CPU", 0)
         raise RunError(
@@ -118,16 +134,7 @@ def _reserve(
             f"{' and '.join(map(str, requests))} were asked for, {free:g} are free; "
             f"{short or 'others use the rest'}"
         )
-    bundles = iter(range(group.bundle_count))
-    reserved: list[list[Placement]] = []
-    for request in requests:
-        own_bundles = list(itertools.islice(bundles, request.count))
-        if request.colocated:
-            reserved += _shared_placements(group, own_bundles, request, nodes)
-        else:
-            env, needs = _thread_settings(request, nodes), _bundle_resources(request, on_gpu)
-            reserved.append([Placement(group, bundle, needs, env) for bundle in own_bundles])
-    return reserved
+    return group
 
 
 def _shared_placements(
