@@ -41,7 +41,7 @@ def _learner_shortage(config: Config, shape: ModelShape, gpu: Gpu, plan: MemoryP
     short = plan.learner.total + sleeping - gpu.memory
     if short <= 0:
         return []
-    also = f" beside a sleeping engine's {_gib(sleeping)}" if sleeping else ""
+    also = f" next to a sleeping engine's {_gib(sleeping)}" if sleeping else ""
     return [
         f"a learner rank needs {_gib(plan.learner.total)}{also}, {gpu.name} has "
         f"{_gib(gpu.memory)}: {_gib(short)} short; {_largest(plan.learner)}",

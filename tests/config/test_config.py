@@ -8,7 +8,7 @@ from score_ray.types import ConfigError
 ARITHMETIC = Path("configs/arithmetic.yaml")
 
 
-def test_stage_at_changes_exactly_after_the_first_stage_has_had_its_iterations():
+def test_a_stage_ends_exactly_after_its_iterations():
     config = load(ARITHMETIC, ["stages.0.iterations=3", "stages.1.iterations=2"])
     assert [config.stage_at(i).name for i in range(5)] == ["stage_1"] * 3 + ["stage_2"] * 2
     assert config.stage_ends() == {3: "stage_1", 5: "stage_2"}
@@ -17,7 +17,7 @@ def test_stage_at_changes_exactly_after_the_first_stage_has_had_its_iterations()
 
 
 def test_evaluations_and_checkpoints_wait_for_a_version_that_is_served():
-    """A stage of 5 that refreshes every 2, then one of 3 that does in every iteration."""
+    """A stage of 5 iterations refreshes every 2, and one of 3 does so in each."""
     rounds = "{name: a, iterations: 5, learn: star, reward: [0, 1], kl: [0, 0], refresh: 2}"
     plain = "{name: b, iterations: 3, reward: [1, 1], kl: [0, 0]}"
     config = load(ARITHMETIC, [f"stages=[{rounds}, {plain}]"])

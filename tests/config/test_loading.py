@@ -75,7 +75,7 @@ def test_a_missing_config_file_and_broken_yaml_are_named(tmp_path):
         load(tmp_path / "c.yaml")
 
 
-def test_differences_names_the_dotted_key_and_both_values():
+def test_differences_name_the_dotted_key_and_both_values():
     ours, theirs = load(ARITHMETIC, ["seed=1"]), load(ARITHMETIC)
     assert differences(ours, theirs) == ["seed: 0 -> 1"]
     assert differences(ours, ours) == []
@@ -94,7 +94,6 @@ def test_a_resumed_run_may_change_these_keys_and_no_others():
 
 
 def test_the_keys_of_a_config_are_those_that_its_dump_holds():
-    """But for `stages`, which is a list."""
     tree = yaml.safe_load(dump(load(ARITHMETIC)))
     sections = {key.split(".")[0] for key, _ in keys()}
     assert sections == set(tree)

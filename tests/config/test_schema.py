@@ -1,4 +1,4 @@
-"""The keys of the schema, and what the rest of the package calls them."""
+"""The keys of the schema, and the messages that name them."""
 
 import ast
 import pickle
@@ -18,7 +18,7 @@ MODULES = sorted(Path("score_ray").rglob("*.py"))
 
 
 def keys_named_in(path: Path) -> set[str]:
-    """The dotted keys in a module's texts: messages, overrides and docstrings."""
+    """Return the dotted keys in a module's texts: messages, overrides and docstrings."""
     nodes = ast.walk(ast.parse(path.read_text()))
     texts = [n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
     return {".".join(found) for text in texts for found in NAMED.findall(text)}

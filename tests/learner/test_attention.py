@@ -23,17 +23,17 @@ IMPOSSIBLE = [
 
 
 @pytest.mark.parametrize(("wanted", "dtype", "installed", "on_gpu", "chosen"), TABLE)
-def test_flash_attention_is_taken_where_it_runs(wanted, dtype, installed, on_gpu, chosen):
+def test_flash_attention_is_chosen_if_it_can_run(wanted, dtype, installed, on_gpu, chosen):
     assert choose_attention(wanted, dtype, installed, on_gpu) == chosen
 
 
 @pytest.mark.parametrize(("wanted", "dtype", "installed", "on_gpu", "said"), IMPOSSIBLE)
-def test_asking_for_what_cannot_run_is_refused(wanted, dtype, installed, on_gpu, said):
+def test_kernels_that_cannot_run_are_refused(wanted, dtype, installed, on_gpu, said):
     with pytest.raises(ConfigError, match=f"model.attention: .*{said}"):
         choose_attention(wanted, dtype, installed, on_gpu)
 
 
-def test_the_driver_may_check_without_a_gpu_of_its_own():
+def test_kernels_can_be_checked_on_a_machine_without_a_gpu():
     check_attention(FLASH, "bfloat16", installed=True, capped=False)
     with pytest.raises(ConfigError, match="flash_attn"):
         check_attention(FLASH, "bfloat16", installed=False, capped=False)

@@ -52,13 +52,13 @@ def weights_of(learner) -> dict[str, torch.Tensor]:
 
 
 def logprobs(model, row: Row, temperature: float) -> torch.Tensor:
-    """[tokens - 1] log-probs of every token but the first."""
+    """Return log-probs [tokens - 1] of every token but the first."""
     ids = torch.tensor(row.token_ids)
     scaled = model(ids[None]).logits[0, :-1] / temperature
     return scaled.log_softmax(-1).gather(1, ids[1:, None])[:, 0]
 
 
-def test_drawn_tokens_are_scored_at_the_sampling_temperature_and_probes_at_1(learner, folder):
+def test_drawn_tokens_are_scored_at_the_sampling_temperature_and_the_probe_at_1(learner, folder):
     model = LlamaForCausalLM.from_pretrained(folder)
     with torch.no_grad():
         tempered = [
@@ -103,7 +103,7 @@ def test_micro_batches_and_empty_ones_change_nothing(learner, tmp_path):
             torch.testing.assert_close(tensor, results[0][1][name], atol=1e-5, rtol=0)
 
 
-def test_tokens_that_were_not_drawn_where_they_stand_are_trained_on_but_not_compared(learner):
+def test_tokens_that_were_drawn_in_another_context_are_trained_on_but_not_compared(learner):
     """Four tokens are drawn; the first row's second attempt was sampled elsewhere."""
     strange = replace(ROWS[0], sampled_logprobs=(0.0,) * 5 + (float("nan"),))
     weights = np.array([[0.0, 1.0], [0.0, 0.0]])
@@ -114,14 +114,14 @@ def test_tokens_that_were_not_drawn_where_they_stand_are_trained_on_but_not_comp
     assert metrics["grad_norm"][0] > 0
 
 
-def test_an_exported_model_loads_with_the_weights_that_were_served(learner, tmp_path):
+def test_an_exported_model_loads_with_the_weights_that_are_broadcast(learner, tmp_path):
     learner.export(tmp_path)
     exported = AutoModelForCausalLM.from_pretrained(tmp_path).state_dict()
     for name, tensor in weights_of(learner).items():
         assert torch.equal(exported[name], tensor)
 
 
-def test_importance_weights_are_applied_where_a_bound_is_set(folder, learner):
+def test_importance_weights_are_applied_if_a_bound_is_set(folder, learner):
     """The sampler gave every token e times the learner's probability, so each counts 1/e."""
     from score_ray.learner.learner import Learner
 

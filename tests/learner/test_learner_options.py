@@ -1,4 +1,4 @@
-"""Real DeepSpeed engines of one rank: what saves memory or bits changes no result."""
+"""Real DeepSpeed engines of one rank: settings that save memory change no result."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def weights_of(learner) -> dict[str, torch.Tensor]:
 
 
 def results(learner) -> tuple[list, dict[str, torch.Tensor]]:
-    """Numbers of the reference, of two updates and of scoring; and the weights after them."""
+    """Return numbers of the reference, two updates and scoring, and the weights after them."""
     sums = learner.reference_sums(ROWS, SHARDS, 2)
     updates = [learner.update(ROWS, ADVANTAGES, SHARDS, number) for number in range(2)]
     scores = learner.score([row.token_ids for row in ROWS])
@@ -65,14 +65,14 @@ def plain(setup):
 
 @pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("stage", [0, 2, 3])
-def test_what_saves_memory_changes_no_result(setup, plain, stage, changes):
+def test_settings_that_save_memory_change_no_result(setup, plain, stage, changes):
     assert_same(results(make(setup, zero_stage=stage, **changes)), plain, 1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_an_offloaded_optimizer_changes_no_result(setup, stage, dtype):
-    """In bfloat16 but for the last bit of a weight, which is at most 1."""
+    """In bfloat16 the last bit of a weight may differ; weights are at most 1."""
     tolerance = {"float32": 1e-4, "bfloat16": 2**-8}[dtype]
     common = {"zero_stage": stage, "dtype": dtype}
     found = results(make(setup, **common, offload_optimizer=True))
@@ -101,7 +101,7 @@ def test_bfloat16_weights_have_float32_masters(setup, stage):
 
 @of_every_stage
 def test_micro_batches_add_up_in_float32(setup, stage):
-    """32 times 1/512 of a gradient: in bfloat16 each of them would be lost beside the whole."""
+    """32 times 1/512 of a gradient: in bfloat16 each of them would be lost next to the sum."""
     learner = make(setup, dtype="bfloat16", zero_stage=stage, learning_rate=0.0)
     rows = [ROWS[0]] * 33
     weights = np.array([[1.0, 1.0]] + [[2**-9, 2**-9]] * 32)
@@ -112,7 +112,7 @@ def test_micro_batches_add_up_in_float32(setup, stage):
 
 @pytest.mark.parametrize("offload", [False, True], ids=["", "offloaded"])
 @of_every_stage
-def test_a_bfloat16_run_goes_on_from_its_checkpoint(setup, stage, offload, tmp_path):
+def test_a_bfloat16_run_resumes_from_its_checkpoint(setup, stage, offload, tmp_path):
     changes = {"offload_optimizer": offload and stage > 0}  # stage 0 has nothing to offload
     learner = make(setup, dtype="bfloat16", zero_stage=stage, **changes)
     learner.update(ROWS, ADVANTAGES, SHARDS, 0)
@@ -124,7 +124,7 @@ def test_a_bfloat16_run_goes_on_from_its_checkpoint(setup, stage, offload, tmp_p
 
 
 def held_by(learner) -> tuple[int, int]:
-    """Bytes that the learner's tensors take, in all and of what torch can free."""
+    """Return the bytes of the learner's tensors: of all of them, and of those torch can free."""
     found = learner.tensors()
     storages = {t.untyped_storage()._cdata: t.untyped_storage() for t in found if not t.is_meta}
     freeable = [s.nbytes() for s in storages.values() if s.resizable()]
@@ -133,8 +133,8 @@ def held_by(learner) -> tuple[int, int]:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @of_every_stage
-def test_a_learner_that_has_slept_goes_on_as_if_it_had_not(setup, stage, dtype):
-    """Asleep it has given back at least the optimizer's two numbers per weight."""
+def test_a_learner_that_has_slept_computes_what_one_that_has_not_does(setup, stage, dtype):
+    """While asleep it has freed at least the optimizer's two numbers per weight."""
     awake, other = (make(setup, dtype=dtype, zero_stage=stage) for _ in range(2))
     for learner in (awake, other):
         learner.update(ROWS, ADVANTAGES, SHARDS, 0)

@@ -38,8 +38,8 @@ def work(rank: int, port: int, setup: LearnerSetup, folder: str) -> None:
     torch.save(found, f"{folder}/{rank}")
 
 
-def test_ranks_that_need_different_numbers_of_chunks_take_as_many(tmp_path):
-    """Without that they would wait for each other for ever, or add up what does not belong."""
+def test_ranks_that_need_different_numbers_of_chunks_make_the_same_number(tmp_path):
+    """Otherwise they would wait for each other for ever, or add up unrelated tensors."""
     model = str(make_model(tmp_path / "model"))
     setup = learner_setup(model, temperature=0.7, zero_stage=3)
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -49,7 +49,7 @@ def llama(dtype: torch.dtype = torch.float32, tied: bool = True) -> LlamaForCaus
 
 
 def trained(model: torch.nn.Module) -> torch.nn.Module:
-    """The adapter with weights that are not zero any more."""
+    """Change the adapter's weights, so that none are zero any more."""
     torch.manual_seed(1)
     for parameter in trainable(model):
         parameter.data += 0.1 * torch.randn_like(parameter)
@@ -57,7 +57,7 @@ def trained(model: torch.nn.Module) -> torch.nn.Module:
 
 
 def set_pair(model: torch.nn.Module) -> None:
-    """W = [[1, 2], [3, 4]], A = [[1, 0]], B = [[2], [-1]]."""
+    """Set W = [[1, 2], [3, 4]], A = [[1, 0]], B = [[2], [-1]]."""
     layer = model.layer
     layer.base_layer.weight.data = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).to(
         layer.base_layer.weight.dtype
@@ -89,9 +89,10 @@ def test_adapter_weights_carry_the_scale_in_b_and_the_names_of_an_adapter_file()
 
 
 def test_merging_into_bfloat16_rounds_the_sum_alone():
-    """After 1 comes 1 + 2 ** -7. A little above half of that rounds up, though not if the
+    """The number after 1 is 1 + 2 ** -7.
 
-    adapter's part is rounded first: then half of it is left, and the tie goes to 1.
+    A sum a little above the middle rounds up. If the adapter's part were rounded first, it would
+    be exactly in the middle, and round to 1.
     """
     model = with_adapter(Pair(torch.bfloat16), lora(rank=1, alpha=3.0))
     set_pair(model)
@@ -113,7 +114,7 @@ def test_named_targets_are_the_only_layers_with_an_adapter():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_the_policy_starts_as_the_base_and_stays_it_without_the_adapter(dtype):
+def test_the_policy_starts_as_the_base_and_without_its_adapter_remains_the_base(dtype):
     base = llama(dtype)(IDS).logits
     model = with_adapter(llama(dtype), lora())
     assert torch.equal(model(IDS).logits, base)
@@ -145,7 +146,7 @@ def test_only_the_adapter_has_gradients_and_it_is_float32(dtype):
     assert all(p.grad.dtype == torch.float32 and p.grad.norm() > 0 for p in trainable(model))
 
 
-def test_the_first_weights_are_the_same_in_every_process_and_disturb_no_other_draw():
+def test_the_first_weights_are_the_same_in_every_process_and_other_random_numbers_stay():
     models = []
     for seed in (3, 4):
         base = llama()
@@ -173,7 +174,7 @@ def test_merged_weights_have_the_base_models_names_and_give_the_policys_log_prob
     )
 
 
-def test_a_saved_adapter_is_the_policy_again_when_peft_puts_it_on_the_base(tmp_path):
+def test_peft_makes_the_policy_from_the_base_and_a_saved_adapter(tmp_path):
     llama().save_pretrained(tmp_path / "base")
     model = trained(with_adapter(llama(), lora()))
     save_adapter(model, lora(), str(tmp_path / "base"), tmp_path / "adapter", write=True)

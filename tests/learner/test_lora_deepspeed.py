@@ -55,7 +55,7 @@ def policy(dtype: torch.dtype) -> LlamaForCausalLM:
 
 
 def engine_of(deepspeed, stage: int, dtype: torch.dtype):
-    """No bf16 section even for a bfloat16 base: DeepSpeed would round the adapter to it."""
+    """Make an engine without a bf16 section, with which DeepSpeed would round the adapter."""
     model = policy(dtype)
     config = {
         "train_micro_batch_size_per_gpu": 1,
@@ -90,7 +90,7 @@ def copied(weights) -> dict[str, torch.Tensor]:
 
 
 def distance(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> float:
-    """Euclidean, over all weights."""
+    """Return the Euclidean distance over all weights."""
     return sum(float((ours[name] - theirs[name]).norm()) ** 2 for name in ours) ** 0.5
 
 
@@ -137,7 +137,7 @@ def test_merged_weights_in_a_plain_model_give_the_policys_log_probs(deepspeed, s
 
 
 @of_every_kind
-def test_a_checkpoint_is_small_and_the_run_goes_on_as_if_nothing_was(
+def test_a_checkpoint_is_small_and_training_resumes_from_it_exactly(
     deepspeed, stage, dtype, tmp_path
 ):
     engine = engine_of(deepspeed, stage, dtype)

@@ -32,12 +32,12 @@ def test_a_target_is_the_end_of_a_full_name_from_a_dot_on():
 
 
 @pytest.mark.parametrize("target", ["qproj", "lm_head", "proj", "embed_tokens", "mlp"])
-def test_a_target_that_is_not_there_is_named_with_those_that_are(target):
+def test_an_unknown_target_is_named_with_the_known_ones(target):
     with pytest.raises(ConfigError, match=f"learner.lora.targets: '{target}'.*k_proj, o_proj"):
         target_layers(llama(), ("q_proj", target))
 
 
-def test_kinds_come_from_a_folder_without_weights_each_once(tmp_path):
+def test_kinds_are_read_without_weights_and_each_comes_once(tmp_path):
     make_model(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     assert target_kinds(str(tmp_path), ()) == LINEAR

@@ -5,7 +5,7 @@ from score_ray.learner.sleep import move_back, move_to_host, tensors_in
 CPU = torch.device("cpu")
 
 
-def test_what_is_moved_takes_no_memory_and_comes_back_with_its_views():
+def test_moved_tensors_take_no_memory_and_come_back_with_their_views():
     flat = torch.arange(6.0)
     parameter = torch.nn.Parameter(torch.zeros(2))
     parameter.data = flat[2:4]
@@ -18,7 +18,7 @@ def test_what_is_moved_takes_no_memory_and_comes_back_with_its_views():
     assert parameter.tolist() == [9.0, 3.0]
 
 
-def test_memory_that_is_elsewhere_or_not_torchs_stays(tmp_path):
+def test_memory_of_another_device_or_not_of_torch_stays(tmp_path):
     torch.save({"a": torch.ones(4)}, tmp_path / "file")
     mapped = torch.load(tmp_path / "file", mmap=True)["a"]
     assert move_to_host([mapped, torch.ones(2, device="meta")], CPU) == []

@@ -33,7 +33,7 @@ def model_of(kind: str = "llama", vocabulary: int = 50, attention: str = "sdpa")
 
 
 def rows_of(lengths: torch.Tensor, vocabulary: int = 50) -> tuple[torch.Tensor, torch.Tensor]:
-    """[B, T] random ids and which of them are no padding."""
+    """Return random ids [B, T], and which of them are not padding."""
     make = torch.Generator().manual_seed(1)
     ids = torch.randint(vocabulary, (len(lengths), int(lengths.max())), generator=make)
     return ids, torch.arange(ids.shape[1]) < lengths[:, None]
@@ -57,7 +57,7 @@ def compare(one: TokenScorer, other: TokenScorer, tolerance: float) -> None:
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma2"])
 def test_log_probs_are_those_of_the_models_own_forward_pass(kind):
-    """With a head so large that Gemma 2's bound of 30 on its logits is felt."""
+    """The head is so large that Gemma 2's bound of 30 on its logits matters."""
     model = model_of(kind, attention="eager").eval()
     with torch.no_grad():
         model.get_output_embeddings().weight.mul_(500)
@@ -75,8 +75,8 @@ def test_chunks_change_neither_log_probs_nor_gradients(positions):
     compare(TokenScorer(model, positions * 4 * 50), TokenScorer(model), 1e-5)
 
 
-def test_what_fits_is_not_computed_twice():
-    """To the bit as one whole: the head runs once, and over all positions."""
+def test_logits_that_fit_are_not_computed_twice():
+    """The head then runs once, over all positions."""
     model, calls = model_of(), []
     model.lm_head.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
     ids, attention = rows_of(LENGTHS)
@@ -88,7 +88,7 @@ def test_what_fits_is_not_computed_twice():
 
 
 def peak_bytes(work) -> int:
-    """The most that torch's allocator has held at once beyond what it held before."""
+    """Return the most bytes that torch's allocator held beyond those it held before."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
         work()
@@ -99,7 +99,7 @@ def peak_bytes(work) -> int:
 
 
 def test_chunks_need_less_than_an_eighth_of_the_memory_at_a_vocabulary_of_49152():
-    """512 positions: 96 MiB of logits at once in plain, 8 MiB in chunks."""
+    """512 positions have 96 MiB of logits at once, or 8 MiB in chunks."""
     model = model_of(vocabulary=VOCABULARY)
     ids, attention = rows_of(torch.tensor([257, 257]), VOCABULARY)
     plain, chunked = TokenScorer(model), TokenScorer(model, 8 * MIB)
@@ -122,7 +122,7 @@ def test_packed_rows_are_scored_as_padded_ones(kind, attention):
 
 
 def test_log_probs_of_a_bfloat16_model_are_float32():
-    """Some of them are no bfloat16 numbers."""
+    """Some of them cannot be written in bfloat16."""
     ids, attention = rows_of(LENGTHS)
     scores = TokenScorer(model_of().bfloat16())(ids, attention, attention, 0.7)
     assert scores.dtype == torch.float32
@@ -138,7 +138,7 @@ def test_packed_rows_hold_no_padding():
 
 
 def test_a_packed_row_does_not_see_the_rows_before_it():
-    """Other tokens in the first row change nothing in the others, to the bit."""
+    """Other tokens in the first row do not change a bit in the other rows."""
     scorer = TokenScorer(model_of(), packing=True)
     ids, attention = rows_of(LENGTHS)
     changed = ids.clone()

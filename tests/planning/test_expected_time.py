@@ -29,7 +29,7 @@ def config(*overrides: str):
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch):
-    """Hardware that does what its data sheet says, and nothing beside the work."""
+    """Assume hardware that reaches its data sheet, and no time besides the work."""
     for name in ("TRAINING", "PREFILLING", "READING", "FLOAT32"):
         monkeypatch.setattr(expected_time, name, 1.0)
     for name in ("STEP", "CHECKING"):
@@ -42,7 +42,7 @@ def found(*overrides: str, plan: MemoryPlan = PLAN):
     return expect(config(*overrides), SHAPE, GPU, plan, TOKENS)
 
 
-def test_a_mean_episode_is_given_or_half_of_the_longest():
+def test_mean_tokens_are_those_given_or_half_of_the_limit():
     assert mean_tokens(config(), 0, 0) == Tokens(read=(100 - 40) / 2, drawn=20)
     assert mean_tokens(config(), 50, 7) == Tokens(read=50, drawn=14)
     assert TOKENS.all == 50
@@ -62,7 +62,7 @@ def test_ranks_divide_the_work_and_add_up_gradients():
     assert two.update == pytest.approx(found().update / 2 + 0.96)
 
 
-def test_recomputing_activations_is_a_forward_pass_more_and_adapters_save_one():
+def test_recomputed_activations_add_a_forward_pass_and_adapters_save_one():
     more = found("learner.gradient_checkpointing=true").update - found().update
     assert more == 2 * 800_000 / 100
     assert found("learner.lora.rank=1").update == (4 * 800_000 + 6 * 64_000) / 100
@@ -87,7 +87,7 @@ def test_rollout_reads_weights_and_cache_in_every_step():
     assert found().rollout == 40 * (2400 + 800 * 40) / 100 + 2000 * 480 / 100
 
 
-def test_what_does_not_run_at_once_is_sampled_one_after_the_other():
+def test_episodes_that_do_not_run_at_once_run_one_after_the_other():
     """4 at a time: 320 tokens in 80 steps, and a tail of 20."""
     own = found("rollout.max_running=4")
     assert own.rollout == 100 * (2400 + 4 * 50 * 40) / 100 + 2000 * 480 / 100
@@ -101,7 +101,7 @@ def test_actors_share_the_problems_and_gpus_the_weights():
     assert both.rollout == 40 * (1200 + 200 * 40) / 100 + 2000 * 120 / 200
 
 
-def test_taking_turns_moves_both_sides_out_and_in():
+def test_colocation_moves_both_sides_to_the_host_and_back():
     asleep = replace(PLAN, learner=Demand((), host=3000), engine=Demand((), host=2000))
     assert found("rollout.share_gpus=true", plan=asleep).colocation == 2 * 5000 / 1e4
     assert found(plan=asleep).colocation == 0

@@ -24,18 +24,18 @@ def of_size(gib: float) -> Gpu:
     return Gpu("a card", int(gib * GIB), 1e14, 1e12)
 
 
-def test_a_run_that_fits_is_not_complained_about():
+def test_a_run_that_fits_has_no_shortages():
     assert shortages(config(), QWEN, gpus.named("H100")) == []
     check_memory(config(*ONE_GPU), QWEN, gpus.named("H100"))
 
 
-def test_a_rank_that_is_too_large_is_told_by_how_much_and_why():
+def test_a_rank_that_is_too_large_is_reported_with_the_shortage_and_its_largest_items():
     """1.54 billion weights: 2 + 2 + 4 + 12 bytes each, 13.4 GiB a step, 3 GiB in reserve."""
     with pytest.raises(ConfigError) as error:
         check_memory(config(*ONE_GPU), QWEN, gpus.named("A100"))
     first, second = str(error.value).splitlines()
     assert first == (
-        "a learner rank needs 45.1 GiB beside a sleeping engine's 2.0 GiB, A100-40G has 39.3 GiB: "
+        "a learner rank needs 45.1 GiB next to a sleeping engine's 2.0 GiB, A100-40G has 39.3 GiB: "
         "7.8 GiB short; most of it is masters, Adam (17.3 GiB), optimizer step (13.4 GiB), "
         "gradients (5.8 GiB)"
     )
@@ -44,7 +44,7 @@ def test_a_rank_that_is_too_large_is_told_by_how_much_and_why():
 
 
 @pytest.mark.parametrize("gib", [20.0, 30.0, 39.3, 46.0])
-def test_what_is_said_to_be_enough_is_enough(gib):
+def test_changes_that_are_called_enough_are_enough(gib):
     own = config(*ONE_GPU)
     told = shortages(own, QWEN, of_size(gib))[1]
     enough = re.findall(r"[ :] ([^,:]+) \(enough\)", told.replace(", ", ",  "))
@@ -53,7 +53,7 @@ def test_what_is_said_to_be_enough_is_enough(gib):
         assert rank_fits(own, [change], gib)
 
 
-def test_where_one_change_is_not_enough_the_first_few_together_are():
+def test_if_one_change_is_not_enough_the_first_few_together_are():
     own, gib = config(*ONE_GPU, "learner.gradient_checkpointing=false"), 24.0
     told = shortages(own, QWEN, of_size(gib))[1]
     changes = re.findall(r"[ :] ([^,:]+) \(saves", told.replace(", ", ",  "))
@@ -70,7 +70,7 @@ def rank_fits(own, changes: list[str], gib: float) -> bool:
     return not [f for f in shortages(mended, QWEN, of_size(gib)) if "learner rank needs" in f]
 
 
-def test_what_is_set_already_is_not_advised():
+def test_settings_that_are_there_already_are_not_advised():
     set_already = ("learner.lora.rank=8", "learner.gradient_checkpointing=true")
     told = " ".join(shortages(config(*ONE_GPU, *set_already), QWEN, of_size(8)))
     assert "learner.lora.rank" not in told
@@ -78,7 +78,7 @@ def test_what_is_set_already_is_not_advised():
     assert "learner.tokens_per_micro_batch=4608" in told
 
 
-def test_an_engine_without_room_for_one_episode_is_told_by_how_much():
+def test_an_engine_without_room_for_one_episode_is_reported_with_the_shortage():
     """4,608 tokens of 28,672 bytes are 0.12 GiB; weights 2.9, a step 1.4, in reserve 3 GiB."""
     told = shortages(config("rollout.gpu_memory=0.25"), QWEN, of_size(24))
     assert told[0].startswith(
@@ -102,7 +102,7 @@ def test_an_engines_share_leaves_room_for_a_sleeping_rank():
 
 
 def test_in_a_broadcast_both_sides_weights_are_on_a_shared_gpu():
-    """A rank of the 8 billion weights with whole states cannot keep them beside an engine's."""
+    """A rank of the 8 billion weights with whole states cannot keep them next to an engine's."""
     large = shape_of(published("meta-llama/Llama-3.1-8B-Instruct"))
     told = shortages(config(*ONE_GPU), large, of_size(165))
     assert any(

@@ -22,7 +22,7 @@ def test_an_a100_of_unknown_size_is_the_smaller_one():
     assert gpus.named("A100").name == "A100-40G"
 
 
-def test_an_unknown_gpu_gets_the_known_ones_named():
+def test_an_unknown_gpu_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match=r"--gpu H900: known are .*H100"):
         gpus.named("H900")
 

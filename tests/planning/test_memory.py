@@ -54,8 +54,8 @@ def test_bytes_per_weight_of_a_ranks_states(overrides, expected):
     assert [found[name] / SHAPE.parameters for name in STATES] == list(expected)
 
 
-def test_states_are_those_of_the_zero_papers_figure_but_for_the_gradients():
-    """Figure 1: 7.5 billion weights on 64 ranks, 2 + 12 bytes a weight beside the gradient."""
+def test_states_match_the_figure_of_the_zero_paper_except_for_gradients():
+    """Figure 1: 7.5 billion weights on 64 ranks, 2 + 12 bytes a weight besides the gradient."""
     large = replace(SHAPE, parameters=7_500_000_000)
     ranks = ("learner.num_ranks=64", BF16)
     for stage, gigabytes in ((1, 31.4 - 15.0), (2, 16.6 - 0.2), (3, 1.9 - 0.2)):
@@ -65,7 +65,7 @@ def test_states_are_those_of_the_zero_papers_figure_but_for_the_gradients():
         )
 
 
-def test_with_adapters_only_they_have_states_and_the_model_is_its_own_reference():
+def test_with_adapters_nothing_else_has_states_and_no_reference_is_needed():
     """Rank 10 on maps of 100 and 300 numbers: 4,000 weights in float32."""
     found = items(BF16, "learner.lora.rank=10")
     assert found["weights"] == 2_000_000 + 4 * 4000
@@ -80,7 +80,7 @@ def test_an_offloaded_optimizer_is_in_the_nodes_memory():
     assert learner_demand(config(BF16), SHAPE).host == 0
 
 
-def test_what_takes_turns_sleeps_in_the_nodes_memory():
+def test_sides_that_share_gpus_sleep_in_the_nodes_memory():
     """2 + 2 bytes of weights, 6 of gradients and 3 of states; an engine's 2 of weights."""
     own = config(BF16, "rollout.share_gpus=true", "rollout.num_actors=4")
     assert learner_demand(own, SHAPE).host == 13_000_000
@@ -113,7 +113,7 @@ def test_a_row_longer_than_the_budget_is_a_micro_batch_of_its_own():
 
 
 def kept_by_autograd(kind: str, dtype: torch.dtype, layers: int, checkpointing: bool) -> float:
-    """Bytes per token that a forward pass of a small real model keeps for its backward pass."""
+    """Return the bytes per token that a forward pass of a small real model keeps for its backward pass."""
     shape = (2, 64)
     kernels = {"gemma2": "eager", "llama": "sdpa"}[kind]
     model: Any = AutoModelForCausalLM.from_config(
@@ -161,7 +161,7 @@ def test_a_layers_activations_are_what_autograd_keeps_of_it(kind, near, dtype, c
     assert computed[1] - computed[0] == pytest.approx(real[1] - real[0], rel=near)
 
 
-def test_a_backward_pass_or_a_step_whichever_is_larger_is_counted():
+def test_the_larger_of_a_backward_pass_and_a_step_is_counted():
     """A step: 4 bytes a weight to add up gradients, and 8 of a rank's quarter of the weights."""
     tiny = (BF16, "learner.logits_mb=0.001", "model.attention=flash_attention_2")
     assert items(*tiny)["optimizer step"] == 4_000_000 + 8 * 250_000
@@ -170,8 +170,8 @@ def test_a_backward_pass_or_a_step_whichever_is_larger_is_counted():
     assert "optimizer step" not in items(BF16)
 
 
-def test_buffers_of_zero_come_with_its_stages():
-    """Half a billion numbers: in 2 bytes, and in 4 those of them that there are; or all in 4."""
+def test_the_buffers_of_zero_depend_on_its_stage():
+    """A buffer has half a billion numbers of 2 bytes, and one of 4 bytes per weight; or 4 each."""
     buffers = ("gradient buffer", "buckets", "gathered")
     expected = {1: (0, 0, 0), 2: (0, 1_004_000_000, 0), 3: (2_000_000_000, 0, 2_000_000)}
     for stage, sizes in expected.items():
@@ -180,7 +180,7 @@ def test_buffers_of_zero_come_with_its_stages():
 
 
 def test_zero_3_has_a_whole_model_on_the_gpu_while_it_loads():
-    """2 bytes a weight of the policy, 2 / 64 of the reference, and what is in reserve."""
+    """2 bytes a weight of the policy, 2 / 64 of the reference, and the reserve."""
     large = replace(SHAPE, parameters=70_000_000_000)
     own = config(BF16, "learner.zero_stage=3", "learner.num_ranks=64")
     found = learner_demand(own, large)
@@ -206,6 +206,6 @@ def test_the_cache_is_what_an_engines_share_leaves():
     assert found.cache_tokens == (4 * GIB - found.engine.total) // 32
 
 
-def test_between_updates_a_rank_holds_all_but_what_passes():
+def test_between_updates_a_rank_holds_all_items_but_transient_ones():
     gpu = Gpu("small", 8 * GIB, 1e12, 1e11)
     assert memory.plan_memory(config(BF16), SHAPE, gpu).held == 13_000_000 + memory.RESERVE

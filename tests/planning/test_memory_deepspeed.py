@@ -1,4 +1,4 @@
-"""What the planner says a rank holds is what real DeepSpeed engines hold, per weight."""
+"""The planner's bytes of a rank, against those that real DeepSpeed engines hold."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
     ("dtype", "stage"),
     [("float32", 0), ("float32", 1), ("bfloat16", 0), ("bfloat16", 2), ("bfloat16", 3)],
 )
-def test_a_rank_holds_before_its_step_what_is_planned(folder, dtype, stage, monkeypatch):
+def test_before_its_step_a_rank_holds_the_planned_bytes(folder, dtype, stage, monkeypatch):
     from score_ray.learner.learner import Learner
 
     learner = Learner(learner_setup(folder, dtype=dtype, zero_stage=stage), 0, 1)

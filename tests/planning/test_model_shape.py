@@ -22,8 +22,8 @@ def test_the_config_alone_gives_the_published_number_of_weights(name):
     assert shape_of(published(name)).parameters == COUNTS[name]
 
 
-def test_body_and_head_are_what_is_not_the_embedding():
-    """Llama 3.1 8B: 128,256 x 4,096 both in embedding and head; SmolLM2 shares its one."""
+def test_body_and_head_leave_the_embedding_out():
+    """Llama 3.1 8B: 128,256 x 4,096 both in embedding and head; SmolLM2 ties the two."""
     large = shape_of(published("meta-llama/Llama-3.1-8B-Instruct"))
     assert large.head == 525_336_576
     assert large.body == 8_030_261_248 - 2 * 525_336_576
@@ -42,14 +42,14 @@ def test_normalisations_of_a_layer_are_counted():
 
 
 def test_adapters_take_rank_times_inputs_and_outputs():
-    """SmolLM2: q and o 576 to 576, k and v 576 to 192, three maps 576 and 1,536, 30 layers."""
+    """SmolLM2: q and o 576 to 576, k and v 576 to 192, three layers 576 and 1,536, 30 times."""
     shape = shape_of(published("HuggingFaceTB/SmolLM2-135M"))
     each = 2 * (576 + 576) + 2 * (576 + 192) + 3 * (576 + 1536)
     assert shape.adapter(8) == 8 * 30 * each
     assert shape.adapter(8, ("q_proj", "self_attn.v_proj")) == 8 * 30 * (1152 + 768)
 
 
-def test_a_folder_with_a_config_and_no_weights_will_do(tmp_path):
+def test_a_folder_needs_a_config_and_no_weights(tmp_path):
     name = "HuggingFaceTB/SmolLM2-135M"
     assert read_shape(str(config_folder(name, tmp_path)), name) == shape_of(published(name))
 
@@ -60,7 +60,7 @@ def test_a_folder_without_a_config_is_named(tmp_path):
         read_shape(str(tmp_path), "mine")
 
 
-def test_what_is_no_decoder_is_named():
+def test_a_model_that_is_no_decoder_is_named():
     from transformers import T5Config
 
     with pytest.raises(ConfigError, match="model.path: mine is not a decoder"):

@@ -1,4 +1,4 @@
-"""A real engine: its log-probs follow the weights it is sent, and a stale one is caught."""
+"""A real engine: its log-probs follow the weights it is sent, and stale weights are caught."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def model_of(kind: str, tokenizer: PreTrainedTokenizerFast) -> Any:
     own = model_config(tokenizer, tied=kind != "untied")
     if kind != "gemma2":
         return LlamaForCausalLM(own)
-    # It has no output head of its own, and caps attention scores and logits: here it is felt.
+    # It has no separate output head, and caps so low that attention scores and logits change.
     like = {k: v for k, v in own.to_dict().items() if k not in ("model_type", "architectures")}
     caps = {"final_logit_softcapping": 2.0, "attn_logit_softcapping": 1.0}
     return Gemma2ForCausalLM(
@@ -56,7 +56,7 @@ def model_of(kind: str, tokenizer: PreTrainedTokenizerFast) -> Any:
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["untied", "tied", "gemma2"])
-def test_engine_serves_what_it_was_sent_and_a_stale_one_is_caught(kind, tmp_path):
+def test_an_engine_serves_the_weights_it_was_sent_and_stale_ones_are_caught(kind, tmp_path):
     from score_ray.rollout.engine import VllmEngine
 
     tokenizer = character_tokenizer()

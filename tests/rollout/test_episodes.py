@@ -11,7 +11,7 @@ PLAN = SamplingPlan(seed=5, samples=2, attempts=2, max_tokens=4, temperature=1.0
 
 
 class FakeEngine:
-    """Completes a request after as many steps as its seed says, with a token of its seed."""
+    """An engine that derives the steps and the token of a request from its seed."""
 
     version = 3
 
@@ -44,7 +44,7 @@ def test_every_problem_gets_every_sample_once():
     assert sorted(episodes(PROBLEMS)) == [(i, s) for i in range(1, 5) for s in range(2)]
 
 
-def test_an_episode_does_not_depend_on_what_is_sampled_beside_it():
+def test_an_episode_does_not_depend_on_the_others_in_the_batch():
     together = episodes(PROBLEMS)
     apart = episodes(PROBLEMS[0::2]) | episodes(PROBLEMS[1::2])
     assert together == apart

@@ -20,7 +20,7 @@ FORGETFUL = CHATML.replace("m.content", "m.content.split('</think>')[-1]")
 
 
 class Characters:
-    """A tokenizer whose special token is <|im_end|> and whose other tokens are characters."""
+    """A tokenizer of characters, with <|im_end|> as its special token."""
 
     eos_token_id, all_special_ids, name_or_path = 0, [0], "test-model"
 
@@ -48,7 +48,7 @@ def attempt_of(prompt, text, finish):
 
 
 @pytest.mark.parametrize(("end", "finish"), [("<|im_end|>", Finish.STOP), ("", Finish.LENGTH)])
-def test_a_chat_goes_on_as_the_template_writes_it(end, finish):
+def test_a_second_prompt_is_what_the_chat_template_writes(end, finish):
     prompter = Prompter(Characters(CHATML), Prompts("Q: {question}", "Again!", "Be good."))
     first = prompter.first_ids("1+1 in {braces}?")
     assert text_of(first) == (
@@ -191,7 +191,7 @@ def test_feedback_is_a_turn_of_its_own_between_an_attempt_and_its_correction():
     )
 
 
-def test_an_attempt_takes_its_own_tokens_its_turn_s_and_those_of_feedback():
+def test_the_longest_turn_counts_the_attempt_the_correction_and_feedback():
     plain = Prompter(character_tokenizer(), Prompts("{question}", "?"))
     assert (plain.asks_feedback, plain.longest_turn(4)) == (False, 5)
     asking = Prompter(character_tokenizer(), Prompts("{question}", "?", feedback="+="))
