@@ -11,7 +11,7 @@ from score_ray.weights.packing import described, named_weights
 
 
 class AllWeights:
-    """A policy that is trained as a whole, beside a frozen copy of where it started.
+    """A policy of which all weights are trained, and a frozen copy of its start as reference.
 
     The iterators are collectives under ZeRO-3.
     """

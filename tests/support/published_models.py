@@ -22,12 +22,12 @@ PUBLISHED = {
 
 
 def published(name: str) -> Any:
-    """The Hugging Face config of a model, as far as its size goes."""
+    """Return the Hugging Face config of a model, as far as its size goes."""
     kind, numbers, more = PUBLISHED[name]
     return AutoConfig.for_model(kind, **dict(zip(NAMES, numbers, strict=True)), **more)
 
 
 def config_folder(name: str, folder: Path) -> Path:
-    """A folder that holds the model's config.json and nothing else."""
+    """Write the model's config.json into a folder, and nothing else; return the folder."""
     published(name).save_pretrained(folder)
     return folder

@@ -10,10 +10,11 @@ from score_ray.learner.optimizer import deepspeed_config
 
 @contextmanager
 def one_rank(bucket: int = 1_000_000):
-    """Learners can be made within this. DeepSpeed keeps groups of its own, and must let go.
+    """Within this, learners can be made; afterwards DeepSpeed lets go of its process groups.
 
-    It keeps ZeRO-3's gradient buffers too, of `bucket` numbers: with its own 500 million a process
-    that has made a dozen learners reserves more memory than the machine has, and cannot fork.
+    DeepSpeed also keeps ZeRO-3's gradient buffers, here of `bucket` numbers. With its default of
+    500 million a process that has made a dozen learners reserves more memory than the machine
+    has, and cannot fork.
     """
     from score_ray.learner import loading
     from score_ray.learner.loading import deepspeed
