@@ -111,12 +111,9 @@ def _kind_of_gpu(name: str) -> "Gpu":
 
 
 def _heading(config: "Config", shape: "ModelShape", gpu: "Gpu") -> str:
-    from score_ray.runtime.resources import training_requests
-
-    total = sum(request.gpus for request in training_requests(config))
     return (
         f"{config.name}: {config.model.path}, {shape.parameters / 1e9:.2f} billion weights, "
-        f"{config.model.dtype}, on {total} x {gpu.name} ({gpu.memory / 2**30:.1f} GiB)"
+        f"{config.model.dtype}, on {config.num_gpus} x {gpu.name} ({gpu.memory / 2**30:.1f} GiB)"
     )
 
 

@@ -67,9 +67,9 @@ def dump(config: Config) -> str:
 
 def differences(ours: Config, theirs: Config) -> list[str]:
     """Return "key: their value -> our value" for each key that makes two configs different runs."""
-    a, b, free = _flat(ours), _flat(theirs), set(free_keys())
-    changed = [k for k in sorted(a | b) if a.get(k) != b.get(k) and k not in free]
-    return [f"{k}: {b.get(k)} -> {a.get(k)}" for k in changed]
+    new, old, free = _flat(ours), _flat(theirs), set(free_keys())
+    changed = [k for k in sorted(new | old) if new.get(k) != old.get(k) and k not in free]
+    return [f"{k}: {old.get(k)} -> {new.get(k)}" for k in changed]
 
 
 def keys(section: type[Section] = Config, prefix: str = "") -> Iterator[tuple[str, bool]]:
@@ -77,7 +77,8 @@ def keys(section: type[Section] = Config, prefix: str = "") -> Iterator[tuple[st
     for name, field in section.model_fields.items():
         free, kind = FREE in field.metadata, field.annotation
         if isinstance(kind, type) and issubclass(kind, Section):
-            yield from ((k, free or own) for k, own in keys(kind, f"{prefix}{name}."))
+            for key, free_in_section in keys(kind, f"{prefix}{name}."):
+                yield key, free or free_in_section
         else:
             yield f"{prefix}{name}", free
 

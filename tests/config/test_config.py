@@ -77,3 +77,14 @@ def test_an_adapter_is_sent_alone_if_merging_it_would_round(dtype, broadcast, al
     assert load(ARITHMETIC, [*chosen, "learner.lora.rank=4"]).sends_adapter is alone
     if broadcast != "adapter":
         assert not load(ARITHMETIC, chosen).sends_adapter
+
+
+@pytest.mark.parametrize(
+    ("overrides", "gpus"),
+    [
+        (("rollout.num_actors=3", "rollout.tensor_parallel=2", "learner.num_ranks=2"), 8),
+        (("rollout.num_actors=2", "learner.num_ranks=2", "rollout.share_gpus=true"), 2),
+    ],
+)
+def test_engines_and_ranks_have_their_gpus_apart_or_share_them(overrides, gpus):
+    assert load(ARITHMETIC, overrides).num_gpus == gpus

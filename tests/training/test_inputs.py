@@ -1,5 +1,6 @@
 """Malformed configs, data and models: each is one ConfigError that names what is wrong."""
 
+import pickle
 from pathlib import Path
 
 import datasets
@@ -199,3 +200,22 @@ def test_a_length_beyond_the_model(tmp_path, model):
 def test_attempts_that_leave_no_room_for_a_prompt(tmp_path, model):
     with pytest.raises(ConfigError, match=r"its prompt has 6 tokens; model\.max_length"):
         check(tmp_path, model, "rollout.max_tokens=15")
+
+
+@pytest.mark.parametrize(
+    ("broadcast", "rank", "layers"), [("merged", 0, ()), ("adapter", 2, ("q_proj",))]
+)
+def test_workers_get_sections_of_the_config_and_engines_an_adapter_if_it_is_sent(
+    broadcast, rank, layers, tmp_path, model
+):
+    lora = ("learner.lora.rank=2", "learner.lora.targets=[q_proj]")
+    config = load(RECIPE, [f"model.path={model}", *lora, f"learner.lora.broadcast={broadcast}"])
+    inputs = check_inputs(config, tmp_path / "models")
+    engine, learner = (
+        pickle.loads(pickle.dumps(s)) for s in (inputs.engine_setup(), inputs.learner_setup())
+    )
+    assert (engine.model, engine.rollout) == (config.model, config.rollout)
+    assert (engine.adapter_rank, engine.adapter_layers) == (rank, layers)
+    assert (learner.model, learner.learner) == (config.model, config.learner)
+    assert learner.sends_adapter == bool(rank)
+    assert engine.model_folder == learner.model_folder == str(model)
