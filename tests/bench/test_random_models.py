@@ -17,6 +17,7 @@ def test_shapes_are_as_published():
         assert tuple(getattr(config, name) for name in NAMES) == numbers
 
 
+@pytest.mark.slow
 def test_a_model_is_made_once_in_bfloat16_and_loads_with_its_tokenizer(tmp_path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -1,3 +1,5 @@
+import pytest
+
 from tests.support.command_line import output, refusal
 from tests.support.sample_figure_run import add_extra_samples, make_run
 
@@ -6,6 +8,7 @@ def run(*words) -> list[str]:
     return output("figures", *words).splitlines()
 
 
+@pytest.mark.slow
 def test_the_figures_of_a_run_go_into_its_folder_with_a_page_of_them_all(tmp_path):
     folder = make_run(tmp_path / "run <1>")
     lines = run(folder, "--no-sampling")
@@ -16,6 +19,7 @@ def test_the_figures_of_a_run_go_into_its_folder_with_a_page_of_them_all(tmp_pat
     assert "<h1>score_ray: run &lt;1&gt;</h1>" in page
 
 
+@pytest.mark.slow
 def test_what_is_sampled_already_is_not_sampled_again(tmp_path):
     folder = make_run(tmp_path / "run")
     # Of another size than asked for: this folder has no model that more could be sampled from.
@@ -26,6 +30,7 @@ def test_what_is_sampled_already_is_not_sampled_again(tmp_path):
     assert {path: path.read_bytes() for path in (folder / "study").iterdir()} == before
 
 
+@pytest.mark.slow
 def test_the_figures_of_several_runs_go_where_out_says(tmp_path):
     folders = [make_run(tmp_path / name) for name in "ab"]
     assert "--out: name a folder" in refusal("figures", *folders, "--no-sampling")

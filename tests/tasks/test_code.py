@@ -239,6 +239,7 @@ def test_an_error_names_a_missing_column_of_humaneval(tmp_path, column):
         HumanEval("", path).problems("test")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "verdict"),
     [

@@ -154,6 +154,7 @@ def grader():
     assert not [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
 
 
+@pytest.mark.slow
 def test_answers_that_sympy_cannot_finish_time_out_and_grading_goes_on(grader):
     for answer in ("9^{9^{9^{9}}}", "10^{10^{10}}", "(10^{10})!", r"\prod_{k=1}^{10^9} k!"):
         grader.submit([one_attempt(PAPER.format(answer)), one_attempt(PAPER.format("7"))])
@@ -161,6 +162,7 @@ def test_answers_that_sympy_cannot_finish_time_out_and_grading_goes_on(grader):
         assert verdicts == [Verdict.TIMEOUT, Verdict.CORRECT], answer
 
 
+@pytest.mark.slow
 def test_deeply_nested_and_very_long_answers_are_not_correct_and_grading_goes_on(grader):
     deep = [r"\sqrt{" * 60 + "7" + "}" * 60, r"\frac{1}{" * 200 + "7" + "}" * 200]
     for answer in (*deep, "{" * 5000, "9" * 20000, "7," * 3000, r"\pm" * 40 + "7", "$" * 3000):

@@ -226,6 +226,7 @@ def killed_at(step: int, act) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_of_saving_again_leaves_a_whole_checkpoint(tmp_path):
     step, found = 0, []
     while True:

@@ -118,6 +118,7 @@ def test_the_same_engines_keep_their_epoch_and_another_one_begins_a_new_epoch(ne
     assert both["rollout actor 0"].llm.calls.count("init") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["link", "start_update", "receive"])
 def test_an_engine_that_dies_ends_the_broadcast_for_all_and_the_next_reaches_the_others(
     step, network, sender, weights
@@ -144,6 +145,7 @@ def test_an_engine_that_dies_ends_the_broadcast_for_all_and_the_next_reaches_the
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_after_a_loss_even_the_same_engines_are_a_new_epoch(network, sender, weights):
     both = actors(2)
     both["rollout actor 1"].trouble["receive"] = lambda info: dies()
@@ -154,6 +156,7 @@ def test_after_a_loss_even_the_same_engines_are_a_new_epoch(network, sender, wei
     assert all(same(actor.model.got, weights) for actor in both.values())
 
 
+@pytest.mark.slow
 def test_a_broadcast_that_is_stuck_in_nccl_ends_for_all_when_an_engine_dies(network, sender):
     network.stuck_at = 1
     both = actors(2)
@@ -236,6 +239,7 @@ def test_an_update_of_vllms_sender_is_parsed_as_vllms_own_kind():
     assert parsed == NCCLWeightTransferUpdateInfo(**info)
 
 
+@pytest.mark.slow
 def test_a_learner_rank_keeps_its_sender_and_names_the_lost_actors(network, weights, monkeypatch):
     monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: HOST)
     rank = LearnerRank(None, 0, 1)

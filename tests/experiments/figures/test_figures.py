@@ -28,6 +28,7 @@ def names(paths) -> list[str]:
     return [path.stem for path in paths]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("single", [True, False])
 def test_every_figure_is_written_on_light_and_on_dark_paper(series, single, tmp_path):
     chosen = series[1:] if single else series
@@ -44,6 +45,7 @@ def test_every_figure_is_written_on_light_and_on_dark_paper(series, single, tmp_
             assert (pixels != paper).any(axis=2).mean() > 0.01  # something is drawn on it
 
 
+@pytest.mark.slow
 def test_a_figure_without_data_is_left_out(series, tmp_path):
     run = series[1].folders[0].path
     shutil.rmtree(run / "study")
@@ -56,6 +58,7 @@ def test_a_figure_without_data_is_left_out(series, tmp_path):
     assert list((tmp_path / "empty").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_series_without_the_data_does_not_keep_others_from_being_drawn(series, tmp_path):
     shutil.rmtree(series[0].folders[0].path / "study")  # one of two seeds
     shutil.rmtree(series[1].folders[0].path / "study")

@@ -59,6 +59,7 @@ def variants(*names: str) -> dict:
     return {name: {"seeds": [0]} for name in names}
 
 
+@pytest.mark.slow
 def test_finished_runs_are_skipped_and_the_others_run_in_order(tmp_path, capsys):
     _, runs = planned(tmp_path)
     finish(runs[0])
@@ -72,6 +73,7 @@ def test_finished_runs_are_skipped_and_the_others_run_in_order(tmp_path, capsys)
     assert last.endswith("4 of 4 runs and 8 of 8 iterations done")
 
 
+@pytest.mark.slow
 def test_a_failing_run_stops_no_other_and_is_named_with_its_last_error_and_its_log(tmp_path):
     _, runs = planned(tmp_path, variants=variants("bad", "empty", "good"))
     bad, empty = carry_out(runs, 2)
@@ -83,6 +85,7 @@ def test_a_failing_run_stops_no_other_and_is_named_with_its_last_error_and_its_l
     assert runs[2].folder.model.is_dir()
 
 
+@pytest.mark.slow
 def test_an_error_that_an_earlier_process_logged_is_not_the_reason_of_a_failure(tmp_path):
     _, runs = planned(tmp_path, variants=variants("empty"))
     folder = runs[0].folder.path
@@ -93,6 +96,7 @@ def test_an_error_that_an_earlier_process_logged_is_not_the_reason_of_a_failure(
     assert failure.log.read_text() == "error: of yesterday\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["long", "stuck"])
 def test_an_interruption_ends_every_run_and_is_raised(name, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "STOP_SECONDS", 1.0)
