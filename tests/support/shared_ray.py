@@ -12,6 +12,9 @@ def ray_address() -> Iterator[str]:
     from ray.cluster_utils import Cluster
 
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # A private Ray sets "token" for the whole process, unless the mode is set. Then the process
+    # would refuse the calls of this Ray, which has no token, and be taken for dead.
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     head = {"num_cpus": os.cpu_count(), "num_gpus": 0, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     yield cluster.address
