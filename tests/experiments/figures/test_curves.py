@@ -39,7 +39,7 @@ def test_a_vote_is_won_by_the_most_frequent_answer_and_a_tie_by_the_first_seen(a
     assert majority_is_right(votes(answers)) is right
 
 
-def test_an_answer_that_one_grading_found_right_majority_is_right():
+def test_an_answer_that_one_grading_found_right_is_right():
     assert majority_is_right([("1", False), ("1", True)])
 
 
