@@ -97,3 +97,14 @@ def test_mathematics_and_trainer_import_without_ray_vllm_deepspeed_and_transform
         "import score_ray.rollout.episodes, score_ray.training.trainer, score_ray.weights.probe\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_algorithm_imports_with_torch_alone():
+    code = (
+        "import importlib, pathlib, sys\n"
+        "for name in ('ray', 'vllm', 'deepspeed', 'transformers', 'pydantic', 'rapidfuzz'):\n"
+        "    sys.modules[name] = None\n"
+        "for path in pathlib.Path('score_ray/algorithm').glob('*.py'):\n"
+        "    importlib.import_module(f'score_ray.algorithm.{path.stem}')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

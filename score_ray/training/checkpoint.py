@@ -23,7 +23,7 @@ class CheckpointError(RunError):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is: updates made, KL coefficients of the next one, checkpoints saved."""
+    """The progress of a run: updates made, the next KL coefficients, checkpoints saved."""
 
     iteration: int = 0
     kl: tuple[float, ...] = ()  # empty: the stage's

@@ -49,7 +49,7 @@ def draw(problems: Sequence[Problem], count: int, seed: int, iteration: int) -> 
 
 
 def training_plan(config: Config, iteration: int) -> SamplingPlan:
-    """Return how the episodes of an iteration are sampled; every iteration has its own seed."""
+    """Return the sampling settings of an iteration; every iteration has its own seed."""
     return SamplingPlan(
         seed=derive_seed(config.seed, iteration),
         samples=config.rollout.samples,

@@ -81,7 +81,7 @@ def test_a_learner_lost_while_the_engines_sample_ahead_costs_nothing(tmp_path):
 
 
 class Pool:
-    """Streams what it is told to."""
+    """Streams given lists of episodes."""
 
     def __init__(self, *parts):
         self.parts = parts

@@ -13,7 +13,7 @@ from score_ray.config.config import Config
 from score_ray.reporting.atomic_files import replace_file
 from score_ray.reporting.json_lines import Record, as_lines, read_jsonl
 from score_ray.reporting.reporter import Reporter
-from score_ray.reporting.run_folder import RunFolder
+from score_ray.reporting.run_folder import TEST, RunFolder
 from score_ray.reporting.transcripts import answer_record
 from score_ray.rollout.episodes import derive_seed
 from score_ray.rollout.prompter import Prompter
@@ -119,7 +119,7 @@ def _opening_tokens(prompter: Prompter, problem: Problem, max_tokens: int) -> in
 
 
 def _problems(inputs: Inputs) -> Sequence[Problem]:
-    return inputs.task.problems("test")[: inputs.config.evaluation.problems]
+    return inputs.task.problems(TEST)[: inputs.config.evaluation.problems]
 
 
 def _sample(
