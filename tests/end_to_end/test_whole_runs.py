@@ -104,11 +104,13 @@ def cut_off(
     )
     while not when() and process.poll() is None:
         time.sleep(0.05)
+    process.send_signal(signal.SIGSTOP)  # the run would go on while its processes are looked at
     family = psutil.Process(process.pid).children(recursive=True)
     shared = shared_memory(family)
     began = time.monotonic()
     if how is signal.SIGINT:
         os.killpg(process.pid, how)  # as a terminal does it
+        process.send_signal(signal.SIGCONT)
         assert process.wait(60) == 130
         assert time.monotonic() - began < 10
     else:
