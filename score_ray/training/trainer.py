@@ -11,7 +11,7 @@ from score_ray.algorithm.batch import row_of
 from score_ray.algorithm.kl_controller import adapted
 from score_ray.algorithm.metrics import measure_episodes, training_accuracies
 from score_ray.algorithm.objective import RewardCoefficients
-from score_ray.algorithm.training_batch import LEARNING_METHODS, GradedBatch
+from score_ray.algorithm.training_batch import LEARNING_METHODS, GradedBatch, TrainingBatch
 from score_ray.config.config import Config
 from score_ray.reporting.metrics import StepResult, eval_record
 from score_ray.reporting.run_folder import HELD_OUT, TEST, RunFolder
@@ -22,7 +22,14 @@ from score_ray.training.collector import Collector
 from score_ray.training.first_attempts import draw_first_attempts, offline_part, with_given
 from score_ray.training.iteration import Clock, draw, evaluate, sampled_sums, training_plan
 from score_ray.training.protocols import Roles
-from score_ray.types import GradedEpisode, LearnerLost, Problem, RunError
+from score_ray.types import (
+    BroadcastResult,
+    GradedEpisode,
+    LearnerLost,
+    Problem,
+    RunError,
+    UpdateResult,
+)
 
 
 class Trainer:
@@ -89,27 +96,10 @@ class Trainer:
         clock.lap("update")
         collector.settle()
         clock.lap("rollout")
-        served = config.is_served(iteration + 1)
-        broadcast = roles.channel.broadcast(iteration + 1) if served else None
+        broadcast = self._broadcast(iteration + 1)
         clock.lap("broadcast")
         roles.reporter.generations(episodes[:: config.rollout.samples], iteration, limit=2)
-        return StepResult(
-            iteration=iteration,
-            stage=stage.name,
-            version=config.version_at(iteration + 1),
-            stale=config.version_at(iteration) - episodes[0].episode.attempts[-1].version,
-            accuracies=training_accuracies(episodes),
-            episodes=measure_episodes(episodes),
-            kl=tuple(map(float, graded.kl.mean(axis=0))),
-            kl_coefficients=coefficients.kl,
-            update=update,
-            broadcast=broadcast,
-            rollout_restarts=roles.pool.take_restarts(),
-            learner_restarts=roles.learner.take_restarts(),
-            trained_rows=len(batch.rows) if batch.advantages.any() else 0,
-            trained_tokens=sum(len(row.token_ids) for row in batch.rows),
-            seconds=clock.done(),
-        )
+        return self._result(iteration, graded, coefficients, batch, update, broadcast, clock)
 
     def collector(self, given: Mapping[int, str] | None = None) -> Collector:
         """Return a collector of the training problems' episodes.
@@ -122,6 +112,40 @@ class Trainer:
             return with_given(self._drawn(iteration), given or {}, rollout.offline_share)
 
         return Collector(self._roles.pool, self._roles.grader, problems_of, self._config)
+
+    def _broadcast(self, done: int) -> BroadcastResult | None:
+        """Send the weights after `done` updates to the engines, if the config says so."""
+        return self._roles.channel.broadcast(done) if self._config.is_served(done) else None
+
+    def _result(
+        self,
+        iteration: int,
+        graded: GradedBatch,
+        coefficients: RewardCoefficients,
+        batch: TrainingBatch,
+        update: UpdateResult,
+        broadcast: BroadcastResult | None,
+        clock: Clock,
+    ) -> StepResult:
+        """Return the result of an iteration that has come to its end."""
+        config, sampled_version = self._config, graded.episodes[0].episode.attempts[-1].version
+        return StepResult(
+            iteration=iteration,
+            stage=config.stage_at(iteration).name,
+            version=config.version_at(iteration + 1),
+            stale=config.version_at(iteration) - sampled_version,
+            accuracies=training_accuracies(graded.episodes),
+            episodes=measure_episodes(graded.episodes),
+            kl=tuple(map(float, graded.kl.mean(axis=0))),
+            kl_coefficients=coefficients.kl,
+            update=update,
+            broadcast=broadcast,
+            rollout_restarts=self._roles.pool.take_restarts(),
+            learner_restarts=self._roles.learner.take_restarts(),
+            trained_rows=len(batch.rows) if batch.advantages.any() else 0,
+            trained_tokens=sum(len(row.token_ids) for row in batch.rows),
+            seconds=clock.done(),
+        )
 
     def _recover(self, lost: LearnerLost) -> Checkpoint | None:
         """Start the learner again, and bring the records back to the newest checkpoint."""
