@@ -2,11 +2,15 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from score_ray.types import ConfigError
+
+if TYPE_CHECKING:
+    from score_ray.experiments.figures.extra_samples import ExtraSamples
+    from score_ray.reporting.run_folder import RunFolder
 
 
 def figures(
@@ -41,20 +45,30 @@ def figures(
     if out is None and len(folders) > 1:
         raise ConfigError("--out: name a folder for the figures of several runs")
 
+    if sampling:
+        from score_ray.experiments.figures.extra_samples import ExtraSamples
+
+        _sample(runs, ExtraSamples(attempts, samples, temperature, problems))
+    _draw(runs, out or runs[0].figures)
+
+
+def _sample(runs: "list[RunFolder]", wanted: "ExtraSamples") -> None:
+    """Draw the samples that the figures need and the run folders lack."""
+    from score_ray.experiments.figures.extra_samples import draw_missing_samples
+    from score_ray.training.model_source import CACHE
+
+    for folder in runs:
+        draw_missing_samples(folder, wanted, CACHE, partial(typer.echo, err=True))
+
+
+def _draw(runs: "list[RunFolder]", out: Path) -> None:
+    """Draw all figures of some runs and a page with them; print where they are."""
     from score_ray.experiments.figures.figures import draw
     from score_ray.experiments.figures.page import write_page
     from score_ray.experiments.figures.series import series_of
 
-    if sampling:
-        from score_ray.experiments.figures.extra_samples import ExtraSamples, draw_missing_samples
-        from score_ray.training.model_source import CACHE
-
-        wanted = ExtraSamples(attempts, samples, temperature, problems)
-        for folder in runs:
-            draw_missing_samples(folder, wanted, CACHE, partial(typer.echo, err=True))
-    chosen = out or runs[0].figures
-    drawn = draw(series_of(runs), chosen)
-    title = ", ".join(folder.resolve().name for folder in folders)
-    write_page(title, drawn, chosen / "figures.html")
-    for path in [*drawn, chosen / "figures.html"]:
+    drawn = draw(series_of(runs), out)
+    title = ", ".join(folder.path.resolve().name for folder in runs)
+    write_page(title, drawn, out / "figures.html")
+    for path in [*drawn, out / "figures.html"]:
         typer.echo(path)
