@@ -1,4 +1,4 @@
-"""The types that all rooms share: one per hop of the data flow, and the errors of a run.
+"""The types that all rooms share: the data that passes between them, and the errors of a run.
 
     Problem -> Attempt, Attempt -> Episode -> GradedEpisode -> (algorithm/batch.py) Row
 
@@ -13,7 +13,7 @@ from typing import Protocol
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be run; the message names the key and what would be right."""
+    """A config that cannot be run; the message names the key and what would be right."""
 
 
 class RunError(RuntimeError):
@@ -21,7 +21,7 @@ class RunError(RuntimeError):
 
 
 class ProcessLost(RuntimeError):
-    """A process of the run that died or fell silent: which one, during what, and the symptom."""
+    """The loss of a process of the run: `who` was lost, while `doing` what, and `how` it showed."""
 
     def __init__(self, who: str, doing: str, how: str) -> None:
         super().__init__(f"{who}: {how} while {doing}")
@@ -29,11 +29,11 @@ class ProcessLost(RuntimeError):
 
 
 class LearnerLost(ProcessLost):
-    """A learner rank that was lost, and with it the state of all ranks."""
+    """The loss of a learner rank, and with it of the training state of all ranks."""
 
 
 class PeerLost(RuntimeError):
-    """Another process that did not deliver what this one waited for."""
+    """The failure of another process to deliver what this one waits for."""
 
 
 class Finish(StrEnum):
@@ -50,8 +50,8 @@ class Verdict(StrEnum):
     WRONG = "wrong"
     NO_ANSWER = "no_answer"  # nothing in the text could be read as an answer
     TRUNCATED = "truncated"  # cut at the token limit, and not correct as it stands
-    TIMEOUT = "timeout"  # the grader did not come to an end in time
-    GRADER_ERROR = "grader_error"  # the grader itself failed; never a silent "wrong"
+    TIMEOUT = "timeout"  # the grader did not finish in time
+    GRADER_ERROR = "grader_error"  # the grader itself failed; this is not counted as wrong
 
     @property
     def reward(self) -> float:
@@ -59,7 +59,7 @@ class Verdict(StrEnum):
         return 1.0 if self is Verdict.CORRECT else 0.0
 
     def after(self, finish: Finish) -> "Verdict":
-        """Return TRUNCATED in place of a failure that the token limit explains."""
+        """Return TRUNCATED for a WRONG or NO_ANSWER attempt that was cut, else this verdict."""
         failed = self in (Verdict.WRONG, Verdict.NO_ANSWER)
         return Verdict.TRUNCATED if failed and finish is Finish.LENGTH else self
 
@@ -69,7 +69,7 @@ class Problem:
     """A question and its gold answer; `index` is its place in the split it was read from.
 
     If `given` is not empty, it is the first attempt of every episode: context to correct, not
-    drawn from the policy. `level` names the difficulty, where that is known.
+    sampled from the policy. `level` names the difficulty, where that is known.
     """
 
     index: int
@@ -81,12 +81,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One completion of the model, kept as the tokens it drew: the text is derived from them.
+    """One completion of the model, kept as token ids; the text is decoded from them.
 
     `logprobs` are the sampler's log-probabilities of `completion_ids`; `version` is the number
-    of updates that the weights which wrote it had seen. An attempt that is `given` was not
-    drawn: its tokens are context, and its log-probs are 0. `feedback` is the model's comment on
-    the attempt before, where it was asked for one; it is part of the prompt.
+    of updates that the sampling weights had seen. An attempt that is `given` was not sampled:
+    its tokens are context, and its log-probs are 0. `feedback` is the model's comment on the
+    attempt before, where it was asked for one; it is part of the prompt.
     """
 
     prompt_ids: tuple[int, ...]
@@ -109,7 +109,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A problem and its attempts, the first one first; `sample` numbers it in its group.
+    """A problem and its attempts in order; `sample` is its number among the problem's episodes.
 
     Each attempt's prompt starts with the whole attempt before it, token for token, so that
     one row of tokens (`token_ids`) holds the episode.
@@ -160,8 +160,9 @@ class GradedEpisode:
 class SamplingPlan:
     """The settings of a round of sampling.
 
-    With its problem and its sample number they determine an episode. `seed` is already a
-    function of the run's seed and the iteration; temperature 0 is greedy.
+    Together with a problem and a sample number they determine an episode. `seed` is derived
+    from the run's seed and the iteration. `samples` is the number of episodes per problem,
+    `max_tokens` the limit of an attempt. Temperature 0 is greedy.
     """
 
     seed: int
@@ -195,7 +196,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class UpdateResult:
-    """The measures of an update; the mismatches compare learner and sampler per drawn token."""
+    """The measures of an update; the mismatches compare learner and sampler per sampled token."""
 
     loss: float
     mismatch_mean_abs: float  # of the log-probs' difference
@@ -203,7 +204,7 @@ class UpdateResult:
     mismatch_kl: float  # estimate of KL(sampler || learner), in nats
     grad_norm: float  # before clipping
     learning_rate: float
-    truncated: float | None = None  # share of importance weights at their bound, where there is one
+    truncated: float | None = None  # share of importance weights at their bound; None without one
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,7 @@ class BroadcastResult:
 
 
 class Engine(Protocol):
-    """A running batch that takes requests at any time, as vLLM does."""
+    """An inference engine with continuous batching, such as vLLM: it takes requests at any time."""
 
     @property
     def version(self) -> int:

@@ -1,4 +1,4 @@
-"""Episodes as token tensors: one row per episode, turn ids from lengths."""
+"""Turns episodes into token tensors: a row per episode, and a turn id per token."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,11 @@ from score_ray.types import Episode
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An episode as tokens: turn id i marks tokens drawn in attempt i, and 0 marks context.
+    """An episode as one sequence of tokens.
 
-    Given attempts are context too. `sampled_logprobs` are the sampler's: 0.0 on context, NaN
-    where the sampler did not draw the token in this row.
+    Sampled tokens of attempt i have turn id i. Context, which includes given attempts, has turn
+    id 0. `sampled_logprobs` are the sampler's log-probs: 0.0 for context, and NaN for tokens of
+    an attempt that was sampled in another episode.
     """
 
     token_ids: tuple[int, ...]
@@ -37,7 +38,7 @@ class MicroBatch:
 
 
 def row_of(episode: Episode) -> Row:
-    """Return the episode's row; lengths alone tell where attempts begin and end."""
+    """Return the episode's row; turn ids follow from the lengths of prompts and completions."""
     turns: list[int] = []
     logprobs: list[float] = []
     for number, attempt in enumerate(episode.attempts, start=1):

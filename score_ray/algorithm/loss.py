@@ -1,4 +1,4 @@
-"""Weighted token log-probs, as sums: the caller, who has the global count, divides.
+"""The loss and its measures as sums over tokens; the caller divides by counts over all ranks.
 
 Shapes: B rows, T tokens, A attempts, M scored positions, V vocabulary.
 """
@@ -36,10 +36,10 @@ def weighted_loss(
 ) -> Tensor:
     """Return - sum over tokens of advantage[turn] * logprob, from [B, T], [B, T] and [B, A].
 
-    This is REINFORCE, and a fit to the rows where every advantage is 1. It is a sum, not a
-    mean: divided by the number of episodes of the whole iteration it gives the same gradient
-    however rows are split into micro-batches and ranks. Context tokens (turn 0) have no term.
-    `importance` [B, T] multiplies the term of every token.
+    This is the REINFORCE loss; with all advantages 1 it is the loss of supervised fine-tuning.
+    It is a sum, not a mean: divided by the number of episodes of the whole iteration it gives
+    the same gradient however rows are split into micro-batches and ranks. Context tokens (turn
+    0) have no term. `importance` [B, T] multiplies the term of every token.
     """
     terms = logprobs if importance is None else logprobs * importance
     return -(advantages * attempt_sums(terms, turn_ids, advantages.shape[1])).sum()
@@ -48,23 +48,24 @@ def weighted_loss(
 def importance_weights(logprobs: Tensor, sampled: Tensor, bound: float) -> Tensor:
     """Return min(learner's probability / sampler's, bound) per token, without gradient.
 
-    The weight is 1 where the sampler did not draw the token, that is where `sampled` is NaN.
-    This is truncated importance sampling at the level of tokens (Yao et al. 2025): tokens drawn
-    from other weights, or by other kernels, give the gradient at the learner's policy. The
-    bound gives up some of that for a variance that stays finite.
+    The weight is 1 where `sampled` is NaN, because the token was not sampled in this episode.
+    This is truncated importance sampling per token (Yao et al. 2025): it corrects the gradient
+    for tokens that were sampled from older weights, or by other kernels. The bound keeps the
+    variance finite, at the price of some bias.
     """
     ratio = (logprobs.detach() - sampled).exp().clamp(max=bound)
     return torch.where(sampled.isnan(), torch.ones_like(ratio), ratio)
 
 
-def mismatch(logprobs: Tensor, sampled: Tensor, drawn: Tensor) -> dict[str, Measure]:
-    """Measure how far the learner's log-probs are from the sampler's, over the `drawn` tokens.
+def mismatch(logprobs: Tensor, sampled: Tensor, is_sampled: Tensor) -> dict[str, Measure]:
+    """Measure how far the learner's log-probs are from the sampler's, over sampled tokens.
 
-    The measures are mean and maximum of |learner - sampler|, and the k3 estimate of
-    KL(sampler || learner) per token, exp(d) - 1 - d with d = learner - sampler (Schulman
-    2020): its expectation over tokens of the sampler is that KL, and no term is negative.
+    `is_sampled` [B, T] marks these tokens. The measures are mean and maximum of
+    |learner - sampler|, and the k3 estimate of KL(sampler || learner) per token, exp(d) - 1 - d
+    with d = learner - sampler (Schulman 2020): its expectation over tokens of the sampler is
+    that KL, and no term is negative.
     """
-    gap = (logprobs.detach() - sampled)[drawn]
+    gap = (logprobs.detach() - sampled)[is_sampled]
     distance = gap.abs()
     count = float(gap.numel())
     wide = gap.double()  # exp(d) - 1 and d nearly cancel
@@ -75,9 +76,9 @@ def mismatch(logprobs: Tensor, sampled: Tensor, drawn: Tensor) -> dict[str, Meas
     }
 
 
-def truncated(importance: Tensor, drawn: Tensor, bound: float) -> dict[str, Measure]:
-    """Measure the share of the `drawn` tokens whose importance weight is at its bound."""
-    compared = importance[drawn]
+def truncated(importance: Tensor, is_sampled: Tensor, bound: float) -> dict[str, Measure]:
+    """Measure the share of the sampled tokens whose importance weight is at its bound."""
+    compared = importance[is_sampled]
     return {"truncated": (float((compared >= bound).sum()), float(compared.numel()))}
 
 
@@ -87,16 +88,16 @@ def add_up(parts: Iterable[Mapping[str, Measure]]) -> dict[str, Measure]:
     for part in parts:
         for key, measure in part.items():
             least = Maximum("-inf") if isinstance(measure, Maximum) else (0.0, 0.0)
-            totals[key] = _both(totals.get(key, least), measure)
+            totals[key] = _combined(totals.get(key, least), measure)
     return totals
 
 
 def merge(parts: Iterable[Mapping[str, Measure]]) -> dict[str, float]:
-    """Combine measures as `add_up` does, and divide once; a count of 0 gives 0.0."""
-    return {key: _number(measure) for key, measure in add_up(parts).items()}
+    """Combine measures as `add_up` does, then divide sums by counts; a count of 0 gives 0.0."""
+    return {key: _divided(measure) for key, measure in add_up(parts).items()}
 
 
-def _both(one: Measure, other: Measure) -> Measure:
+def _combined(one: Measure, other: Measure) -> Measure:
     match one, other:
         case Maximum(), Maximum():
             return max(one, other)
@@ -105,7 +106,7 @@ def _both(one: Measure, other: Measure) -> Measure:
     raise TypeError(f"{one} and {other}: a maximum and a sum under one name")
 
 
-def _number(measure: Measure) -> float:
+def _divided(measure: Measure) -> float:
     if isinstance(measure, Maximum):
         return float(measure)
     value, count = measure

@@ -1,4 +1,4 @@
-"""Measures of graded episodes: accuracy per attempt, and what the second attempt changed.
+"""Measures graded episodes: accuracy per attempt, and the effect of the second attempt.
 
 Every rate is a fraction of all episodes, so that delta = accuracy 2 - accuracy 1 =
 i_to_c - c_to_i.
@@ -15,8 +15,9 @@ from score_ray.types import Finish, GradedEpisode, Verdict
 class Accuracies:
     """Accuracy per attempt, and attempt 2 compared with attempt 1 (0.0 if there is only one).
 
-    `i_to_c` and `c_to_i` are the shares that went from incorrect to correct and back;
-    `changed` is the share with another text, white space at the ends aside.
+    `i_to_c` is the share of episodes that went from incorrect to correct, `c_to_i` the share
+    that went from correct to incorrect. `changed` is the share in which the texts differ by
+    more than white space at their ends.
     """
 
     per_attempt: tuple[float, ...]
@@ -28,9 +29,9 @@ class Accuracies:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeStatistics:
-    """Counts and rates of an iteration's episodes, per attempt."""
+    """Statistics of an iteration's episodes; tuples have one entry per attempt."""
 
-    truncated: tuple[float, ...]  # share cut at the token limit
+    truncated: tuple[float, ...]  # share of attempts cut at the token limit
     rewards: tuple[float, ...]  # mean
     flat: tuple[float, ...]  # share of groups whose rewards are all equal; empty without groups
     sampled_tokens: int
@@ -52,7 +53,7 @@ def measure_accuracies(graded: Sequence[GradedEpisode]) -> Accuracies:
 
     Raises ValueError if there are none, or if they differ in their number of attempts.
     """
-    n, attempts = len(graded), attempts_of(graded)
+    n, attempts = len(graded), count_attempts(graded)
     per_attempt = tuple(
         sum(g.verdicts[i] is Verdict.CORRECT for g in graded) / n for i in range(attempts)
     )
@@ -72,18 +73,18 @@ def measure_accuracies(graded: Sequence[GradedEpisode]) -> Accuracies:
 
 
 def training_accuracies(graded: Sequence[GradedEpisode]) -> Accuracies:
-    """Return the accuracies of the episodes that the policy wrote alone, where there are any.
+    """Return the accuracies of the episodes without a given attempt, or of all if there are none.
 
     A first attempt that was given says nothing about the policy. Raises ValueError as
     `measure_accuracies` does.
     """
-    drawn = [g for g in graded if not g.episode.attempts[0].given]
-    return measure_accuracies(drawn or graded)
+    sampled = [g for g in graded if not g.episode.attempts[0].given]
+    return measure_accuracies(sampled or graded)
 
 
 def measure_episodes(graded: Sequence[GradedEpisode]) -> EpisodeStatistics:
-    """Return the statistics of an iteration's episodes; ValueError as `measure_accuracies`."""
-    n, attempts = len(graded), range(attempts_of(graded))
+    """Return the statistics of an iteration's episodes; raises as `measure_accuracies` does."""
+    n, attempts = len(graded), range(count_attempts(graded))
     cut = [sum(g.episode.attempts[i].finish is Finish.LENGTH for g in graded) for i in attempts]
     counts = [Counter(g.verdicts[i] for g in graded) for i in attempts]
     return EpisodeStatistics(
@@ -97,7 +98,7 @@ def measure_episodes(graded: Sequence[GradedEpisode]) -> EpisodeStatistics:
     )
 
 
-def attempts_of(graded: Sequence[GradedEpisode]) -> int:
+def count_attempts(graded: Sequence[GradedEpisode]) -> int:
     """Return the number of attempts that all episodes have.
 
     Raises ValueError if there are no episodes, or if they differ in it.
@@ -106,14 +107,17 @@ def attempts_of(graded: Sequence[GradedEpisode]) -> int:
     if not counts:
         raise ValueError("no episodes to measure")
     if len(counts) > 1 or 0 in counts:
-        raise ValueError(f"episodes need one and the same number of attempts, not {counts}")
+        raise ValueError(
+            f"all episodes need the same number of attempts, 1 or more, not {sorted(counts)}"
+        )
     return counts.pop()
 
 
 def flat_shares(graded: Sequence[GradedEpisode]) -> tuple[float, ...]:
-    """Return per attempt the share of groups whose rewards are all equal: they teach nothing.
+    """Return per attempt the share of groups whose rewards are all equal.
 
-    Empty where no problem has several samples.
+    Their advantages are 0, so they give no gradient. The result is empty if no problem has
+    several samples.
     """
     groups: dict[int, list[tuple[float, ...]]] = {}
     for g in graded:

@@ -8,10 +8,10 @@ A stage is a row of numbers: reward coefficients w, a bonus alpha, KL coefficien
     adv_i    = shaped_i - mean of shaped_i over the other samples of the problem
 
 Stage I is w = (0, 1), alpha = 0, k = (beta_2, beta_1); Stage II is w = (1, 1), alpha = 10,
-k = (beta_1, beta_1). There is no discounting: an attempt's tokens see that attempt's own
-shaped reward, so the first attempt never receives the bonus. The KL enters as a reward of a
-whole attempt because that has exactly the gradient of the objective's KL; token-wise losses
-do not have it.
+k = (beta_1, beta_1). There is no discounting: all tokens of an attempt get that attempt's own
+advantage, so the first attempt never receives the bonus. The KL is subtracted from the reward
+of the whole attempt, because this gives exactly the gradient of the objective's KL; a KL loss
+per token does not.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class RewardCoefficients:
-    """A stage's row of numbers, one per attempt; ValueError if their counts differ."""
+    """The coefficients of a stage: of each attempt's reward, of the bonus, of each attempt's KL.
+
+    Raises ValueError unless `reward` and `kl` have the same number of attempts.
+    """
 
     reward: tuple[float, ...]
     bonus: float
@@ -44,9 +47,10 @@ def shaped_rewards(rewards: Tensor, kl: Tensor, coefficients: RewardCoefficients
 
 
 def advantages(shaped: Tensor, group_size: int) -> Tensor:
-    """Subtract the leave-one-out baseline of each group of adjacent rows, [N, A] to [N, A].
+    """Return shaped rewards less the leave-one-out baseline of each group, [N, A] to [N, A].
 
-    With a single sample there is nothing to compare with: the shaped reward itself is used.
+    The rows of a group are adjacent. With a group size of 1 there is no baseline. Raises
+    ValueError if the rows do not divide into groups.
     """
     if shaped.shape[0] % group_size:
         raise ValueError(f"{shaped.shape[0]} rows are not groups of {group_size}")

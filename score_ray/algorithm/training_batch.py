@@ -1,12 +1,12 @@
-"""From graded episodes to the learner's batch: rows of tokens, and advantages.
+"""Makes the learner's batch, rows of tokens and advantages, from graded episodes.
 
     reinforce  every episode, each attempt with its advantage (objective.py)
-    star       the episodes whose correction succeeded, as they are
-    pairs      wrong first attempts, each followed by a right answer of another sample
+    star       the episodes whose last attempt is correct, unchanged
+    pairs      first attempts, each followed by a correct attempt of another sample
 
-The last two imitate, as the baselines of arXiv 2409.12917 (section 4) do: every row that is
-kept has the stage's reward coefficients for advantages. The outcomes that are kept are
-"i_to_c" for D_STaR and D_SFT; D+_STaR and D+_SFT keep "c_to_c" too.
+The last two are supervised fine-tuning, the baselines of arXiv 2409.12917 (section 4): the
+advantages of every row are the stage's reward coefficients. Both keep the outcome "i_to_c" for
+the paper's D_STaR and D_SFT, and "c_to_c" too for D+_STaR and D+_SFT.
 """
 
 import math
@@ -20,13 +20,13 @@ from score_ray.algorithm.batch import Row, row_of
 from score_ray.algorithm.objective import RewardCoefficients, advantages, shaped_rewards
 from score_ray.types import Attempt, Episode, Finish, GradedEpisode, Verdict
 
-# Episodes that end right are named by their first attempt, incorrect or correct, and their last.
+# By whether the first and the last attempt are correct; an episode that ends wrong has no name.
 OUTCOMES = {(False, True): "i_to_c", (True, True): "c_to_c"}
 
 
 @dataclass(frozen=True, slots=True)
 class GradedBatch:
-    """The graded episodes of an iteration, the samples of a problem side by side.
+    """The graded episodes of an iteration; the `samples` episodes of a problem are adjacent.
 
     `rows` are their tokens, `kl` [episodes, attempts] the sums of log-ratios to the reference.
     """
@@ -41,8 +41,8 @@ class GradedBatch:
 class TrainingBatch:
     """Rows and their advantages [rows, attempts]; never empty.
 
-    Where there is nothing to imitate, it is one row with advantages of 0. Rows to imitate have
-    no sampled log-probs (NaN): no importance weight corrects for the policy that drew them.
+    If no episode is to be imitated, it is one row with advantages of 0. Rows to imitate have NaN
+    as sampled log-probs, so that no importance weight is applied to them.
     """
 
     rows: Sequence[Row]
@@ -66,28 +66,30 @@ def star(
 ) -> TrainingBatch:
     """Return the episodes whose outcome is in `keep`, to imitate."""
     both = zip(graded.episodes, graded.rows, strict=True)
-    return _to_imitate([row for g, row in both if outcome(g) in keep], coefficients, graded.rows)
+    return _imitation_batch(
+        [row for g, row in both if outcome(g) in keep], coefficients, graded.rows
+    )
 
 
 def pairs(
     graded: GradedBatch, coefficients: RewardCoefficients, keep: Sequence[str]
 ) -> TrainingBatch:
-    """Return first attempts, each followed by a right answer to its problem, to imitate.
+    """Return first attempts, each followed by a correct attempt at its problem, to imitate.
 
-    A pair is taken if its outcome is in `keep`. The right answers are all right attempts of the
-    problem's samples that the model ended itself. They are taken in turn, and a right first
+    A pair is taken if its outcome is in `keep`. The second attempts are all correct attempts in
+    the problem's group that end with a stop token. They are taken in turn, and a correct first
     attempt is not followed by itself.
     """
     chosen: list[Row] = []
     for start in range(0, len(graded.episodes), graded.samples):
         group = graded.episodes[start : start + graded.samples]
-        right = [attempt for g in group for attempt in _right_attempts(g)]
+        correct = [attempt for g in group for attempt in _correct_attempts(g)]
         for number, g in enumerate(group):
             first = g.episode.attempts[0]
-            others = [attempt for attempt in right if attempt is not first]
+            others = [attempt for attempt in correct if attempt is not first]
             if OUTCOMES.get((g.verdicts[0] is Verdict.CORRECT, bool(others))) in keep:
                 chosen.append(row_of(paired(g.episode, others[number % len(others)])))
-    return _to_imitate(chosen, coefficients, graded.rows)
+    return _imitation_batch(chosen, coefficients, graded.rows)
 
 
 LEARNING_METHODS: dict[str, LearningMethod] = {
@@ -104,21 +106,21 @@ def outcome(graded: GradedEpisode) -> str | None:
 
 
 def paired(episode: Episode, answer: Attempt) -> Episode:
-    """Return an episode of two attempts whose second one is another sample's answer.
+    """Return the episode with `answer`, an attempt of its group, as the second of two attempts.
 
-    The policy did not draw that answer here: its log-probs are those of its own episode.
+    The log-probs of that attempt are still those of the episode in which it was sampled.
     """
     first, second = episode.attempts
     second = replace(answer, prompt_ids=second.prompt_ids)
     return replace(episode, attempts=(first, second))
 
 
-def _right_attempts(graded: GradedEpisode) -> list[Attempt]:
+def _correct_attempts(graded: GradedEpisode) -> list[Attempt]:
     both = zip(graded.episode.attempts, graded.verdicts, strict=True)
     return [a for a, v in both if v is Verdict.CORRECT and a.finish is Finish.STOP]
 
 
-def _to_imitate(
+def _imitation_batch(
     kept: Sequence[Row], coefficients: RewardCoefficients, rows: Sequence[Row]
 ) -> TrainingBatch:
     if not kept:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from score_ray.algorithm.batch import row_of
-from score_ray.algorithm.kl_controller import adapted
+from score_ray.algorithm.kl_controller import adapt_coefficients
 from score_ray.algorithm.metrics import measure_episodes, training_accuracies
 from score_ray.algorithm.objective import RewardCoefficients
 from score_ray.algorithm.training_batch import LEARNING_METHODS, GradedBatch, TrainingBatch
@@ -176,7 +176,7 @@ class Trainer:
     def _after(self, progress: Progress, result: StepResult) -> Progress:
         """Return the progress after an iteration, with the next KL coefficients."""
         stage = self._config.stage_at(result.iteration)
-        kl = adapted(result.kl_coefficients, result.kl, stage.kl_target, stage.kl)
+        kl = adapt_coefficients(result.kl_coefficients, result.kl, stage.kl_target, stage.kl)
         return replace(progress, iteration=result.iteration + 1, kl=kl)
 
     def _label(self, done: int) -> str:

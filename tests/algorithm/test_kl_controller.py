@@ -2,19 +2,19 @@ import math
 
 import pytest
 
-from score_ray.algorithm.kl_controller import CLIP, GAIN, REACH, adapted
+from score_ray.algorithm.kl_controller import CLIP, GAIN, MAX_FACTOR, adapt_coefficients
 
 
 def replay(start, kl_means, targets):
     """The coefficients after one iteration with each of these KLs."""
     coefficients = start
     for means in kl_means:
-        coefficients = adapted(coefficients, means, targets, start)
+        coefficients = adapt_coefficients(coefficients, means, targets, start)
     return coefficients
 
 
 def test_constants_are_those_of_the_hand_computed_values_below():
-    assert (CLIP, GAIN, REACH) == (0.2, 0.5, 10.0)
+    assert (CLIP, GAIN, MAX_FACTOR) == (0.2, 0.5, 10.0)
 
 
 @pytest.mark.parametrize(
@@ -31,13 +31,13 @@ def test_constants_are_those_of_the_hand_computed_values_below():
     ],
 )
 def test_a_coefficient_follows_the_relative_error(kl, expected):
-    assert adapted((0.1,), (kl,), (2.0,), (0.1,)) == pytest.approx((expected,))
+    assert adapt_coefficients((0.1,), (kl,), (2.0,), (0.1,)) == pytest.approx((expected,))
 
 
 def test_each_attempt_has_its_own_target_and_none_leaves_it_as_it_is():
-    found = adapted((0.1, 0.2, 0.3), (4.0, 4.0, 4.0), (None, 0.0, 2.0), (0.1, 0.2, 0.3))
+    found = adapt_coefficients((0.1, 0.2, 0.3), (4.0, 4.0, 4.0), (None, 0.0, 2.0), (0.1, 0.2, 0.3))
     assert found == pytest.approx((0.1, 0.2, 0.33))
-    assert adapted((0.1, 0.2), (4.0, 4.0), (), (0.1, 0.2)) == (0.1, 0.2)
+    assert adapt_coefficients((0.1, 0.2), (4.0, 4.0), (), (0.1, 0.2)) == (0.1, 0.2)
 
 
 def test_a_coefficient_stays_within_reach_of_its_start():
@@ -48,7 +48,7 @@ def test_a_coefficient_stays_within_reach_of_its_start():
 
 def test_numbers_that_do_not_match_are_an_error():
     with pytest.raises(ValueError, match="zip"):
-        adapted((0.1, 0.1), (1.0,), (1.0, 1.0), (0.1, 0.1))
+        adapt_coefficients((0.1, 0.1), (1.0,), (1.0, 1.0), (0.1, 0.1))
 
 
 def test_coefficients_step_by_step():
@@ -66,7 +66,7 @@ def test_a_policy_that_answers_late_settles_at_the_target(lag, power):
     for _ in range(120):
         kl += ((0.1 / coefficients[0]) ** power - kl) / lag
         seen.append(kl)
-        coefficients = adapted(coefficients, (kl,), (0.4,), start)
+        coefficients = adapt_coefficients(coefficients, (kl,), (0.4,), start)
     # In balance (0.1 / beta) ** power = 0.4.
     assert coefficients == pytest.approx((0.1 / 0.4 ** (1 / power),), rel=0.05)
     assert seen[60:] == pytest.approx([0.4] * 60, rel=0.15)
