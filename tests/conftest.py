@@ -1,7 +1,11 @@
 """Settings for every test and all processes that it starts, and how tests are spread out."""
 
 import os
+import sys
+from pathlib import Path
 
+# One ninja for all: two of different versions would each compile DeepSpeed's extension anew.
+os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 # As score_ray.runtime.ray_session does: a test that imports Ray itself may come first.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 # The models of tests are tiny: threads would spend their time waiting for each other.
