@@ -1,4 +1,4 @@
-"""Sums of two-digit numbers, "37+48=", for the embedded run."""
+"""Sums of two-digit numbers, "37+48=", for the built-in model of arithmetic_model.py."""
 
 import random
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ def carries(a: int, b: int) -> str:
 
 
 def exact_verdict(problem: Problem, answer: str) -> Verdict:
-    """Return CORRECT if the answer is the gold answer, character by character."""
+    """Return CORRECT if the answer equals the gold answer, NO_ANSWER if it is empty, else WRONG."""
     if not answer:
         return Verdict.NO_ANSWER
     return Verdict.CORRECT if answer == problem.answer else Verdict.WRONG
@@ -52,7 +52,7 @@ class Arithmetic:
         return addition_problems("{a}+{b}=", range(10, 100), self.seed, self.held_out, split)
 
     def grade(self, problem: Problem, text: str) -> Verdict:
-        """Compare the whole text with the sum."""
+        """Return the verdict on the whole text, compared with the sum."""
         return exact_verdict(problem, self.answer(text))
 
     def answer(self, text: str) -> str:

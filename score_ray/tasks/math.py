@@ -55,7 +55,7 @@ SPELLINGS = [
 WRAPPERS = re.compile(r"\\(?:text(?:bf|it|rm)?|mbox|math(?:rm|bf))\s*\{([^{}]*)\}")
 SPACES = re.compile(r"\s|\\left|\\right")
 THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-SIZED = re.compile(r"(?<=\\)[dt](?=frac)")
+FRACTION_SIZE = re.compile(r"(?<=\\)[dt](?=frac)")  # the d of \dfrac, the t of \tfrac
 BASE = re.compile(r"(-?[0-9A-Z]*\d[0-9A-Z]*)_\{?(\d+)\}?")
 # math-verify reads "3 4" as 7, and ABC as a product whose factors may change places.
 ONLY_AS_TEXT = re.compile(r"[-\d\s.,]*\d\s+\d[-\d\s.,]*|[A-Z]{3,}")
@@ -63,7 +63,7 @@ SMALL = 1e-3  # numbers up to this are compared by their relative difference
 MAX_GOLD_WORDS = 10  # in a gold answer without a mark
 MAX_ANSWER = 1000  # characters of an answer that is compared as text
 
-# It would warn in every process that its own deadline is off, which is intended: see _parse.
+# math_verify would warn in every process that its time-out is off, which is intended: see _parse.
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 
 
@@ -81,7 +81,7 @@ class MathAnswers:
         return _read(self, split)
 
     def grade(self, problem: Problem, text: str) -> Verdict:
-        """Compare the last final answer in the text with the gold one."""
+        """Return the verdict on the last final answer in the text."""
         gold, given = gold_answer(problem.answer), given_answer(text)
         if not given or not normalized(given):
             return Verdict.NO_ANSWER
@@ -90,7 +90,11 @@ class MathAnswers:
     def answer(self, text: str) -> str:
         """Return the last final answer, normalized; equal values in other forms stay different."""
         answer = _plain(normalized((given_answer(text) or "")[:MAX_ANSWER]))
-        return answer.replace(",", "") if THOUSANDS.fullmatch(answer) else SIZED.sub("", answer)
+        return (
+            answer.replace(",", "")
+            if THOUSANDS.fullmatch(answer)
+            else FRACTION_SIZE.sub("", answer)
+        )
 
 
 @cache
@@ -190,8 +194,8 @@ def _without_base(answer: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=512)
 def _parse(answer: str) -> list[Any]:
-    # Only as one formula: otherwise it returns the last number in what it cannot parse. Its own
-    # deadline would need a signal; the workers of process_grader.py have a deadline instead.
+    # Parsed as one formula only: otherwise math-verify returns the last number in a text that it
+    # cannot parse. Its time-out would need a signal; process_grader.py sets a deadline instead.
     no_alarm: Any = {"parsing_timeout": None}
     return parse(f"${answer}$", [LatexExtractionConfig(boxed_match_priority=-1)], **no_alarm)
 
@@ -210,7 +214,7 @@ def _num_values(answer: Any) -> int:
 
 
 def _is_close(gold: Any, given: Any) -> bool:
-    """Compare small numbers, which math-verify makes equal by rounding to six decimals."""
+    """Return whether small numbers are equal; math-verify would round them to six decimals."""
     for value in (gold, given):
         if not getattr(value, "is_number", False) or value.has(
             UnevaluatedExpr

@@ -2,8 +2,8 @@
 
 The judge reads question, gold answer and attempt. It is the base model and never the policy,
 because a policy that grades itself would learn to please itself. Nothing is generated: the
-judge's verdict is the likelier of two next words, and the learner's ranks score all attempts of
-an iteration in their usual micro-batches.
+verdict is the likelier of two replies, and the learner's ranks score all attempts of an
+iteration in their usual micro-batches.
 """
 
 import re
@@ -23,8 +23,8 @@ Score = Callable[[Sequence[Row], int], np.ndarray]  # the learner's reference_su
 class JudgeQuestion:
     """The question to the judge; `text` contains {question}, {answer} and {attempt}.
 
-    `yes` and `no` are the two words. Raises ValueError if one of the three is missing in the
-    text, or the two words have the same tokens.
+    `yes` and `no` are the two replies. Raises ValueError if one of the three is missing in the
+    text, or the two replies have the same tokens.
     """
 
     tokenizer: Any
@@ -42,7 +42,7 @@ class JudgeQuestion:
             )
 
     def rows(self, problem: Problem, attempt: str) -> tuple[Row, Row]:
-        """Return the question followed by "yes", and by "no"; only the word has a turn id."""
+        """Return the question followed by "yes", and by "no"; only the reply has turn id 1."""
         # One pass over the text, because a question or an attempt may contain braces.
         values = {"question": problem.question, "answer": problem.answer, "attempt": attempt}
         text = re.sub(r"\{(question|answer|attempt)\}", lambda match: values[match[1]], self.text)

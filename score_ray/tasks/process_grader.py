@@ -20,16 +20,16 @@ from multiprocessing.connection import Connection
 from score_ray.types import Episode, GradedEpisode, Problem, RunError, Task, Verdict
 
 CHUNK = 64
-START_SECONDS = 120.0  # for a worker to import its task's modules
+START_SECONDS = 120.0  # a worker has to import its task's modules
 PR_SET_PDEATHSIG = 1
 
-Grade = tuple[Verdict, float]  # and reward
+Grade = tuple[Verdict, float]  # verdict and reward
 Item = tuple[tuple[int, int], Problem, str]  # (episode number, attempt), problem, text
 _log = logging.getLogger(__name__)
 
 
 class ProcessGrader:
-    """A grader with worker processes; `collect` returns what `submit` was given, graded."""
+    """A grader with worker processes, each fed by a thread."""
 
     def __init__(self, task: Task, num_workers: int, deadline: float) -> None:
         self._task, self._deadline = task, deadline
@@ -79,7 +79,7 @@ class ProcessGrader:
         self.collect()
 
     def close(self) -> None:
-        """Kill the workers at once; what is not yet graded is lost."""
+        """Kill the workers at once; attempts that are not graded yet are dropped."""
         self._closed = True
         for _ in self._feeders:
             self._chunks.put(None)
@@ -159,7 +159,7 @@ class _Worker:
             return False
 
     def grade(self, chunk: list[Item], deadline: float) -> list[Grade]:
-        """Return the grades of the chunk's attempts, up to and with one that hangs or dies."""
+        """Return the grades of the chunk's attempts, up to and including one that hangs or dies."""
         grades: list[Grade] = []
         try:
             self._send(chunk, deadline)
@@ -201,8 +201,9 @@ class _Worker:
 
 
 def _serve(pipe: Connection, task: Task) -> None:
-    """Run a worker: grade what comes until the other end of the pipe is closed."""
-    # A hanging grader would not notice that: die with the thread that feeds this process.
+    """Run a worker process: grade attempts until the other end of the pipe is closed."""
+    # A hanging grader would not notice a closed pipe. So the kernel kills this process when the
+    # thread that started it ends.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
         pipe.send(True)

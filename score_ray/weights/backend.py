@@ -1,4 +1,4 @@
-"""The choice of a weight-transfer back end: plain words, no GPU needed to decide."""
+"""Chooses the back end of the weight transfer from the config and the hardware."""
 
 from score_ray.types import ConfigError
 

@@ -1,8 +1,8 @@
-"""The `ipc` weight transfer: learner and engines on the same GPUs, which hand memory over.
+"""The `ipc` weight transfer: learner and engines share the memory of the same GPUs.
 
 Every rank puts a buffer of weights into its GPU's memory, and the engine on that GPU reads it
-there; the next buffer follows when all engines have read it. There is no communicator, so an
-engine that is lost holds nobody up: the others get the rest.
+there; the next buffer follows when all engines have read it. There is no communicator, so the
+loss of an engine does not keep the others from receiving the rest.
 """
 
 from typing import Any
@@ -22,10 +22,10 @@ class IpcEngine(PackedWeightsReceiver, IPCWeightTransferEngine):
 
 
 class IpcSender(WeightSender):
-    """Every rank offers its GPU's copy; rank 0 tells the engines where all copies are."""
+    """The learner's side: each rank offers its GPU's copy, and rank 0 tells the engines where."""
 
     def call_off(self) -> None:
-        """Do nothing: only the client waits for an engine, and it has given up."""
+        """Do nothing: only the client waits for an engine, and it stops waiting by itself."""
 
     def _open(self, client: Any, buffer_bytes: int) -> Any:
         # Each weight must fit into a buffer as a whole.

@@ -23,10 +23,11 @@ from score_ray.weights.packing import PackedTensor, unpack
 SHARED_MEMORY = "/dev/shm"
 
 
-def adapter_options(rank: int, kinds: Sequence[str]) -> dict[str, Any]:
-    """Return the options of `LLM` for one adapter on these kinds of layers; {} for rank 0.
+def adapter_options(rank: int, targets: Sequence[str]) -> dict[str, Any]:
+    """Return the options of `LLM` for one adapter on the target layers; {} for rank 0.
 
-    Without the kinds, vLLM would wrap the output head too, and could not score prompts.
+    `targets` are names such as "q_proj". Without them, vLLM would wrap the output head too, and
+    could not score prompts.
     """
     if not rank:
         return {}
@@ -36,7 +37,7 @@ def adapter_options(rank: int, kinds: Sequence[str]) -> dict[str, Any]:
         "enable_lora": True,
         "max_loras": 1,
         "max_lora_rank": padded_rank,
-        "lora_target_modules": list(kinds),
+        "lora_target_modules": list(targets),
     }
 
 
@@ -53,14 +54,17 @@ class Adapter:
         self.request: LoRARequest | None = None
 
     def load(self, parts: Iterable[tuple[list[PackedTensor], np.ndarray]]) -> None:
-        """Serve the adapter in these packed parts: names as in an adapter file, B scaled."""
+        """Load the adapter in these packed parts, and serve it.
+
+        Its tensors are named as in a PEFT adapter file; B is already scaled by alpha / rank.
+        """
         weights = {name: tensor for part in parts for name, tensor in unpack(*part)}
         number = next(self._ids)
         with tempfile.TemporaryDirectory(prefix="score_ray_adapter_", dir=_fast_folder()) as folder:
             _write(weights, Path(folder))
             request = LoRARequest(f"adapter_{number}", number, folder)
             if not self._engine.add_lora(request):
-                raise RuntimeError(f"vLLM did not take adapter {number}")
+                raise RuntimeError(f"vLLM did not load adapter {number}")
         if self.request is not None:
             self._engine.remove_lora(self.request.lora_int_id)
         self.request = request

@@ -1,11 +1,12 @@
 """The `nccl` weight transfer: learner and engines on different GPUs, one broadcast to all.
 
-It survives an engine that dies or hangs, before, in or after a broadcast. The loss ends the
-epoch: rank 0 calls the broadcast off, and every other engine gives up within a second or two.
-Its weights are then a mixture, which the next broadcast replaces; that one begins with a new
-communicator. It does not survive two things. A learner rank that dies takes the learner with
-it, as with any back end; the engines are free again within a second or two. And a GPU on which
-NCCL cannot be aborted keeps its process, which then counts as hung.
+It survives an engine that dies or hangs, before, during or after a broadcast. Rank 0 then calls
+the broadcast off, and every other engine gives up within a second or two. These engines hold a
+mixture of old and new weights until the next broadcast, which makes a new communicator.
+
+It does not survive two things. When a learner rank dies, the learner is lost, as with any back
+end; the engines give up within a second or two. And where NCCL cannot be aborted on a GPU, the
+process on it stays blocked, and counts as hung.
 """
 
 from collections.abc import Iterator
@@ -31,19 +32,19 @@ from score_ray.weights.sender import EngineCalls, WeightSender
 
 
 class NcclEngine(PackedWeightsReceiver, NCCLWeightTransferEngine):
-    """vLLM's receiver, which can be called off.
+    """vLLM's receiver, extended so that a transfer can be called off.
 
-    That sets `called_off` and does not raise: with tensor parallel, vLLM's processes answer
-    out of turn for good once one of them has raised.
+    A transfer that is called off sets `called_off` and does not raise: with tensor parallelism,
+    an exception in one of vLLM's processes would put their replies out of step for good.
     """
 
     called_off = False
 
     def init_transfer_engine(self, init_info: NCCLWeightTransferInitInfo) -> None:
-        """Join a new epoch's communicator.
+        """Join a new communicator.
 
-        This does what vLLM's method does, but lets no thread that was left behind in an older
-        rendezvous set anything here.
+        This does what vLLM's method does, except that a thread which still waits in an older
+        rendezvous cannot set anything here.
         """
         self.shutdown()
         assert init_info.master_address is not None
@@ -52,7 +53,7 @@ class NcclEngine(PackedWeightsReceiver, NCCLWeightTransferEngine):
         self.packed = init_info.packed
         self.packed_buffer_size_bytes = init_info.packed_buffer_size_bytes
         self.packed_num_buffers = init_info.packed_num_buffers
-        with self._noting_call_off():
+        with self._recording_call_off():
             self.model_update_group = AbortableGroup(
                 join_or_give_up(self._rendezvous, lambda: self._join(init_info))
             )
@@ -60,7 +61,7 @@ class NcclEngine(PackedWeightsReceiver, NCCLWeightTransferEngine):
     def receive_weights(self, update_info: Any) -> None:
         """Receive as vLLM does, until it is called off or the sender is gone."""
         group = self.model_update_group
-        with self._noting_call_off():
+        with self._recording_call_off():
             if group is None or isinstance(update_info, PackedUpdate):
                 super().receive_weights(update_info)
                 return
@@ -68,11 +69,11 @@ class NcclEngine(PackedWeightsReceiver, NCCLWeightTransferEngine):
                 super().receive_weights(update_info)
 
     def _join(self, init_info: NCCLWeightTransferInitInfo) -> Any:
-        torch.accelerator.set_device_index(self.device)  # a thread begins on the first GPU
+        torch.accelerator.set_device_index(self.device)  # a new thread starts on the first GPU
         return worker_init_process_group(init_info, self.parallel_config)
 
     @contextmanager
-    def _noting_call_off(self) -> Iterator[None]:
+    def _recording_call_off(self) -> Iterator[None]:
         self.called_off = False
         try:
             yield
@@ -81,10 +82,10 @@ class NcclEngine(PackedWeightsReceiver, NCCLWeightTransferEngine):
 
 
 class AbortableGroup:
-    """One end of a communicator; once aborted, its broadcasts do nothing.
+    """One end of a communicator; after an abort its broadcasts do nothing.
 
-    So the sender goes through the rest of the weights in step with the ranks that it gathers
-    them with, and no thread uses what another one has begun to free.
+    The sender can therefore go through the rest of the weights, as it must: gathering them is a
+    collective of all ranks. And no thread uses what another one has begun to free.
     """
 
     def __init__(self, group: Any) -> None:
@@ -109,12 +110,12 @@ class AbortableGroup:
 
 
 class NcclSender(WeightSender):
-    """Rank 0 makes a communicator with every GPU of every engine, and broadcasts on it."""
+    """The learner's side: rank 0 broadcasts on a communicator with all GPUs of all engines."""
 
     _rendezvous: Rendezvous | None = None
 
     def call_off(self) -> None:
-        """Have all members give up, and abort this end."""
+        """Make all members give up, and abort this end."""
         if self._rendezvous:
             self._rendezvous.call_off()
         if self._trainer is not None:

@@ -37,9 +37,9 @@ class PackedUpdate(WeightTransferUpdateInfo):
 
 
 class PackedWeightsReceiver:
-    """The part that all our engines share: they load packed buffers, with any back end.
+    """A mixin of all our weight-transfer engines: they load packed buffers, with any back end.
 
-    An actor that replaces a lost one gets its first weights that way.
+    An actor that replaces a lost one gets its first weights as packed buffers.
     """
 
     device: torch.device
@@ -47,19 +47,19 @@ class PackedWeightsReceiver:
     model_config: Any
 
     def parse_update_info(self, update_dict: dict[str, Any]) -> Any:
-        """Return a packed update, or one of the back end's own kind."""
+        """Return a packed update, or an update of the back end's own type."""
         if "buffer" in update_dict:
             return PackedUpdate(**update_dict)
         return super().parse_update_info(update_dict)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
-        """Load one update; unlike vLLM's base class, synchronize only where there is a device."""
+        """Load one update; unlike vLLM's base class, synchronize only on an accelerator."""
         self.receive_weights(self.parse_update_info(update_info))
         if self.device.type != "cpu":
             torch.accelerator.synchronize()
 
     def receive_weights(self, update_info: Any) -> None:
-        """Hand every tensor of the buffer to the model's own loader."""
+        """Load a packed update with the model's own loader, others as the back end does."""
         if isinstance(update_info, PackedUpdate):
             self.model.load_weights(unpack(update_info.entries, update_info.buffer))
         else:
@@ -73,20 +73,22 @@ class PackedWeightsReceiver:
         copy, and processing the head again does nothing.
         """
         super().finish_weight_update()
-        head = getattr(self.model, "lm_head", None)  # Gemma's models have the embedding alone
+        head = getattr(
+            self.model, "lm_head", None
+        )  # Gemma's models have no lm_head, only the embedding
         tied = getattr(self.model_config.hf_config, "tie_word_embeddings", False)
         if tied and head is not None:
             head.quant_method.process_weights_after_loading(head)
 
 
 class LayerwiseReload(WeightTransferEngine[NoInitInfo, PackedUpdate]):
-    """The start and finish of an update, as vLLM's own engines have them; nothing to receive."""
+    """A mixin that starts and finishes an update as vLLM's own engines do."""
 
     init_info_cls = NoInitInfo
     update_info_cls = PackedUpdate
 
     def init_transfer_engine(self, init_info: NoInitInfo) -> None:
-        """Do nothing: the object store is Ray's."""
+        """Do nothing: the object store needs no setup."""
 
     def start_weight_update(self) -> None:
         """Bring the layers back to their loadable form.
@@ -105,8 +107,8 @@ class LayerwiseReload(WeightTransferEngine[NoInitInfo, PackedUpdate]):
         finalize_layerwise_reload(self.model, self.model_config)
 
     def shutdown(self) -> None:
-        """Do nothing: nothing is held."""
+        """Do nothing: there is nothing to free."""
 
 
 class ObjectStoreEngine(PackedWeightsReceiver, LayerwiseReload):
-    """Loads packed buffers into the running model, and nothing else."""
+    """The engine of the `object_store` back end, which loads packed buffers alone."""

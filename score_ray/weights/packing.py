@@ -1,7 +1,7 @@
-"""The learner's side of a weight transfer: the model in parts, each a buffer and its table.
+"""Packs a model into parts, each a byte buffer and a table of its tensors, and unpacks them.
 
 This file knows names and tensors, but no reinforcement learning, and neither vLLM nor Ray: a
-buffer is an ordinary array, and the caller decides where it goes.
+buffer is a NumPy array, and the caller decides how it is sent.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +24,7 @@ class PackedTensor(NamedTuple):
 
 @contextmanager
 def gathered(parameters: Sequence[torch.nn.Parameter]) -> Iterator[None]:
-    """Make the parameters whole within this context; under ZeRO-3 a collective of all ranks.
+    """Hold the parameters whole within this context; under ZeRO-3 a collective of all ranks.
 
     Copy what is to outlive the context: the parameters are sharded again at its end.
     """
@@ -74,7 +74,7 @@ def pack(weights: Iterable[tuple[str, torch.Tensor]]) -> tuple[list[PackedTensor
 def parts(
     weights: Iterable[tuple[str, torch.Tensor]], num_bytes: int
 ) -> Iterator[tuple[list[PackedTensor], np.ndarray]]:
-    """Yield packed parts of about `num_bytes`, so that no two copies of the whole model exist.
+    """Yield packed parts of about `num_bytes`, without a second copy of the whole model.
 
     A tensor is never divided; one that is larger than a part is a part by itself.
     """

@@ -1,4 +1,4 @@
-"""The learner's weights in the form that vLLM's senders take: described first, then sent.
+"""The learner's weights as vLLM's senders take them: first names and shapes, then tensors.
 
 The senders keep weights until a buffer is full, and copy them in CUDA streams of their own.
 Under ZeRO-3 a weight is whole only until the next one is gathered, and gathering in another
@@ -17,14 +17,14 @@ Described = tuple[str, torch.dtype, tuple[int, ...]]
 
 
 class PolicySource(WeightSource):
-    """A fresh pass over the weights for every broadcast; under ZeRO-3 a collective of all ranks."""
+    """The policy's weights; under ZeRO-3 every pass over them is a collective of all ranks."""
 
     def __init__(
         self,
         weights: Callable[[], Iterator[Named]],
         describe: Callable[[], Iterable[Described]] | None = None,
     ) -> None:
-        """Without `describe`, which yields what a pass would, a first pass is made for it."""
+        """`describe` yields names, types and shapes; without it, a first pass finds them."""
         self._weights, self._describe = weights, describe or self._describe_by_a_pass
         self._metadata: list[ParamMeta] = []
 
@@ -39,7 +39,7 @@ class PolicySource(WeightSource):
         return max(m.dtype.itemsize * torch.Size(m.shape).numel() for m in self.metadata())
 
     def __iter__(self) -> Iterator[Named]:
-        """Yield a copy of every weight, whole, which no later gathering or update changes."""
+        """Yield a whole copy of every weight, which no later gathering or update changes."""
         weights = self._weights()
         while (copy := _next_copy(weights)) is not None:
             yield copy

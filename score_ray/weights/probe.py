@@ -1,4 +1,4 @@
-"""The check after every broadcast that engine and learner give the same log-probs.
+"""Checks after every broadcast that engine and learner give the same log-probs.
 
 The probe rows are fixed for the whole run, so the learner's scores from before the update are
 known. An engine that still serves the old weights is therefore recognised even when a small
@@ -12,21 +12,21 @@ from dataclasses import dataclass
 
 from score_ray.types import RunError
 
-# Two weights are told apart where an engine's scores are this many times as far from those of
-# the one as from those of the other, on average over the probe. Rounding alone does not do that.
+# Scores count as nearer to those of one version than to those of another if they are more than
+# this many times as far from the other, on average over the probe. Rounding alone does not do that.
 CLEAR_RATIO = 2.0
 Scores = Sequence[Sequence[float]]
 
 
 class WeightMismatch(RunError):
-    """Raised for an engine that does not serve the weights that the learner has."""
+    """An engine that does not serve the learner's weights."""
 
 
-def mean_abs_difference(ours: Scores, theirs: Scores) -> float:
-    """Return the mean over all tokens of |log-prob - log-prob|, in nats."""
+def mean_abs_difference(first: Scores, second: Scores) -> float:
+    """Return the mean |log-prob difference| over all tokens, in nats."""
     gaps = [
         abs(a - b)
-        for row, other in zip(ours, theirs, strict=True)
+        for row, other in zip(first, second, strict=True)
         for a, b in zip(row, other, strict=True)
     ]
     return sum(gaps) / len(gaps)
@@ -54,7 +54,10 @@ def check(engine: Scores, learner: Scores, before: Scores | None, bound: float, 
 
 @dataclass(frozen=True)
 class Probe:
-    """Rows of tokens, and the learner's scores of them with a version of the weights."""
+    """Rows of tokens, and the learner's log-probs of them for a version of the weights.
+
+    `before` are its log-probs for older weights, and `bound` is the largest mean difference.
+    """
 
     version: int
     rows: list[tuple[int, ...]]
@@ -63,7 +66,7 @@ class Probe:
     bound: float
 
     def check(self, scores: Scores, who: str) -> float:
-        """Return the mean difference of an engine's scores, or raise, as the function does."""
+        """Return the mean difference of an engine's scores; raise as the function `check` does."""
         return check(scores, self.expected, self.before, self.bound, who)
 
 

@@ -1,9 +1,9 @@
 """The rendezvous of a communicator's members, and calling off a broadcast that cannot end.
 
-NCCL never gives up: a member whose peer is dead or stuck waits in the GPU for good. All members
-first meet at a store in the sender's process. A process that notices a loss writes so into that
-store. Every member looks there once a second, and then aborts its end. A store that does not
-answer means the same: the sender is gone.
+NCCL never gives up: a member whose peer is dead or stuck blocks its GPU for good. All members
+first connect to a store in the sender's process. A process that notices a loss sets a key in that
+store. Every member looks for the key once a second, and aborts its end when it is there. A store
+that does not answer means that the sender is gone, and has the same effect.
 """
 
 import threading
@@ -40,7 +40,7 @@ class Rendezvous:
         )
 
     def call_off(self) -> None:
-        """Have every member give up; without a store there is no member left to do so."""
+        """Make every member give up. Without a store they do so by themselves."""
         with suppress(RuntimeError):
             self.connect().set(KEY, "1")
 
@@ -49,7 +49,7 @@ class Rendezvous:
 def abort_if_called_off(rendezvous: Rendezvous, abort: Callable[[], Any]) -> Iterator[None]:
     """Call `abort` from a thread if the broadcast is called off within this context.
 
-    Raises PeerLost then, in place of any error that the abort has led to.
+    The context then raises PeerLost, in place of any error that the abort has caused.
     """
     over, called_off = threading.Event(), threading.Event()
 
@@ -77,10 +77,11 @@ def abort_if_called_off(rendezvous: Rendezvous, abort: Callable[[], Any]) -> Ite
 
 
 def join_or_give_up(rendezvous: Rendezvous, join: Callable[[], T]) -> T:
-    """Return what `join` does, which waits for the other members; PeerLost if it is called off.
+    """Return the result of `join`, which waits for the other members.
 
-    There is no communicator yet that could be aborted, so the waiting thread is then left
-    behind. It holds no weights, and a later rendezvous is at another port.
+    Raises PeerLost if the broadcast is called off. There is no communicator yet that could be
+    aborted, so the waiting thread is then left behind. It holds no weights, and a later
+    rendezvous is at another port.
     """
     stopped, result = threading.Event(), Future()
 
@@ -94,7 +95,7 @@ def join_or_give_up(rendezvous: Rendezvous, join: Callable[[], T]) -> T:
     with abort_if_called_off(rendezvous, stopped.set):
         while not stopped.is_set() and not result.done():
             wait([result], timeout=TICK)
-    return result.result()  # it is done: a rendezvous that was called off has raised
+    return result.result()  # done, because the context raises if the broadcast was called off
 
 
 def was_called_off(worker: Any) -> bool:

@@ -1,8 +1,8 @@
-"""The learner's end of a direct broadcast: vLLM's own sender, and the epoch it belongs to.
+"""The learner's end of a direct broadcast, which uses vLLM's own sender.
 
-An epoch is a set of engines that a sender has been set up with. It lasts as long as the same
-engines are sent to. It ends when an engine is replaced, when the learner is restarted, and when
-a broadcast failed: after any of these, no process can use its end of a communicator any more.
+vLLM's sender is set up for a fixed set of engines. It is set up anew when an engine is replaced,
+when the learner is restarted, and after a broadcast that failed: after any of these, no process
+can use its end of a communicator any more.
 """
 
 from abc import ABC, abstractmethod
@@ -14,9 +14,9 @@ from score_ray.weights.policy_source import PolicySource
 
 
 class EngineCalls(Protocol):
-    """vLLM's four calls to the engines (VLLMWeightSyncClient), and which engines were lost.
+    """vLLM's four calls to the engines (VLLMWeightSyncClient), and a record of lost engines.
 
-    A call never raises for an engine that is lost: it notes the loss, has the broadcast called
+    A call never raises for an engine that is lost: it records the loss, has the broadcast called
     off, and goes on.
     """
 
@@ -26,14 +26,14 @@ class EngineCalls(Protocol):
 
 
 class WeightSender(ABC):
-    """One rank's end; rank 0 sends, and the others take part in gathering the weights."""
+    """One rank's end of a broadcast; rank 0 sends, and all ranks gather the weights."""
 
     def __init__(self, source: PolicySource, rank: int, host: str) -> None:
         """`host` is this node's address, where engines can reach rank 0."""
         self._source, self._rank, self._host = source, rank, host
         self._trainer: Any = None
         self._members: Sequence[Any] = ()
-        self.epoch = 0
+        self.num_setups = 0
 
     def send(self, client: EngineCalls, buffer_bytes: int) -> None:
         """Send the weights to all engines of the client, in buffers of about that size.
@@ -43,11 +43,11 @@ class WeightSender(ABC):
         """
         if self._trainer is None or self._members != client.members:
             self._close()
-            self.epoch += 1
+            self.num_setups += 1
             self._trainer = self._open(client, buffer_bytes)
             self._members = client.members
         if self._trainer is None:
-            self._source.metadata()  # as in `send_weights`, since it may be a pass itself
+            self._source.metadata()  # `send_weights` calls it too, and it may be a collective
             deque(self._source, maxlen=0)
         else:
             self._trainer.client = client

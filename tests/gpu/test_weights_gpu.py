@@ -58,7 +58,7 @@ def test_an_engine_holds_bit_for_bit_what_each_back_end_sent(backend, tied, zero
     folder = str(make_model(tmp_path, tied))
     with on_gpus(backend, folder, shared, zero_stage=zero_stage) as ends:
         ends.channel.broadcast(0)
-        for version in (1, 2):  # the second in the same epoch
+        for version in (1, 2):  # the second with the same setup
             ends.learner.update(ROWS, ADVANTAGES, version - 1)
             assert ends.channel.broadcast(version).mismatch < BOUND
             assert equal(ends.pool, ends.learner)

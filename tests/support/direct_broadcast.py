@@ -71,7 +71,7 @@ class Receiving:
 
 
 class Network:
-    """All communicators that were made, one per epoch: the sender's ends, with real stores."""
+    """All communicators that were made, one per setup of the sender: the sender's ends, with real stores."""
 
     def __init__(self) -> None:
         self.senders: list[Sending] = []

@@ -106,10 +106,10 @@ def test_the_same_engines_keep_their_epoch_and_a_loss_ends_it(buffers, sender):
     both = actors(2)
     for version in (1, 2):
         send(sender, both, version=version)
-    assert sender.epoch == 1
+    assert sender.num_setups == 1
     both["rollout actor 1"] = Actor(IpcEngine)
     send(sender, both, version=3)
-    assert sender.epoch == 2
+    assert sender.num_setups == 2
     assert both["rollout actor 1"].vllm_engine.version == 3
 
 

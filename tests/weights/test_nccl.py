@@ -109,10 +109,10 @@ def test_the_same_engines_keep_their_epoch_and_another_one_begins_a_new_epoch(ne
     both = actors(2)
     for version in (1, 2):
         send(sender, both, version=version)
-        assert sender.epoch == 1
+        assert sender.num_setups == 1
     both["rollout actor 1"] = Actor(NcclEngine)
     to = send(sender, both, version=3)
-    assert (sender.epoch, len(network.senders), to.lost) == (2, 2, {})
+    assert (sender.num_setups, len(network.senders), to.lost) == (2, 2, {})
     assert network.senders[0].destroyed.is_set()
     assert [actor.vllm_engine.version for actor in both.values()] == [3, 3]
     assert both["rollout actor 0"].llm.calls.count("init") == 2
@@ -134,7 +134,7 @@ def test_an_engine_that_dies_ends_the_broadcast_for_all_and_the_next_reaches_the
     to = send(sender, both)
     assert to.lost == {}
     assert all(same(actor.model.got, weights) for actor in both.values())
-    assert sender.epoch == 2
+    assert sender.num_setups == 2
     # An update that was begun and broke off is ended before the next is begun.
     begun = (
         ["start", "update"] if step == "receive" else ["start"] if step == "start_update" else []
@@ -152,7 +152,7 @@ def test_after_a_loss_even_the_same_engines_are_a_new_epoch(network, sender, wei
     send(sender, both)
     both["rollout actor 1"].trouble.clear()
     to = send(sender, both)
-    assert (sender.epoch, to.lost) == (2, {})
+    assert (sender.num_setups, to.lost) == (2, {})
     assert all(same(actor.model.got, weights) for actor in both.values())
 
 

@@ -75,7 +75,7 @@ def check_program(program: str, tests: ProgramTests, limits: Limits = Limits()) 
 def _both_sandboxes(
     program: str, tests: ProgramTests, limits: Limits
 ) -> Iterator[tuple[IO[bytes], Process, Process]]:
-    """Run the program and its tests while the block runs; the pipe is where the verdict comes."""
+    """Run the program and its tests while the block runs; the verdict comes through the pipe."""
     with ExitStack() as stack:
         judge_end, program_end = (stack.enter_context(s) for s in socket.socketpair())
         reader, writer = (stack.enter_context(open(fd, "rb", 0)) for fd in os.pipe())

@@ -42,7 +42,7 @@ SETTINGS = {
 
 
 class IsolationError(ValueError):
-    """A program could not be isolated, and so was not run."""
+    """A failure to isolate a program, which was therefore not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ProgramResult:
-    """What a program printed, and its exit code (128 + n after signal n).
+    """The output of a program, and its exit code (128 + n after signal n).
 
     The exit code is None if the program had to be killed: it ran too long or printed too much.
     """
@@ -262,7 +262,7 @@ def _jail_command(settings: dict[str, Any]) -> list[str]:
 
 
 def _advice() -> str:
-    """Return what an administrator can change so that programs can be isolated."""
+    """Return a sentence on what an administrator can change so that programs can be isolated."""
     remedies = [
         remedy
         for setting, (value, remedy) in SETTINGS.items()
