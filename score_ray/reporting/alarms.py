@@ -1,6 +1,6 @@
-"""Known ways in which training to self-correct fails, recognised from the iterations' metrics.
+"""Recognises from the metrics the known ways in which training to self-correct fails.
 
-An alarm stops nothing: it says in numbers what is seen, and what may help.
+An alarm does not stop the run. Its message has the numbers that caused it, and a remedy.
 """
 
 import math
@@ -13,21 +13,21 @@ from statistics import fmean
 from score_ray.config.schema import Stage
 from score_ray.reporting.metrics import StepResult, value_at
 
-WINDOW = 10  # iterations of a stage to average: with few episodes each, single ones are noisy
-SUDDEN = 3  # iterations in which a KL runs away: a whole window would be too late
+WINDOW = 10  # iterations of a stage that are averaged, because a single one is noisy
+SUDDEN = 3  # iterations averaged for KL and mismatch: a whole window would react too late
 COPIES = 0.05  # share of changed texts; healthy runs have 0.3 to 0.9, collapsed ones go to 0
-ROOM = 0.9  # accuracy from which on repeating the first attempt is right
+HIGH_ACCURACY = 0.9  # from which on repeating the first attempt is usually right
 # The largest harmless fall of the first attempt's accuracy. Gemma 2 2B fell by 0.039 in the
 # paper's first stage.
 FALL = 0.05
-SIGMAS = 3.0  # standard errors of a difference of two windows: beyond chance in a long run
+SIGMAS = 3.0  # standard errors; a smaller difference of two windows counts as chance
 KL_LIMIT = 20.0  # nats; at the paper's smallest coefficient, 0.01, a fifth of a correct answer
-KL_JUMP = 5.0  # times the window before
-KL_FLOOR = 1.0  # nats; a smaller KL before a jump counts as this, since every run starts at 0
-FLAT = 0.95  # share of groups without a difference: the rest is too few to learn from
+KL_JUMP = 5.0  # times the mean of the window before
+KL_FLOOR = 1.0  # nats; a smaller KL before a jump counts as this: every run starts near 0
+FLAT = 0.95  # share of groups with equal rewards; above it too few groups give a gradient
 # Nats per token between sampler and learner; float32 has 1e-10, bfloat16 1e-3, an update 1e-3.
 MISMATCH = 0.05
-TRUNCATED = 0.25  # share of attempts cut; a cut answer is seldom right, and trains to be short
+TRUNCATED = 0.25  # share of attempts cut; they are seldom right, so the model learns brevity
 Metric = Callable[[StepResult], float]
 
 
@@ -48,23 +48,24 @@ class Alarms:
         self._first: list[StepResult] = []
         self._last: deque[StepResult] = deque(maxlen=WINDOW + SUDDEN)
         self._stage = ""
-        self._on: dict[str, int] = {}  # iterations since an alarm last held, by its kind
+        self._iterations_since: dict[str, int] = {}  # by kind, since it last held
 
     def watch(self, step: StepResult) -> list[Alarm]:
-        """Return the alarms that begin with this iteration.
+        """Return the alarms that start with this iteration.
 
-        An alarm is not returned again until it has not held for a window, or in another stage.
+        An alarm is not returned again before its condition was false for a whole window, or
+        another stage began.
         """
         if step.stage != self._stage:
             self._stage = step.stage
-            self._on.clear()
+            self._iterations_since.clear()
         self._last.append(step)
         if len(self._first) < WINDOW:
             self._first.append(step)
         held = list(self._held())
-        new = [alarm for alarm in held if alarm.kind not in self._on]
-        quiet = {kind: n + 1 for kind, n in self._on.items() if n + 1 < WINDOW}
-        self._on = quiet | {alarm.kind: 0 for alarm in held}
+        new = [alarm for alarm in held if alarm.kind not in self._iterations_since]
+        quiet = {kind: n + 1 for kind, n in self._iterations_since.items() if n + 1 < WINDOW}
+        self._iterations_since = quiet | {alarm.kind: 0 for alarm in held}
         return new
 
     def replay(self, steps: Iterable[StepResult]) -> list[Alarm]:
@@ -83,9 +84,9 @@ class Alarms:
 
 
 def rewarded_attempts(stage: Stage) -> tuple[int, ...]:
-    """Return the attempts, from 1, whose rewards a stage compares within a group.
+    """Return the numbers, from 1, of the attempts whose rewards a stage compares in groups.
 
-    A stage that imitates compares none.
+    A stage of "star" or "pairs" compares none.
     """
     if stage.learn != "reinforce":
         return ()
@@ -93,44 +94,44 @@ def rewarded_attempts(stage: Stage) -> tuple[int, ...]:
 
 
 def non_finite(step: StepResult) -> Iterator[Alarm]:
-    """Yield an alarm if the update's loss or gradient is not a number."""
+    """Yield an alarm if the update's loss or gradient norm is not finite."""
     results = {"loss": step.update.loss, "grad_norm": step.update.grad_norm}
     bad = {name: value for name, value in results.items() if not math.isfinite(value)}
     if bad:
         yield Alarm(
             "non_finite",
             f"{' and '.join(f'{name} is {value}' for name, value in bad.items())} in iteration "
-            f"{step.iteration}; the weights may be spoilt. Go back to a checkpoint, with a "
+            f"{step.iteration}; the weights may be broken. Go back to a checkpoint, with a "
             "lower learner.learning_rate or learner.max_grad_norm, or model.dtype float32",
         )
 
 
 def copies(window: Sequence[StepResult]) -> Iterator[Alarm]:
-    """Yield an alarm if the second attempt repeats the first, though it is not right yet."""
-    changed, right = mean(window, lambda s: s.accuracies.changed), mean(window, accuracy(2))
-    if changed < COPIES and right < ROOM:
+    """Yield an alarm if the second attempt copies the first, although accuracy is low."""
+    changed, correct = mean(window, lambda s: s.accuracies.changed), mean(window, accuracy(2))
+    if changed < COPIES and correct < HIGH_ACCURACY:
         yield Alarm(
             "copy",
             f"the second attempt copies the first: {changed:.1%} differ over {WINDOW} iterations, "
-            f"though only {right:.1%} are right. A larger bonus rewards a change to the better; a "
-            "longer first stage, with a higher kl on the first attempt, moves the two apart",
+            f"but only {correct:.1%} are correct. Raise the bonus, which rewards improvement, or "
+            "make the first stage longer, with a higher kl on the first attempt",
         )
 
 
 def sandbagging(first: Sequence[StepResult], window: Sequence[StepResult]) -> Iterator[Alarm]:
-    """Yield an alarm for an attempt that gets worse, so that the next one can improve on it."""
+    """Yield an alarm for each attempt that gets worse while the gain of the next one rises."""
     for i in range(1, window[-1].num_attempts + 1):
         (was, now), (next_was, next_now) = (
             [mean(steps, accuracy(n)) for steps in (first, window)] for n in (i, i + 1)
         )
         fall, rise = was - now, (next_now - now) - (next_was - was)
         errors = [standard_error(s, accuracy(n)) for s in (first, window) for n in (i, i + 1)]
-        # Attempts of an episode rise and fall together: their difference has a smaller error.
+        # Attempts of an episode are correlated, so the error of their difference is smaller.
         margin = max(FALL, SIGMAS * math.hypot(*errors))
         if fall > margin and rise > margin:
             yield Alarm(
                 f"sandbagging_t{i}",
-                f"attempt {i} gets worse, which leaves more to correct: {now:.1%} right over "
+                f"attempt {i} gets worse, which leaves more to correct: {now:.1%} correct over "
                 f"{WINDOW} iterations, {was:.1%} at the run's start; the gain of the next attempt "
                 f"is {next_now - now:+.1%}, from {next_was - was:+.1%}. Reward attempt {i}, raise "
                 "its kl, or lower the bonus",
@@ -138,7 +139,7 @@ def sandbagging(first: Sequence[StepResult], window: Sequence[StepResult]) -> It
 
 
 def kl_blown_up(last: Sequence[StepResult], limit: float) -> Iterator[Alarm]:
-    """Yield an alarm for an attempt that is far from the reference, or leaves it suddenly."""
+    """Yield an alarm for each attempt whose KL to the reference is large, or jumps."""
     before, now = last[:-SUDDEN], last[-SUDDEN:]
     if len(now) < SUDDEN:
         return
@@ -146,7 +147,7 @@ def kl_blown_up(last: Sequence[StepResult], limit: float) -> Iterator[Alarm]:
         was, nats = mean(before, kl(i)), mean(now, kl(i))
         jumped = len(before) == WINDOW and nats > KL_JUMP * max(was, KL_FLOOR)
         if nats > limit or jumped:
-            grew = f", and was at {was:.2f} in the {WINDOW} before" if jumped else ""
+            grew = f", after {was:.2f} in the {WINDOW} before" if jumped else ""
             yield Alarm(
                 f"kl_t{i}",
                 f"attempt {i} is {nats:.1f} nats from the reference over {SUDDEN} iterations{grew}"
@@ -164,13 +165,13 @@ def mismatched(last: Sequence[StepResult]) -> Iterator[Alarm]:
             "mismatch",
             f"the sampler is {nats:.3f} nats per token from the learner over {SUDDEN} iterations "
             f"(limit {MISMATCH:g}; a single token by up to {most:.1f}): the learner updates on "
-            "episodes of another policy. Set learner.max_importance, which corrects for some of "
-            "it; with rollout.overlap, lower learner.learning_rate; else try model.dtype float32",
+            "episodes of another policy. Set learner.max_importance, which corrects part of it; "
+            "with rollout.overlap, lower learner.learning_rate; else try model.dtype float32",
         )
 
 
 def flat_reward(window: Sequence[StepResult], rewarded: Sequence[int]) -> Iterator[Alarm]:
-    """Yield an alarm if hardly any group has episodes with different rewards to compare."""
+    """Yield an alarm if the rewards are equal in nearly all groups, which gives no gradient."""
     shares = [mean(window, lambda s, i=i: value_at(s.episodes.flat, i)) for i in rewarded]
     if shares and all(share > FLAT for share in shares):
         means = [mean(window, lambda s, i=i: value_at(s.episodes.rewards, i)) for i in rewarded]
@@ -178,14 +179,14 @@ def flat_reward(window: Sequence[StepResult], rewarded: Sequence[int]) -> Iterat
         yield Alarm(
             "flat_reward",
             f"nothing to learn from: {min(shares):.1%} of groups have equal rewards over {WINDOW} "
-            f"iterations (mean {rewards}). Take problems that are solved sometimes, more "
-            "rollout.samples, or a higher rollout.temperature; where rewards are near 0, look "
-            "in generations.txt whether right answers are taken for wrong",
+            f"iterations (mean {rewards}). Use problems that are solved sometimes, more "
+            "rollout.samples, or a higher rollout.temperature. If rewards are near 0, check in "
+            "generations.txt whether correct answers are graded wrong",
         )
 
 
 def truncation(window: Sequence[StepResult]) -> Iterator[Alarm]:
-    """Yield an alarm for an attempt that is often cut at the token limit."""
+    """Yield an alarm for each attempt that is often cut at the token limit."""
     for i in range(1, len(window[-1].episodes.truncated) + 1):
         share = mean(window, lambda s, i=i: value_at(s.episodes.truncated, i))
         if share > TRUNCATED:
@@ -209,8 +210,8 @@ def kl(attempt: int) -> Metric:
 def standard_error(steps: Sequence[StepResult], metric: Metric) -> float:
     """Return the standard error of a window's accuracy.
 
-    It is that of the episodes, or that of the iterations if larger: episodes of one problem are
-    alike, so that iterations scatter more than their number of episodes suggests.
+    It is the larger of two estimates: from the number of episodes, and from the scatter of the
+    iterations. Episodes of one problem are correlated, which makes the first one too small.
     """
     average = mean(steps, metric)
     scatter = sum((metric(step) - average) ** 2 for step in steps) / (len(steps) - 1)
@@ -220,5 +221,5 @@ def standard_error(steps: Sequence[StepResult], metric: Metric) -> float:
 
 
 def mean(steps: Sequence[StepResult], metric: Metric) -> float:
-    """Return a metric's mean; nan, which is beyond no threshold, unless all iterations have it."""
+    """Return a metric's mean; nan, which exceeds no threshold, unless all iterations have it."""
     return fmean(metric(step) for step in steps) if steps else math.nan

@@ -1,4 +1,4 @@
-"""Pages as documents: a title and blocks, rendered as self-contained HTML or as Markdown.
+"""Renders documents, a title and blocks, as self-contained HTML or as Markdown.
 
 The templates in templates/ are the only place that knows HTML and Markdown. In HTML every text
 is escaped.
@@ -52,7 +52,7 @@ class Preformatted:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A PNG file, and the one that takes its place where the reader prefers dark pages.
+    """A PNG file, and another one that replaces it for readers who prefer dark pages.
 
     HTML pages embed both; Markdown has no place for them and leaves pictures out.
     """

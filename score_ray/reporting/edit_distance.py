@@ -1,4 +1,4 @@
-"""How far the second attempt's text is from the first's."""
+"""Measures how much the text of the second attempt differs from the first."""
 
 from collections.abc import Sequence
 
@@ -16,6 +16,6 @@ def edit_ratio(a: str, b: str) -> float:
 
 
 def mean_edit_ratio(graded: Sequence[GradedEpisode]) -> float:
-    """Return the mean ratio of the first two attempts; 0.0 for episodes of one attempt."""
+    """Return the mean edit ratio of the first two attempts; 0.0 for episodes of one attempt."""
     texts = [[attempt.text for attempt in g.episode.attempts[:2]] for g in graded]
     return sum(edit_ratio(*pair) for pair in texts if len(pair) == 2) / len(texts)

@@ -1,4 +1,4 @@
-"""JSON lines: one record per line, appended as a run goes on."""
+"""Reads and writes JSON lines: files with one record per line."""
 
 import json
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ def read_jsonl(path: Path) -> list[Record]:
     """
     if not path.exists():
         return []
-    # Split as bytes: a torn line may end inside a character.
+    # Split as bytes, because a half-written line may end inside a character.
     *whole, last = path.read_bytes().split(b"\n")
     records = []
     for number, line in enumerate(whole, 1):

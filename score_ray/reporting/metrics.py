@@ -1,6 +1,6 @@
-"""Every key of metrics.jsonl and evals.jsonl: typed results to records, and back.
+"""Turns typed results into records of metrics.jsonl and evals.jsonl, and back.
 
-A metric of an attempt ends in _t1, _t2, ..., for the first, the second and so on.
+Only this module knows the keys of these files. The key of an attempt's metric ends in _t1, _t2, ...
 """
 
 import math
@@ -13,7 +13,7 @@ from score_ray.reporting.edit_distance import mean_edit_ratio
 from score_ray.reporting.json_lines import Record
 from score_ray.types import BroadcastResult, GradedEpisode, UpdateResult, Verdict
 
-TRANSFER = "weights"  # the part of a broadcast's seconds that is the transfer
+TRANSFER = "weights"  # the phase, within the broadcast, in which weights are transferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class StepResult:
     kl: tuple[float, ...]  # mean of each attempt's log-ratio to the reference, in nats
     kl_coefficients: tuple[float, ...]
     update: UpdateResult
-    broadcast: BroadcastResult | None  # None where the engines keep their weights
+    broadcast: BroadcastResult | None  # None if the engines kept their weights
     rollout_restarts: int
     learner_restarts: int
     trained_rows: int  # 0 if all advantages are 0
@@ -43,7 +43,7 @@ class StepResult:
 
     @property
     def all_seconds(self) -> dict[str, float]:
-        """Seconds by phase, and those of the weight transfer, which is part of a phase."""
+        """Seconds by phase, with those of the weight transfer, which is a part of the broadcast."""
         transfer = {TRANSFER: self.broadcast.seconds} if self.broadcast else {}
         return {**transfer, **self.seconds}
 
@@ -142,7 +142,7 @@ def _numbered(prefix: str, values: Sequence[float]) -> dict[str, float]:
 
 
 def _values(record: Record, prefix: str) -> tuple[float, ...]:
-    """Return the values under prefix1, prefix2, ... as far as they go."""
+    """Return the values of the keys `prefix` + 1, 2, ... as long as the record has them."""
     keys = takewhile(lambda key: key in record, (f"{prefix}{i}" for i in count(1)))
     return tuple(record[key] for key in keys)
 
@@ -202,7 +202,7 @@ def _read_episodes(record: Record) -> EpisodeStatistics:
 
 def _read_update(record: Record) -> UpdateResult:
     return UpdateResult(
-        # A loss that was not written is no loss that is not finite.
+        # A missing loss or gradient norm must not raise the alarm for one that is not finite.
         loss=record.get("loss", 0.0),
         mismatch_mean_abs=record.get("mismatch/sampled_mean_abs", math.nan),
         mismatch_max_abs=record.get("mismatch/sampled_max_abs", math.nan),

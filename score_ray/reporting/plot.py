@@ -1,4 +1,4 @@
-"""accuracy.png, a run's accuracy over its updates; and the look of every figure."""
+"""Draws accuracy.png, a run's accuracy over its updates, and sets the style of every figure."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from score_ray.reporting.palette import ATTEMPTS, DASHED, INK, PAPER
 
 @contextmanager
 def look(dark: bool = False) -> Iterator[None]:
-    """Draw on light or on dark paper in this block."""
+    """Set the style of figures drawn in this block, for light or for dark pages."""
     scheme = "dark" if dark else "light"
     ink, paper = INK[scheme], PAPER[scheme]
     inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
@@ -40,7 +40,7 @@ def look(dark: bool = False) -> Iterator[None]:
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure; its size is in inches."""
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)  # no pyplot: it would keep every figure
+    FigureCanvasAgg(figure)  # pyplot would keep every figure in memory
     return figure
 
 
@@ -51,7 +51,7 @@ def save_figure(figure: Figure, out: Path) -> None:
 
 
 def open_axes(axes: Axes) -> None:
-    """Add a faint grid, and remove the frame where there is no scale."""
+    """Add a faint grid, and remove the frame at the top and on the right."""
     axes.grid(alpha=0.2)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -64,7 +64,9 @@ def plot_accuracy(steps: Sequence[StepResult], evals: Sequence[Record], out: Pat
 
 
 def accuracy_figure(steps: Sequence[StepResult], evals: Sequence[Record]) -> Figure:
-    """Return a figure of accuracy at each attempt, with the evaluations on the first one's split.
+    """Return a figure of the accuracy at each attempt, in training and in evaluations.
+
+    Only evaluations on the split of the first one are shown.
 
     The episodes of iteration i come from weights after i updates, so training and
     evaluation share the axis.
@@ -113,8 +115,8 @@ def draw_evaluations(axes: Axes, evals: Sequence[Record], attempt: int, colour: 
         return
     updates = [r["iteration"] for r in evals]
     accuracies = [value_at(evaluated_accuracies(r), attempt) for r in evals]
-    # Equal values of both attempts must stay visible: a small diamond lies on a circle, and
-    # dots lie between dots.
+    # Equal values of both attempts must stay visible. So a small diamond is drawn on a circle,
+    # and the dots of one line between those of the other.
     marker, size, offset = ("o", 10, 0) if attempt == 1 else ("D", 6, 2)
     axes.plot(
         updates,
@@ -146,5 +148,5 @@ def draw_stages(axes: Axes, steps: Sequence[StepResult]) -> None:
 
 
 def smooth(values: Sequence[float], reach: int) -> list[float]:
-    """Return means over `reach` neighbours on each side, or over as many as the ends have."""
+    """Return means over `reach` neighbours on each side, over fewer at the ends."""
     return [fmean(values[max(0, i - reach) : i + reach + 1]) for i in range(len(values))]

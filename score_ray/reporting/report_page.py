@@ -1,4 +1,4 @@
-"""report.html: one self-contained page, made from a run folder alone."""
+"""Writes report.html, one self-contained page, from a run folder alone."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -83,7 +83,7 @@ def time_rows(steps: Sequence[StepResult]) -> list[tuple[str, ...]]:
 
 
 def event_blocks(events: Sequence[Record]) -> list[Block]:
-    """Return what was lost and how long it took to be back, in sum and one by one."""
+    """Return the losses of processes and the seconds until replacement: a summary and a table."""
     if not events:
         return [Paragraph("None.")]
     columns = ("time", "after iteration", "who", "what", "seconds")

@@ -72,7 +72,7 @@ class Reporter:
         self._folder.write_answers(graded, done)
 
     def event(self, kind: str, who: str, what: str, **numbers: float) -> None:
-        """Append an event of a process of the run to events.jsonl, and show it."""
+        """Append an event to events.jsonl, and show it; `who` is a process or an alarm's kind."""
         time = datetime.now(UTC).isoformat(timespec="seconds")
         record = {"time": time, "iteration": self._done, "kind": kind, "who": who, "what": what}
         self._folder.append_event({**record, **numbers})
@@ -84,7 +84,7 @@ class Reporter:
         self.event("checkpoint", "checkpoint", what)
 
     def rewind(self, iteration: int) -> None:
-        """Bring the records back to where `iteration` updates have been made; events stay."""
+        """Delete the records after `iteration` updates; events stay."""
         self._done = iteration
         self._open()
         self._bar.update(iteration)
@@ -94,7 +94,7 @@ class Reporter:
         self._bar.print(message)
 
     def close(self) -> None:
-        """Remove the bar from the terminal. The files are whole after every call."""
+        """Remove the bar from the terminal."""
         self._bar.close()
 
     def _open(self) -> None:
@@ -131,7 +131,7 @@ def duration(seconds: float) -> str:
 
 
 def losses(events: Sequence[Record]) -> str:
-    """Return events as a sentence: what was lost how often, and the seconds until it was back."""
+    """Return a sentence: how often each kind of process was lost, and replaced after how long."""
     parts = []
     for kind in dict.fromkeys(r["kind"] for r in events if r["kind"] != "alarm"):
         lost = [r for r in events if r["kind"] == kind and "seconds" not in r]

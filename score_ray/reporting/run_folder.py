@@ -1,4 +1,4 @@
-"""The run folder: every file that a run reads or writes, under its name here and nowhere else.
+"""Reads and writes the files of a run folder, whose names only this module knows.
 
 The .jsonl files are the truth: generations.txt, accuracies.txt, accuracy.png and report.html
 can be made from them again at any time.
@@ -36,8 +36,8 @@ EVALS, ACCURACIES_TEXT = "evals.jsonl", "accuracies.txt"  # evaluations
 GENERATIONS, GENERATIONS_TEXT = "generations.jsonl", "generations.txt"  # training episodes
 EVENTS = "events.jsonl"  # lost processes and alarms
 ANSWERS = "answers"  # a file for each evaluation on the test split
-FIRST_ATTEMPTS = "first_attempts.jsonl"  # of the base model, where training gives some
-EXTRA_SAMPLES = "study"  # a file for each kind and model
+FIRST_ATTEMPTS = "first_attempts.jsonl"  # of the base model, for rollout.offline_share
+EXTRA_SAMPLES = "study"  # a file for each kind and model; named so for older runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class RunFolder:
 
     @property
     def figures(self) -> Path:
-        """The folder of the paper's figures, drawn from this run."""
+        """The folder of the paper's figures for this run."""
         return self.path / "figures"
 
     @property
@@ -107,7 +107,7 @@ class RunFolder:
         changed = differences(config, self.config()) if self.config_file.is_file() else []
         if changed:
             raise ConfigError(
-                f"{self} holds a run of another config; {advice}. What differs:\n  "
+                f"{self} holds a run of another config; {advice}. These keys differ:\n  "
                 + "\n  ".join(changed)
             )
 
@@ -125,7 +125,7 @@ class RunFolder:
         return self.model
 
     def locked(self) -> AbstractContextManager[None]:
-        """Hold the folder for a block; ConfigError if another process runs in it."""
+        """Lock the folder for a block; raise ConfigError if another process runs in it."""
         return locked(self.path, "another process is running in this run folder")
 
     # Reading.
@@ -175,7 +175,7 @@ class RunFolder:
         return self.path / EXTRA_SAMPLES / f"{kind}_{model}.jsonl"
 
     def all_extra_samples(self) -> list[Path]:
-        """Return the paths of all extra samples that have been drawn."""
+        """Return the paths of all extra samples that there are."""
         return sorted((self.path / EXTRA_SAMPLES).glob("*.jsonl"))
 
     # Writing.
@@ -212,7 +212,7 @@ class RunFolder:
         replace_file(self.path / FIRST_ATTEMPTS, as_lines(records).encode())
 
     def rewind(self, resume_at: int) -> None:
-        """Bring the records back to where `resume_at` updates have been made; events stay.
+        """Delete the records after `resume_at` updates; events stay.
 
         An evaluation with iteration k is taken after k updates, before the checkpoint of k, so
         a run that resumes at k has it already; only a run from 0 takes its first one (again).
@@ -221,7 +221,7 @@ class RunFolder:
         generations = _keep(self.path / GENERATIONS, lambda r: r["iteration"] < resume_at)
         evals = _keep(self.path / EVALS, lambda r: r["iteration"] <= resume_at and resume_at > 0)
         if (self.path / EVENTS).exists():
-            # A line that a kill tore goes: the next event must not continue it.
+            # Drop a half-written last line, so that the next event starts on a line of its own.
             _keep(self.path / EVENTS, lambda r: True)
         for path, text in (
             (self.path / GENERATIONS_TEXT, generations_text(generations)),
@@ -232,7 +232,7 @@ class RunFolder:
 
 @contextmanager
 def locked(folder: Path, refusal: str) -> Iterator[None]:
-    """Hold a folder for a block; ConfigError with the refusal if another process holds it."""
+    """Lock a folder for a block; raise ConfigError(refusal) if another process has locked it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", timeout=0)
     try:

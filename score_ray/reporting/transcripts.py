@@ -1,4 +1,4 @@
-"""Graded episodes as records, and records as text for people."""
+"""Turns graded episodes into records, and records into text for people."""
 
 from collections.abc import Sequence
 
@@ -37,7 +37,7 @@ def answer_record(graded: GradedEpisode) -> Record:
 
 
 def generations_text(records: Sequence[Record]) -> str:
-    """Return generations.txt of these records; the text of a longer list starts with it."""
+    """Return the text of generations.txt; records added at the end only append to it."""
     parts = []
     for r in records:
         head = f"iteration {r['iteration']}  problem {r['problem']}  sample {r['sample']}"
@@ -52,10 +52,7 @@ def generations_text(records: Sequence[Record]) -> str:
 
 
 def accuracies_text(evals: Sequence[Record]) -> str:
-    """Return accuracies.txt of these evaluations, a line each.
-
-    The text of a longer list starts with it.
-    """
+    """Return the text of accuracies.txt: a line for each evaluation."""
     return "".join(
         f"{label_of(r)}  {r['task']}/{r['split']} n {r['n']} after {r['iteration']} updates:  "
         f"t1 {r['acc_t1']:.4f}  t2 {r['acc_t2']:.4f}  delta {r['delta']:+.4f}  "

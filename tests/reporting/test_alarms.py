@@ -105,7 +105,7 @@ def test_an_alarm_is_raised_once_and_again_after_a_window_without_it():
     (alarm,) = alarms.watch(step(9, train__changed=0.01))
     assert alarm.kind == "copy"
     assert "1.0% differ" in alarm.message
-    assert "50.0% are right" in alarm.message
+    assert "50.0% are correct" in alarm.message
     assert bad_for(alarms, 30, train__changed=0.01) == []
     # Two good ones lift the mean over the threshold, for as long as they are in the window.
     assert bad_for(alarms, 2, train__changed=0.4) == []
@@ -152,7 +152,7 @@ def test_the_message_on_sandbagging_has_the_numbers():
     (alarm,) = alarms.replay(step(i, train__acc_t1=0.2, train__acc_t2=0.6) for i in range(10, 20))
     # Raised with the 6th: then a fall of .12 is beyond the scatter of the window (3 * .037).
     assert "+28.0%, from +10.0%" in alarm.message
-    assert "28.0% right over 10 iterations, 40.0% at the run's start" in alarm.message
+    assert "28.0% correct over 10 iterations, 40.0% at the run's start" in alarm.message
 
 
 def test_a_fall_within_the_noise_of_few_episodes_is_no_sandbagging():

@@ -135,7 +135,7 @@ def test_a_run_of_another_config_is_refused_by_the_keys_that_differ(tmp_path):
     folder.write_config(CONFIG)
     folder.refuse_other_config(CONFIG, "do something else")
     assert folder.config() == CONFIG
-    with pytest.raises(ConfigError, match=r"do something else. What differs:\n  seed: 0 -> 1"):
+    with pytest.raises(ConfigError, match=r"do something else. These keys differ:\n  seed: 0 -> 1"):
         folder.refuse_other_config(folder.config(["seed=1"]), "do something else")
 
 
