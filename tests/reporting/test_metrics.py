@@ -78,6 +78,14 @@ def test_the_keys_of_episodes_by_hand():
     }
 
 
+def test_an_iteration_of_one_attempt_has_no_accuracy_of_a_second():
+    one = [graded(("a",), (C,)), graded(("b",), (W,))]
+    result = replace(step_result(metrics_record(0)), accuracies=training_accuracies(one))
+    record = step_record(result)
+    assert record["train/acc_t1"] == 0.5
+    assert "train/acc_t2" not in record
+
+
 def test_a_metric_that_a_record_lacks_is_0_if_it_counts_and_nan_if_not():
     result = step_result({"iteration": 4, "stage": "one"})
     assert (result.version, result.stale, result.num_attempts) == (5, 0, 0)
