@@ -18,8 +18,12 @@ os.environ.setdefault("RAY_enable_metrics_collection", "0")
 import pytest
 
 from tests.support.deepspeed_extension import compile_extension
-from tests.support.shared_ray import ray_address as ray_address
-from tests.support.shared_ray import shared_ray as shared_ray
+from tests.support.shared_ray import (  # noqa: F401
+    quick_workers,
+    ray_address,
+    shared_ray,
+    worker_executable,
+)
 
 # Tests with these marks share what takes seconds to start, in one process for each file.
 HEAVY = ("ray", "slow")

@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM
 
 from score_ray.reporting.json_lines import read_jsonl
 from tests.support.command_line import output
+from tests.support.shared_ray import without_shared_ray
 from tests.support.tiny_model import make_model
 
 pytestmark = pytest.mark.ray
@@ -58,11 +59,6 @@ def program(*words: str) -> None:
     """Run a command as a program with its own Ray; raise CalledProcessError if it fails."""
     command = [sys.executable, "launch.py", *words]
     subprocess.run(command, env=without_shared_ray(), check=True, timeout=500)
-
-
-def without_shared_ray() -> dict[str, str]:
-    """Return the environment of a program that starts its own Ray."""
-    return {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
 
 
 def training(runs: Path, model: Path, *more: str) -> list[str]:

@@ -29,7 +29,7 @@ from tests.support.tiny_model import (
     make_pool,
 )
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("quick_workers")]
 
 
 def shared(num_actors: int, tensor_parallel: int) -> ResourceRequest:

@@ -1,29 +1,71 @@
 """One Ray for all tests of a process that need no Ray of their own: starting it takes seconds."""
 
+import json
 import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.support import forked_workers
+
+JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray reads a job's runtime environment from it
 
 
 @pytest.fixture(scope="session")
 def ray_address() -> Iterator[str]:
     """The address of a Ray on this machine that lasts as long as the tests do."""
-    from ray.cluster_utils import Cluster
+    from score_ray.runtime.ray_session import KEEP_VISIBLE, _usable_gpus
+    from ray.cluster_utils import Cluster  # isort: skip
 
+    os.environ.setdefault(KEEP_VISIBLE, "0")
     os.environ.setdefault("RAY_worker_niceness", "0")
-    # A private Ray sets "token" for the whole process, unless the mode is set. Then the process
-    # would refuse the calls of this Ray, which has no token, and be taken for dead.
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    head = {"num_cpus": os.cpu_count(), "num_gpus": 0, "include_dashboard": False}
+    head = {"num_cpus": os.cpu_count(), "include_dashboard": False, **_usable_gpus()}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     yield cluster.address
     cluster.shutdown()
 
 
+@pytest.fixture(scope="session")
+def worker_executable() -> Iterator[str]:
+    """The command that Ray starts workers with: forks of a process with all imports done."""
+    from torch.backends import cuda
+
+    if cuda.is_built():
+        yield sys.executable
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        program, path = forked_workers.__file__, str(Path(folder) / "socket")
+        server = subprocess.Popen([sys.executable, program, "serve", path])
+        while not Path(path).exists():
+            time.sleep(0.01)
+        yield shlex.join([sys.executable, "-SE", program, path])
+        server.kill()
+        server.wait()
+
+
 @pytest.fixture(scope="module")
-def shared_ray(ray_address: str) -> Iterator[None]:
+def quick_workers(worker_executable: str) -> Iterator[None]:
+    """While a module's tests run, Ray's workers are such forks."""
+    job = {"runtime_env": {"py_executable": worker_executable}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(JOB_CONFIG, json.dumps(job))
+        yield
+
+
+@pytest.fixture(scope="module")
+def shared_ray(ray_address: str, quick_workers: None) -> Iterator[None]:
     """While a module's tests run, whatever starts Ray joins the shared one instead."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ADDRESS", ray_address)
         yield
+
+
+def without_shared_ray() -> dict[str, str]:
+    """Return the environment of a program that starts its own Ray."""
+    return {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", JOB_CONFIG)}
