@@ -27,9 +27,9 @@ def export(
 
     from score_ray.training.inputs import check_inputs
     from score_ray.training.model_source import CACHE
-    from score_ray.training.roles import learner_alone
+    from score_ray.training.roles import only_learner
 
-    with learner_alone(check_inputs(config, CACHE), _print_event) as learner:
+    with only_learner(check_inputs(config, CACHE), _print_event) as learner:
         learner.restore(source)
         learner.export(out)
     typer.echo(f"{source} -> {out}")

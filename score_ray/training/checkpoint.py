@@ -1,4 +1,7 @@
-"""Checkpoints that are whole or absent: written under another name, checksummed, renamed."""
+"""Writes and reads checkpoints.
+
+A checkpoint is written under a temporary name, with checksums, and renamed when it is complete.
+"""
 
 import hashlib
 import json
@@ -12,8 +15,8 @@ from pathlib import Path
 from score_ray.types import ProcessLost, RunError
 
 MANIFEST, STATE = "manifest.json", "state.json"
-UNFINISHED, REPLACED = ".tmp-", ".old-"  # before the name of a checkpoint
-# Texts of a full disk's error, where the error comes from another process.
+UNFINISHED, REPLACED = ".tmp-", ".old-"  # prefixes of a checkpoint's name
+# What an error from another process says if the disk is full; its type is lost on the way.
 DISK_FULL = ("No space left on device", "PytorchStreamWriter failed")
 
 
@@ -26,13 +29,13 @@ class Progress:
     """The progress of a run: updates made, the next KL coefficients, checkpoints saved."""
 
     iteration: int = 0
-    kl: tuple[float, ...] = ()  # empty: the stage's
-    saved: tuple[int, ...] = ()  # all that were ever saved, by their updates
+    kl: tuple[float, ...] = ()  # empty for those of the stage
+    saved: tuple[int, ...] = ()  # updates before each checkpoint ever saved
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A whole checkpoint on disk, and the progress of its run."""
+    """An undamaged checkpoint on disk, and the progress of its run."""
 
     path: Path
     progress: Progress
@@ -47,22 +50,22 @@ def save(
 ) -> Path:
     """Save what `write` puts into a folder, and the progress; return the checkpoint's path.
 
-    The newest `keep` checkpoints stay, and the one after `spare` updates. Later checkpoints are
-    removed: the run has gone back to before them. Nothing is visible under the final name
-    before everything is on disk. Raises CheckpointError if it cannot be written, on a full disk
-    for instance; earlier checkpoints stay.
+    The newest `keep` checkpoints are kept, and the one after `spare` updates. Checkpoints of later
+    iterations are deleted, because the run has gone back to before them. The final name appears
+    only when everything is on disk. Raises CheckpointError if the checkpoint cannot be written,
+    on a full disk for instance; earlier checkpoints are kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _tidy(folder)
     target = folder / _name(progress.iteration)
     for path in folder.glob("iteration_*"):
         if path.name >= target.name and _fault(path):
-            shutil.rmtree(path)  # now, because the new one may need its space
+            shutil.rmtree(path)  # first, because the new checkpoint may need its space
     unfinished = folder / f"{UNFINISHED}{target.name}"
     try:
         _write(unfinished, write, progress)
     except BaseException as error:
-        message = _failure(target, unfinished, error) if _is_write_error(error) else ""
+        message = _write_error_message(target, unfinished, error) if _is_write_error(error) else ""
         shutil.rmtree(unfinished, ignore_errors=True)
         if message:
             raise CheckpointError(message) from error
@@ -76,9 +79,9 @@ def save(
 
 
 def newest(folder: Path, report: Callable[[str], None] = warnings.warn) -> Checkpoint | None:
-    """Return the newest whole checkpoint, or None if there is none; report damaged ones by name.
+    """Return the newest undamaged checkpoint, or None if there is none; report damaged ones.
 
-    Raises CheckpointError if there are checkpoints, but every one is damaged.
+    Raises CheckpointError if there are checkpoints, but all are damaged.
     """
     faults = []
     for path in _newest_first(folder):
@@ -86,7 +89,7 @@ def newest(folder: Path, report: Callable[[str], None] = warnings.warn) -> Check
         if fault is None:
             return Checkpoint(path, read_progress(path))
         faults.append(f"{path} is damaged ({fault})")
-        report(f"{faults[-1]}; using the one before")
+        report(f"{faults[-1]}; trying the one before it")
     if faults:
         raise CheckpointError(
             f"no checkpoint can be read: {'; '.join(faults)}. Remove {folder.parent} to start again"
@@ -95,7 +98,7 @@ def newest(folder: Path, report: Callable[[str], None] = warnings.warn) -> Check
 
 
 def find(folder: Path, iteration: int) -> Path:
-    """Return the path of the whole checkpoint after `iteration` updates, the newest for 0.
+    """Return the path of the checkpoint after `iteration` updates; 0 stands for the newest.
 
     Raises FileNotFoundError, naming the checkpoints that are kept, if it is missing or damaged.
     """
@@ -132,7 +135,7 @@ def _write(folder: Path, write: Callable[[Path], None], progress: Progress) -> N
 
 
 def _put_in_place(unfinished: Path, target: Path) -> None:
-    """Give a whole checkpoint its name; a kill at any moment leaves the new one or the old one."""
+    """Rename a complete checkpoint; a kill at any moment leaves the new one or the old one."""
     for path in target.parent.glob("iteration_*"):
         if path.name > target.name:
             shutil.rmtree(path)
@@ -144,7 +147,7 @@ def _put_in_place(unfinished: Path, target: Path) -> None:
 
 
 def _tidy(folder: Path) -> None:
-    """Remove what a killed save left, but put back a checkpoint that it had not yet replaced."""
+    """Clean up after a killed save: delete unfinished checkpoints, restore one not yet replaced."""
     for unfinished in folder.glob(f"{UNFINISHED}*"):
         shutil.rmtree(unfinished)
     for replaced in folder.glob(f"{REPLACED}*"):
@@ -156,7 +159,7 @@ def _tidy(folder: Path) -> None:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    """Return all checkpoints; one that is to be replaced counts while its place is empty."""
+    """Return all checkpoints, newest first; one renamed aside counts if it was not replaced."""
     paths = {_place(path): path for path in folder.glob(f"{REPLACED}*")}
     paths |= {path: path for path in folder.glob("iteration_*")}
     return [paths[place] for place in sorted(paths, reverse=True)]
@@ -174,8 +177,8 @@ def _is_write_error(error: BaseException) -> bool:
     )
 
 
-def _failure(target: Path, unfinished: Path, error: BaseException) -> str:
-    """Return the message about a checkpoint that could not be written, before it is removed."""
+def _write_error_message(target: Path, unfinished: Path, error: BaseException) -> str:
+    """Return the message about a checkpoint that could not be written, before it is cleaned up."""
     # An error from another process contains its traceback; the last line says what happened.
     reason = str(error).strip().split("\n")[-1]
     written = sum(path.stat().st_size for path in _files(unfinished)) / 2**20
@@ -183,8 +186,8 @@ def _failure(target: Path, unfinished: Path, error: BaseException) -> str:
     kept = _newest_first(target.parent)
     remains = f"{_place(kept[0]).name} stays the newest" if kept else "there is none before it"
     return (
-        f"{target} could not be written ({reason}; it had come to {written:.1f} MiB, "
-        f"{free:.1f} MiB were free); {remains}"
+        f"{target} could not be written ({reason}; {written:.1f} MiB were written, "
+        f"{free:.1f} MiB are free); {remains}"
     )
 
 
@@ -204,7 +207,7 @@ def _fault(path: Path) -> str | None:
         except OSError as error:
             return f"{name} cannot be read: {error.strerror}"
         if not unchanged:
-            return f"{name} does not have its checksum"
+            return f"{name} does not match its checksum"
     return None
 
 

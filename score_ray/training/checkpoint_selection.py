@@ -1,7 +1,7 @@
-"""Choose the checkpoint that becomes the model: by training reward, as in the paper, or held out.
+"""Selects the checkpoint that becomes the model: by training reward, as the paper, or held out.
 
-Both read the run folder's records alone. A checkpoint is named by its number of updates; the
-episodes of iteration i come from weights after i updates.
+Both use only the records in the run folder. A checkpoint is identified by the number of updates
+before it; the episodes of iteration i come from weights after i updates.
 """
 
 from collections.abc import Sequence
@@ -13,21 +13,21 @@ from score_ray.reporting.json_lines import Record
 from score_ray.reporting.metrics import StepResult, evaluated_accuracies
 from score_ray.reporting.run_folder import HELD_OUT
 
-By = Literal["last", "train_reward", "held_out"]
+Criterion = Literal["last", "train_reward", "held_out"]
 
 
 def best(
-    by: By,
+    by: Criterion,
     steps: Sequence[StepResult],
     evals: Sequence[Record],
     checkpoints: Sequence[int],
     stages: Sequence[Stage],
 ) -> int | None:
-    """Return the best of `checkpoints`, the later one of equals; None if none has a score.
+    """Return the best of `checkpoints`, the later one of equals, or None if none has a score.
 
-    `checkpoints` are all that the run has saved, also those that are not kept any more: the
-    score of each is of the iterations since the one before. Scores never change. A call after
-    every save therefore returns the best one so far, which was kept, or the one just saved.
+    `checkpoints` are all that were ever saved, also those that are deleted by now, because the
+    reward of one is averaged since the one before it. Scores never change, so a call after every
+    save returns the best one so far, which was kept, or the one just saved.
     """
     if by == "last":
         return max(checkpoints, default=None)
@@ -41,31 +41,31 @@ def best(
 def training_rewards(
     steps: Sequence[StepResult], checkpoints: Sequence[int], stages: Sequence[Stage]
 ) -> dict[int, float]:
-    """Return the mean reward since the checkpoint before, of each checkpoint of the last stage.
+    """Return, for each checkpoint of the last stage, the mean reward since the one before it.
 
     Checkpoints of different stages cannot be compared, because stages reward different things.
     """
-    begin, made = sum(stage.iterations for stage in stages[:-1]), sorted(set(checkpoints))
+    stage_start, saved = sum(stage.iterations for stage in stages[:-1]), sorted(set(checkpoints))
     scores = {}
-    for before, done in zip([0, *made], made, strict=False):
-        since = range(max(before, begin), done)
-        rewards = [weighted_reward(s, stages[-1]) for s in steps if s.iteration in since]
+    for before, done in zip([0, *saved], saved, strict=False):
+        iterations = range(max(before, stage_start), done)
+        rewards = [weighted_reward(s, stages[-1]) for s in steps if s.iteration in iterations]
         if rewards:
             scores[done] = fmean(rewards)
     return scores
 
 
 def weighted_reward(step: StepResult, stage: Stage) -> float:
-    """Return an iteration's mean rewards times the stage's coefficients, without bonus and KL."""
+    """Return the sum of an iteration's mean rewards, each times the stage's reward coefficient."""
     return sum(w * r for w, r in zip(stage.reward, step.episodes.rewards, strict=True) if w)
 
 
 def held_out_accuracies(
     evals: Sequence[Record], checkpoints: Sequence[int], attempts: int
 ) -> dict[int, float]:
-    """Return the held-out accuracy of the last attempt, of each checkpoint of any stage.
+    """Return, for each checkpoint of any stage, the held-out accuracy of its last attempt.
 
-    That is the last of the `attempts` trained, or of those evaluated where they are fewer.
+    This is the last of the `attempts` in training, or the last one evaluated if that is earlier.
     """
     scores = {}
     for record in evals:

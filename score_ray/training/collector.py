@@ -1,7 +1,7 @@
-"""Samples and grades an iteration's episodes: now, or during the update before.
+"""Samples and grades an iteration's episodes, now or during the update of the one before.
 
-With rollout.overlap the engines sample an iteration from the weights that they have while the
-learner updates on the iteration before. They get the update's weights when both have ended.
+With rollout.overlap the engines sample the next iteration while the learner updates on the
+current one. The new weights are sent to them when both have finished.
 Which iterations are sampled ahead is a function of the config alone (Config.is_ahead), so a
 resumed run samples the same ones ahead.
 """
@@ -18,7 +18,7 @@ from score_ray.types import GradedEpisode, LearnerLost, Problem
 
 
 class Collector:
-    """Collects the episodes of iterations, also ahead of time in a thread.
+    """Samples and grades iterations, also ahead of time in a thread.
 
     `problems_of` returns the problems of an iteration.
     """
@@ -41,25 +41,25 @@ class Collector:
         """Start sampling an iteration in the background."""
         self._ahead = iteration, self._thread.submit(self._sample, iteration)
 
-    def settle(self) -> None:
-        """Wait until sampling in the background has ended; raise what it raised."""
+    def wait(self) -> None:
+        """Wait until sampling in the background has ended; raise the error that it raised."""
         if self._ahead:
             self._ahead[1].result()
 
     def sample(self, iteration: int) -> None:
-        """Wait until all episodes of an iteration are sampled; most are graded by then."""
+        """Sample an iteration, or wait until the thread has; grading goes on in the background."""
         ahead = self._ahead is not None and self._ahead[0] == iteration
         if ahead:
-            self.settle()
+            self.wait()
         else:
             self._sample(iteration)
-        self._version = self._config.version_at(iteration - ahead)
+        self._version = self._config.version_at(iteration - 1 if ahead else iteration)
         self._ahead = None
 
     def graded(self, iteration: int) -> list[GradedEpisode]:
-        """Return the episodes of the iteration that `sample` waited for, in order.
+        """Return the graded episodes of the last `sample`, in the order of problems and samples.
 
-        Raises RolloutError for an episode that is lost, doubled, or drawn from other weights.
+        Raises RolloutError for an episode that is missing, doubled, or sampled from other weights.
         """
         problems, samples = self._problems_of(iteration), self._config.rollout.samples
         return in_order(self._grader.collect(), problems, samples, self._version)
@@ -69,9 +69,10 @@ class Collector:
         return self
 
     def __exit__(self, kind: type | None, error: object, trace: TracebackType | None) -> None:
-        """Wait for the engines where the run goes on, or goes back to a checkpoint.
+        """Wait for background sampling to end, and stop the thread.
 
-        A run that ends with an error does not wait for them.
+        After an error other than the loss of a learner rank the run ends, so the sampling is
+        stopped after the next episodes.
         """
         self._stopped = kind is not None and not issubclass(kind, LearnerLost)
         self._thread.shutdown()

@@ -1,6 +1,6 @@
-"""First attempts of the base model as prompts for the second (arXiv 2409.12917, section 5.3).
+"""Gives first attempts of the base model as context (arXiv 2409.12917, section 5.3).
 
-In a share of each iteration's problems the first attempt is given: the base model wrote it
+For a share of each iteration's problems the first attempt is given: the base model wrote it
 before training. The second attempt then learns to correct the base model's mistakes too, even
 after the policy's first attempts have become different.
 """
@@ -13,11 +13,11 @@ from score_ray.types import Problem, SamplingPlan
 
 
 def offline_part(problems: Sequence[Problem], share: float) -> Sequence[Problem]:
-    """Return the problems of an iteration whose first attempt is given: the first `share`."""
+    """Return the first `share` of an iteration's problems: those with a given first attempt."""
     return problems[: round(share * len(problems))]
 
 
-def draw_first_attempts(
+def sample_first_attempts(
     pool: EpisodeSampler, problems: Iterable[Problem], plan: SamplingPlan
 ) -> dict[int, str]:
     """Sample a first attempt of every distinct problem; return the texts by problem index.
@@ -36,9 +36,9 @@ def draw_first_attempts(
 def with_given(
     problems: Sequence[Problem], texts: Mapping[int, str], share: float
 ) -> list[Problem]:
-    """Return the problems of an iteration, some of them with a given first attempt.
+    """Return an iteration's problems, the first `share` of them with a given first attempt.
 
-    Where the base model's text is empty, the policy draws the first attempt.
+    If the base model's text is empty, the policy samples the first attempt.
     """
     part = offline_part(problems, share)
     return [*(replace(p, given=texts[p.index]) for p in part), *problems[len(part) :]]

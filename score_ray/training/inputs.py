@@ -23,14 +23,15 @@ from score_ray.tasks.registry import make_task
 from score_ray.training.model_source import resolve
 from score_ray.types import ConfigError, Problem, Task
 
-SCALES = ("logit_scale", "logits_scaling")  # keys of a model's config: Cohere's, Granite's
+# Keys of a model's config that multiply its logits: Cohere's and Granite's.
+SCALES = ("logit_scale", "logits_scaling")
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """A config with a model, data and prompts that exist and fit together.
 
-    `model` is a folder or hub name that loads; `make_prompter` is sent to rollout actors.
+    `model` is a folder or hub name; `make_prompter` is pickled and sent to rollout actors.
     """
 
     config: Config
@@ -61,25 +62,25 @@ class Inputs:
         )
 
     def training_problems(self) -> tuple[Sequence[Problem], Sequence[Problem]]:
-        """Return the problems to train on, and those held out to choose a checkpoint."""
+        """Return the problems to train on, and the held-out ones that select a checkpoint."""
         problems = self.task.problems("train")
         end = len(problems) - self.config.evaluation.held_out
         return problems[:end], problems[end:]
 
     def judge_question(self) -> JudgeQuestion:
-        """Return the question to the frozen reference, for grading by it."""
+        """Return the question to the frozen reference as judge."""
         from transformers import AutoTokenizer
 
-        words = self.config.prompts
+        texts = self.config.prompts
         tokenizer = AutoTokenizer.from_pretrained(self.model)
-        return JudgeQuestion(tokenizer, words.judge, words.judge_yes, words.judge_no)
+        return JudgeQuestion(tokenizer, texts.judge, texts.judge_yes, texts.judge_no)
 
 
 def check_inputs(config: Config, cache: Path, training: bool = True) -> Inputs:
-    """Return the checked model, data and prompts of a config.
+    """Check a config, and return its model, data and prompts.
 
     A built-in model is made if `cache` does not have it. Without `training` the train split is
-    not read. Raises ConfigError if something is missing or does not fit.
+    not read. Raises ConfigError, naming the key, if something is missing or does not fit.
     """
     with input_errors():
         task = make_task(config.task)
@@ -92,12 +93,12 @@ def check_inputs(config: Config, cache: Path, training: bool = True) -> Inputs:
         _check_sizes(train, test, needed if training else 0)
         model = resolve(config.model.path, cache)
         _check_loads(model, config.model.path)
-        _check_computed(model, config.model)
+        _check_logits(model, config.model)
         if config.learner.lora.rank:
             target_kinds(model, config.learner.lora.targets)
-        words = choose_prompts(config.prompts)
-        inputs = Inputs(config, model, task, functools.partial(load_prompter, model, words))
-        _check_room(inputs, train, test)
+        prompts = choose_prompts(config.prompts)
+        inputs = Inputs(config, model, task, functools.partial(load_prompter, model, prompts))
+        _check_lengths(inputs, train, test)
     return inputs
 
 
@@ -113,8 +114,8 @@ def _check_loads(model: str, named: str) -> None:
             raise ConfigError(f"model.path: {named} has no {part} that loads: {reason}") from error
 
 
-def _check_computed(folder: str, model: ModelConfig) -> None:
-    """Raise ConfigError for a model that the learner would not compute as the engine does."""
+def _check_logits(folder: str, model: ModelConfig) -> None:
+    """Raise ConfigError if the learner would compute other logits than the engine."""
     from transformers import AutoConfig
 
     loaded = AutoConfig.from_pretrained(folder).get_text_config()
@@ -133,18 +134,18 @@ def _check_sizes(train: Sequence[Problem], test: Sequence[Problem], needed: int)
         print(f"note: {shared} test questions are in the train split too", file=sys.stderr)
     if len(train) < needed or not test:
         raise ConfigError(
-            f"rollout.problems and evaluation.held_out take {needed}; the train split has "
-            f"{len(train)} problems, the test split {len(test)}"
+            f"rollout.problems and evaluation.held_out need {needed} training problems; the train "
+            f"split has {len(train)} problems, the test split {len(test)}"
         )
 
 
-def _check_room(inputs: Inputs, train: Sequence[Problem], test: Sequence[Problem]) -> None:
-    """Raise ConfigError unless every problem's prompt and all attempts fit into the model."""
+def _check_lengths(inputs: Inputs, train: Sequence[Problem], test: Sequence[Problem]) -> None:
+    """Raise ConfigError unless every prompt with all its attempts fits into model.max_length."""
     from transformers import AutoConfig
 
     config, prompter = inputs.config, inputs.make_prompter()
     rollout = config.rollout
-    turn = prompter.longest_turn(rollout.max_tokens)
+    tokens_per_attempt = prompter.longest_turn(rollout.max_tokens)
     positions = getattr(AutoConfig.from_pretrained(inputs.model), "max_position_embeddings", None)
     if positions and config.model.max_length > positions:
         raise ConfigError(
@@ -152,8 +153,8 @@ def _check_room(inputs: Inputs, train: Sequence[Problem], test: Sequence[Problem
             "of the model"
         )
     for problems, attempts in ((train, rollout.attempts), (test, config.evaluated_attempts)):
-        room = config.model.max_length - attempts * turn
-        prompter.check_length(problems, room, rollout.max_tokens)
+        most = config.model.max_length - attempts * tokens_per_attempt
+        prompter.check_length(problems, most, rollout.max_tokens)
     if config.grading.judge:
         longest = positions or config.model.max_length
         inputs.judge_question().check_length([*train, *test], rollout.max_tokens, longest)

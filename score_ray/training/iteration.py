@@ -1,7 +1,7 @@
-"""The parts of an iteration: its problems, how they are sampled, and the episodes' order.
+"""The parts of an iteration: its problems, its sampling plan, and the order of its episodes.
 
-They are functions of the config, the seed and the iteration number, so that a run that is
-resumed, or spread over other actors, samples the same episodes.
+They are functions of the config, the seed and the iteration number, so that a resumed run, or one
+with another number of actors, samples the same episodes.
 """
 
 import time
@@ -27,21 +27,21 @@ class Clock:
         self.seconds: dict[str, float] = {}
 
     def lap(self, phase: str) -> None:
-        """Add the time since the last lap to a phase."""
+        """Add the time since the last lap to a phase, which may have several laps."""
         now = time.perf_counter()
         self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
         self._last = now
 
     def done(self) -> dict[str, float]:
-        """Return the seconds of all phases, and as "iteration" those since the start."""
+        """Return the seconds of all phases, and under "iteration" those since the start."""
         return {**self.seconds, "iteration": time.perf_counter() - self.start}
 
 
 def draw(problems: Sequence[Problem], count: int, seed: int, iteration: int) -> list[Problem]:
     """Return the problems of an iteration.
 
-    No problem comes twice within an epoch, and every epoch has its own order. The few that do
-    not fill an iteration at an epoch's end are left out of that epoch.
+    Within an epoch no problem comes twice, and every epoch has its own order. Problems at the end
+    of an epoch that do not fill an iteration are left out of that epoch.
     """
     epoch, number = divmod(iteration, len(problems) // count)
     order = np.random.default_rng(derive_seed(seed, epoch)).permutation(len(problems))
@@ -62,7 +62,7 @@ def training_plan(config: Config, iteration: int) -> SamplingPlan:
 def evaluate(
     pool: EpisodeSampler, grader: EpisodeGrader, problems: Sequence[Problem], config: Config
 ) -> list[GradedEpisode]:
-    """Return a greedy episode of every problem, graded."""
+    """Sample a greedy episode of every problem; return the graded episodes."""
     plan = SamplingPlan(
         seed=config.seed,
         samples=1,
@@ -78,10 +78,10 @@ def evaluate(
 def in_order(
     graded: Sequence[GradedEpisode], problems: Sequence[Problem], samples: int, version: int
 ) -> list[GradedEpisode]:
-    """Return episodes in the order of their problems, and the samples of a problem in order.
+    """Return episodes in the order of problems and samples.
 
-    The order of arrival depends on timing; sums of floats, and so resumed runs, must not.
-    Raises RolloutError for an episode that is lost, doubled, or drawn from other weights.
+    The order of arrival depends on timing. It would change sums of floats, and so a resumed run.
+    Raises RolloutError for an episode that is missing, doubled, or sampled from other weights.
     """
     arrived = {(g.episode.problem.index, g.episode.sample): g for g in graded}
     wanted = [(problem.index, sample) for problem in problems for sample in range(samples)]
@@ -93,8 +93,8 @@ def in_order(
     versions = {attempt.version for g in graded for attempt in g.episode.attempts}
     if versions != {version}:
         raise RolloutError(
-            f"attempts were drawn from weights of version {sorted(versions)}; the policy is at "
-            f"version {version}"
+            f"attempts were sampled from weights of version {sorted(versions)}; the expected "
+            f"version is {version}"
         )
     return [arrived[key] for key in wanted]
 

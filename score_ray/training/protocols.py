@@ -1,4 +1,4 @@
-"""The interfaces that the trainer talks to. It runs as well with fakes of them."""
+"""The interfaces of the participants that the trainer calls; tests implement them with fakes."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ from score_ray.types import (
 
 
 class EpisodeSampler(Protocol):
-    """The rollout actors, whatever their number."""
+    """All rollout actors together."""
 
     def sample(self, problems: Sequence[Problem], plan: SamplingPlan) -> Iterator[list[Episode]]:
-        """Yield episodes as they end, in lists of those that ended together, or of none."""
+        """Yield lists of episodes that ended together, as they end; a list may be empty."""
         ...
 
     def take_restarts(self) -> int:
@@ -33,7 +33,7 @@ class EpisodeSampler(Protocol):
 
 
 class EpisodeGrader(Protocol):
-    """Grades episodes in the background."""
+    """A grader that works in the background."""
 
     def submit(self, episodes: Iterable[Episode]) -> None:
         """Start grading episodes."""
@@ -44,12 +44,12 @@ class EpisodeGrader(Protocol):
         ...
 
     def forget(self) -> None:
-        """Drop everything that was submitted and not collected."""
+        """Discard what was submitted and not collected."""
         ...
 
 
 class PolicyLearner(Protocol):
-    """The learner ranks, whatever their number, with the policy and the frozen reference."""
+    """All learner ranks together, with the policy and the frozen reference."""
 
     def reference_sums(self, rows: Sequence[Row], num_attempts: int) -> np.ndarray:
         """Return the sums of the reference's log-probs, [rows, attempts]."""
@@ -80,8 +80,8 @@ class PolicyLearner(Protocol):
         ...
 
 
-class PolicySender(Protocol):
-    """Sends the policy from the learner to the engines."""
+class PolicyChannel(Protocol):
+    """The channel through which the policy goes from the learner to the engines."""
 
     def broadcast(self, version: int) -> BroadcastResult:
         """Send the policy to every engine and check that each serves it."""
@@ -90,7 +90,7 @@ class PolicySender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """The participants of a run, and the problems that they work on."""
+    """The participants of a run, and its problems."""
 
     train: Sequence[Problem]
     held_out: Sequence[Problem]
@@ -98,5 +98,5 @@ class Roles:
     pool: EpisodeSampler
     grader: EpisodeGrader
     learner: PolicyLearner
-    channel: PolicySender
+    channel: PolicyChannel
     reporter: Reporter

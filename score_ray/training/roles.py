@@ -33,7 +33,7 @@ from score_ray.weights.probe import probe_rows
 
 @contextmanager
 def all_roles(inputs: Inputs, reporter: Reporter) -> Iterator[Roles]:
-    """Start all roles of a training run for a block, and end them with it."""
+    """Run all participants of a training run while the block runs."""
     train, held_out = inputs.training_problems()
     test, check = inputs.task.problems(TEST), partial(_check_memory, inputs)
     with _placements(inputs, training_requests(inputs.config), check) as (for_actors, for_ranks):
@@ -55,7 +55,7 @@ def all_roles(inputs: Inputs, reporter: Reporter) -> Iterator[Roles]:
 def sampling_roles(
     inputs: Inputs, model: str, reporter: Reporter
 ) -> Iterator[tuple[RolloutPool, EpisodeGrader]]:
-    """Start rollout actors that serve a model, and a grader; a learner only where it judges."""
+    """Run rollout actors that serve a model, and a grader; a learner only for its reference."""
     config = inputs.config
     requests = training_requests(config) if config.grading.judge else [actor_request(config)]
     with _placements(inputs, requests) as (for_actors, *for_ranks):
@@ -67,10 +67,10 @@ def sampling_roles(
 
 
 @contextmanager
-def learner_alone(inputs: Inputs, record_event: RecordEvent) -> Iterator[LearnerGroup]:
-    """Start the learner ranks alone for a block."""
+def only_learner(inputs: Inputs, record_event: RecordEvent) -> Iterator[LearnerGroup]:
+    """Run the learner ranks alone while the block runs."""
     with _placements(inputs, [rank_request(inputs.config)]) as (for_ranks,):
-        learner = _group(inputs, for_ranks, record_event)
+        learner = _learner_group(inputs, for_ranks, record_event)
         learner.wait_ready()
         yield learner
 
@@ -86,15 +86,15 @@ def _placements(
 
 def _check_memory(inputs: Inputs, nodes: list[dict[str, float]]) -> None:
     """Raise ConfigError for a GPU that is too small, before a model is loaded."""
-    # Looking at this machine's GPU takes some of its memory: only if the cluster has no answer.
+    # This machine's GPU is examined only if the cluster reports none, because that takes memory.
     if gpu := gpus.smallest(nodes) or gpus.local():
         fit.check_memory(inputs.config, read_shape(inputs.model, inputs.config.model.path), gpu)
 
 
 def _backend(inputs: Inputs, on_gpu: bool) -> str:
     config = inputs.config
-    shared, alone = config.rollout.share_gpus, config.sends_adapter
-    return choose_backend(config.weights.backend, on_gpu, shared, alone)
+    shared, adapter = config.rollout.share_gpus, config.sends_adapter
+    return choose_backend(config.weights.backend, on_gpu, shared, adapter)
 
 
 def _pool_and_learner(
@@ -107,7 +107,7 @@ def _pool_and_learner(
     """Start the rollout actors, and the learner if there are placements for it, else None."""
     for_actors, for_ranks = reserved
     start_pool = partial(_pool, inputs, model, for_actors, record_event, backend)
-    start_learner = partial(_group, inputs, for_ranks, record_event)
+    start_learner = partial(_learner_group, inputs, for_ranks, record_event)
     if for_ranks and for_actors[0].shared:
         sharing = GpuSharing(start_pool, start_learner, handed_over=backend == IPC)
         return sharing.pool, sharing.learner
@@ -129,7 +129,7 @@ def _pool(
     return RolloutPool(reserved, actor_args, calls, retries, record_event, make_room)
 
 
-def _group(
+def _learner_group(
     inputs: Inputs, reserved: Sequence[Placement], record_event: RecordEvent
 ) -> LearnerGroup:
     recovery = inputs.config.recovery
@@ -145,14 +145,15 @@ def _channel(
     prompts = [prompter.first_ids(p.question) for p in inputs.task.problems("train")[:512]]
     rows = probe_rows(prompts, sync.probe_tokens)
     part_bytes = int(sync.part_mb * 2**20)
-    busy = bool(rollout.share_gpus or rollout.overlap)
+    # In these cases the learner cannot pack its weights again while the engines sample.
+    keep_packed = bool(rollout.share_gpus or rollout.overlap)
     bound = sync.max_mismatch
-    return WeightChannel(learner, pool, rows, bound, part_bytes, backend, keep_packed=busy)
+    return WeightChannel(learner, pool, rows, bound, part_bytes, backend, keep_packed)
 
 
 @contextmanager
 def _grading(inputs: Inputs, learner: LearnerGroup | None) -> Iterator[EpisodeGrader]:
-    """Start the process pool that grades, or let the learner's reference judge, by the config."""
+    """Run the grader that the config asks for: worker processes, or the reference as judge."""
     grading = inputs.config.grading
     if learner and grading.judge:
         learner.wait_ready()

@@ -1,7 +1,7 @@
-"""The loop of a run: sample, grade, score, update, broadcast; evaluate and save in between.
+"""Runs the training loop: sample, grade, score, update, broadcast; evaluate and save in between.
 
-Everything that the loop calls lies elsewhere. It imports no Ray, vLLM or DeepSpeed, and runs
-with fakes. It never asks which stage it is in: a stage is a row of numbers.
+The loop imports no Ray, vLLM or DeepSpeed, and also runs with fakes of its participants. It does
+not know stages by name: a stage is a set of coefficients.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from score_ray.training import checkpoint
 from score_ray.training.checkpoint import Checkpoint, Progress
 from score_ray.training.checkpoint_selection import best
 from score_ray.training.collector import Collector
-from score_ray.training.first_attempts import draw_first_attempts, offline_part, with_given
+from score_ray.training.first_attempts import offline_part, sample_first_attempts, with_given
 from score_ray.training.iteration import Clock, draw, evaluate, sampled_sums, training_plan
 from score_ray.training.protocols import Roles
 from score_ray.types import (
@@ -33,7 +33,7 @@ from score_ray.types import (
 
 
 class Trainer:
-    """Trains the policy of some roles, and keeps a run folder of it."""
+    """The trainer of a run: it calls the participants, and writes the run folder."""
 
     def __init__(self, roles: Roles, config: Config, folder: RunFolder) -> None:
         self._roles, self._config, self._folder = roles, config, folder
@@ -41,8 +41,8 @@ class Trainer:
     def train(self, saved: Checkpoint | None) -> None:
         """Run all iterations after a checkpoint, or after the base model.
 
-        When a learner rank is lost, the run goes back to the newest checkpoint and repeats what
-        came after it.
+        After the loss of a learner rank, the run goes back to the newest checkpoint and repeats
+        the iterations after it.
         """
         lost: LearnerLost | None = None
         while True:
@@ -57,7 +57,7 @@ class Trainer:
                 lost = error
 
     def run(self, progress: Progress) -> None:
-        """Go on from some progress to the trained model in the run folder."""
+        """Run the iterations after `progress`, and write the trained model into the run folder."""
         roles, config = self._roles, self._config
         roles.channel.broadcast(progress.iteration)
         if progress.iteration == 0:
@@ -94,7 +94,7 @@ class Trainer:
         batch = LEARNING_METHODS[stage.learn](graded, coefficients, stage.keep)
         update = roles.learner.update(batch.rows, batch.advantages, iteration)
         clock.lap("update")
-        collector.settle()
+        collector.wait()
         clock.lap("rollout")
         broadcast = self._broadcast(iteration + 1)
         clock.lap("broadcast")
@@ -102,14 +102,14 @@ class Trainer:
         return self._result(iteration, graded, coefficients, batch, update, broadcast, clock)
 
     def collector(self, given: Mapping[int, str] | None = None) -> Collector:
-        """Return a collector of the training problems' episodes.
+        """Return a collector of episodes of the training problems.
 
         `given` has the base model's first attempts by problem index, for the offline share.
         """
         rollout = self._config.rollout
 
         def problems_of(iteration: int) -> list[Problem]:
-            return with_given(self._drawn(iteration), given or {}, rollout.offline_share)
+            return with_given(self._problems(iteration), given or {}, rollout.offline_share)
 
         return Collector(self._roles.pool, self._roles.grader, problems_of, self._config)
 
@@ -127,7 +127,7 @@ class Trainer:
         broadcast: BroadcastResult | None,
         clock: Clock,
     ) -> StepResult:
-        """Return the result of an iteration that has come to its end."""
+        """Return the result of a finished iteration."""
         config, sampled_version = self._config, graded.episodes[0].episode.attempts[-1].version
         return StepResult(
             iteration=iteration,
@@ -148,7 +148,7 @@ class Trainer:
         )
 
     def _recover(self, lost: LearnerLost) -> Checkpoint | None:
-        """Start the learner again, and bring the records back to the newest checkpoint."""
+        """Restart the learner, delete the records after the newest checkpoint, and return it."""
         roles = self._roles
         roles.grader.forget()
         saved = checkpoint.newest(self._folder.checkpoints, roles.reporter.checkpoint_fault)
@@ -156,19 +156,19 @@ class Trainer:
         roles.reporter.rewind(saved.progress.iteration if saved else 0)
         return saved
 
-    def _drawn(self, iteration: int) -> list[Problem]:
+    def _problems(self, iteration: int) -> list[Problem]:
         config = self._config
         return draw(self._roles.train, config.rollout.problems, config.seed, iteration)
 
     def _scored(self, episodes: Sequence[GradedEpisode]) -> GradedBatch:
-        """Return episodes with their rows and their log-ratios to the reference."""
+        """Return episodes with their rows, and the log-ratios to the reference as KL."""
         rollout = self._config.rollout
         rows = [row_of(graded.episode) for graded in episodes]
         reference = self._roles.learner.reference_sums(rows, rollout.attempts)
         return GradedBatch(episodes, rows, sampled_sums(episodes) - reference, rollout.samples)
 
     def _kl_coefficients(self, progress: Progress) -> tuple[float, ...]:
-        """Return the steered coefficients, or the stage's where a stage begins."""
+        """Return the adapted KL coefficients, or those of the stage at its first iteration."""
         if progress.iteration in self._config.stage_ends() or not progress.kl:
             return self._config.stage_at(progress.iteration).kl
         return progress.kl
@@ -180,18 +180,18 @@ class Trainer:
         return replace(progress, iteration=result.iteration + 1, kl=kl)
 
     def _label(self, done: int) -> str:
-        """Return the name of the weights after `done` updates: the stage's, where it ends."""
+        """Return a name of the weights after `done` updates: the stage that ends there, if any."""
         return self._config.stage_ends().get(done, f"iteration {done}")
 
     def _evaluate_test(self, done: int, label: str) -> None:
-        """Evaluate what the engines serve on the test split, and record it."""
+        """Evaluate the served weights on the test split, and record the result."""
         problems = self._roles.test[: self._config.evaluation.problems]
         graded = evaluate(self._roles.pool, self._roles.grader, problems, self._config)
         self._roles.reporter.answers(graded, done)
         self._record_evaluation(graded, done, TEST, label)
 
     def _evaluate_held_out(self, done: int) -> None:
-        """Evaluate what the engines serve on the problems kept back from training."""
+        """Evaluate the served weights on the held-out problems, and record the result."""
         problems = self._roles.held_out
         graded = evaluate(self._roles.pool, self._roles.grader, problems, self._config)
         self._record_evaluation(graded, done, HELD_OUT, f"held out, iteration {done}")
@@ -203,7 +203,7 @@ class Trainer:
         self._roles.reporter.evaluation(record, label)
 
     def _save(self, progress: Progress) -> Progress:
-        """Save a checkpoint; the best one so far is kept as well as the newest ones."""
+        """Save a checkpoint; keep the newest ones and the best so far; return the new progress."""
         progress = replace(progress, saved=(*progress.saved, progress.iteration))
         if self._roles.held_out:
             self._evaluate_held_out(progress.iteration)
@@ -234,7 +234,7 @@ class Trainer:
         self._evaluate_test(selected, f"selected, iteration {selected}")
 
     def _selected(self, progress: Progress) -> int | None:
-        """Return the best of all checkpoints that were ever saved; None for the last weights."""
+        """Return the best checkpoint ever saved; None if the config selects the last weights."""
         by = self._config.checkpoint.select
         if by == "last":
             return None
@@ -244,16 +244,16 @@ class Trainer:
     def _first_attempts(self, progress: Progress) -> dict[int, str]:
         """Return the base model's first attempts by problem index.
 
-        They are drawn before the first update, while the engines serve the base model.
+        They are sampled before the first update, while the engines serve the base model.
         """
         config = self._config
         share = config.rollout.offline_share
         if not share:
             return {}
         if progress.iteration == 0:
-            parts = (offline_part(self._drawn(i), share) for i in range(config.iterations))
+            parts = (offline_part(self._problems(i), share) for i in range(config.iterations))
             planned = [problem for part in parts for problem in part]
             plan = training_plan(config, config.iterations)
-            texts = draw_first_attempts(self._roles.pool, planned, plan)
+            texts = sample_first_attempts(self._roles.pool, planned, plan)
             self._folder.write_first_attempts(texts)
         return self._folder.first_attempts()

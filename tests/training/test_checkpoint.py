@@ -116,7 +116,7 @@ def test_a_full_disk_is_named_with_the_bytes_written_the_bytes_free_and_what_rem
     save(tmp_path, Progress(1), put("one"), keep=2)
     reason = str(error).split("\n")[-1].replace("[", r"\[")
     message = (
-        rf"iteration_000002 could not.*\({reason}; it had come to 3.0 MiB, .* MiB were free.*000001"
+        rf"iteration_000002 could not.*\({reason}; 3.0 MiB were written, .* MiB are free.*000001"
     )
     with pytest.raises(CheckpointError, match=message):
         save(tmp_path, Progress(2), fill, keep=2)
@@ -274,5 +274,5 @@ def test_a_checkpoint_is_found_by_its_iteration_and_a_missing_or_damaged_one_is_
     with pytest.raises(FileNotFoundError, match="iteration_000009; kept are.*iteration_000001"):
         find(tmp_path, 9)
     (tmp_path / "iteration_000001" / "learner" / "weights.bin").write_text("?")
-    with pytest.raises(FileNotFoundError, match="does not have its checksum"):
+    with pytest.raises(FileNotFoundError, match="does not match its checksum"):
         find(tmp_path, 1)

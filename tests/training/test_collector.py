@@ -104,7 +104,7 @@ def test_what_sampling_ahead_raises_comes_out_where_it_is_waited_for():
     with make(Pool([], fail)) as collect:
         collect.begin(1)
         with pytest.raises(ValueError, match="no engine"):
-            collect.settle()
+            collect.wait()
         with pytest.raises(ValueError, match="no engine"):
             collect.sample(1)
 

@@ -1,7 +1,7 @@
 from score_ray.reporting.run_folder import RunFolder
 from score_ray.training.first_attempts import (
-    draw_first_attempts,
     offline_part,
+    sample_first_attempts,
     with_given,
 )
 from score_ray.types import Attempt, Episode, Finish, Problem, SamplingPlan
@@ -26,7 +26,7 @@ def test_the_share_is_rounded_to_whole_problems_in_front():
 
 
 def test_a_problem_that_comes_twice_is_drawn_once_and_read_back(tmp_path):
-    texts = draw_first_attempts(Echo(), [PROBLEMS[3], PROBLEMS[0], PROBLEMS[3]], PLAN)
+    texts = sample_first_attempts(Echo(), [PROBLEMS[3], PROBLEMS[0], PROBLEMS[3]], PLAN)
     folder = RunFolder(tmp_path)
     folder.write_first_attempts(texts)
     assert folder.first_attempts() == texts == {0: "of 0", 3: "of 3"}

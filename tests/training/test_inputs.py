@@ -135,7 +135,7 @@ def test_a_malformed_value_in_a_config(override, message):
         (b"PK\x03\x04", "train.parquet", r"train\.parquet: cannot be read: Parquet"),
         ('{"question": "ö", "answer": "2"}'.encode("utf-16"), "train.jsonl", "cannot be read"),
         ("question,answer\nö,2\n".encode("latin-1"), "train.csv", "'utf-8' codec can't decode"),
-        (ROWS.splitlines()[0], "train.jsonl", r"rollout\.problems and .* take 2; the train split has 1 prob"),
+        (ROWS.splitlines()[0], "train.jsonl", r"rollout\.problems and .* need 2 training problems; the train split has 1 prob"),
         (ROWS + b'{"question": "' + b"1+" * 20 + b'1=", "answer": "21"}', "train.jsonl",
          r"problem 2: its prompt has 42 tokens; model\.max_length leaves room for"),
     ],

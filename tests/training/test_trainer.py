@@ -231,7 +231,7 @@ def test_in_order_undoes_the_order_of_arrival():
         ([graded(7, 0)], "2 episodes were requested; 1 arrived"),
         ([graded(7, 0), graded(2, 0), graded(2, 0)], "3 arrived, 2 of them distinct"),
         ([graded(7, 0), graded(5, 0)], "2 arrived, 2 of them distinct and 1 as requested"),
-        ([graded(7, 0), graded(2, 0, version=2)], r"version \[2, 3\]; the policy is at version 3"),
+        ([graded(7, 0), graded(2, 0, version=2)], r"version \[2, 3\]; the expected version is 3"),
     ],
 )
 def test_lost_doubled_foreign_and_stale_episodes_are_named(arrived, message):
