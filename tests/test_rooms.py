@@ -108,3 +108,14 @@ def test_the_algorithm_imports_with_torch_alone():
         "    importlib.import_module(f'score_ray.algorithm.{path.stem}')\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_process_can_set_its_environment_before_it_imports_torch():
+    # What Ray imports in a process to start an actor: the classes, and the types of arguments.
+    code = (
+        "import sys\n"
+        "import score_ray.runtime.actors, score_ray.rollout.setup, score_ray.rollout.prompter\n"
+        "import score_ray.learner.setup\n"
+        "assert not {'torch', 'transformers', 'vllm', 'deepspeed'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,16 +5,21 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import psutil
 
-from score_ray.algorithm.batch import Row
 from score_ray.runtime.engine_client import EngineClient, Recipients
 from score_ray.runtime.ray_library import RayError, ray
 from score_ray.types import Episode, PeerLost, Problem, SamplingPlan
 from score_ray.weights.backend import NCCL
+
+# Ray imports this module before an actor starts. Torch must come later: `join` and `start` first
+# set environment variables that it reads.
+if TYPE_CHECKING:
+    import numpy as np
+
+    from score_ray.algorithm.batch import Row
 
 # References to the parts of the weights, their version, and the rows to be scored with them.
 LoadedWeights = tuple[Sequence[Any], int, list[tuple[int, ...]]]
@@ -136,14 +141,18 @@ class LearnerRank:
 
     @_raising_peer_lost()
     def reference_sums(
-        self, rows: Sequence[Row], shards: list[list[int]], num_attempts: int
+        self, rows: "Sequence[Row]", shards: list[list[int]], num_attempts: int
     ) -> dict[int, list]:
         """Return the sums of the reference's log-probs for this rank's rows, by row index."""
         return self._learner.reference_sums(rows, shards, num_attempts)
 
     @_raising_peer_lost()
     def update(
-        self, rows: Sequence[Row], advantages: np.ndarray, shards: list[list[int]], iteration: int
+        self,
+        rows: "Sequence[Row]",
+        advantages: "np.ndarray",
+        shards: list[list[int]],
+        iteration: int,
     ) -> dict[str, Any]:
         """Take one optimizer step on this rank's rows, and return its metrics."""
         return self._learner.update(rows, advantages, shards, iteration)

@@ -154,7 +154,7 @@ class LearnerGroup:
             ray.kill(rank)
 
     def _start(self) -> None:
-        """Start every rank; they find each other at rank 0 after this has returned."""
+        """Start every rank, without waiting until they have found each other at rank 0."""
         count = len(self._placements)
         self._ranks: dict[str, Any] = {
             f"learner rank {number}": placement.start(LearnerRank, self._setup, number, count)

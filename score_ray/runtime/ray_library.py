@@ -2,7 +2,8 @@
 
 A private Ray listens on every interface of the machine unless this switch is set before the
 import. It is meant for other systems, and keeps Ray to the loopback interface on any.
-Everything else in this room takes Ray from here, so the order of its imports does not matter.
+Everything in this room that starts Ray or joins it takes it from here, so the order of its
+imports does not matter. Only ray_jobs.py, which starts none, imports Ray's client by itself.
 """
 
 import os

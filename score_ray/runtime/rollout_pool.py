@@ -8,6 +8,7 @@ samples it.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from score_ray.rollout.setup import EngineSetup
@@ -109,7 +110,7 @@ class RolloutPool:
         lost during the broadcast, load the parts. Raises WeightMismatch for an engine that does
         not serve the weights, and LearnerLost if a part of them is gone.
         """
-        self._weights = weights = CurrentWeights(probe.version, probe, pack)
+        self._weights = weights = CurrentWeights(probe.version, probe, cache(pack))
         self._mismatches = {}
         began = time.monotonic()
         if send:
@@ -195,9 +196,9 @@ class RolloutPool:
                 return
 
     def _packed(self, weights: CurrentWeights) -> Sequence[Any]:
-        """Return the parts of the weights, which are packed if they have not been yet."""
+        """Return the parts of the weights, which the learner packs if it has not yet."""
         began = time.monotonic()
-        parts = weights.parts
+        parts = weights.pack()
         # Packing blocked the driver: do not count that time as the actors' silence.
         spent = time.monotonic() - began
         for slot in self._slots:
@@ -205,11 +206,9 @@ class RolloutPool:
         return parts
 
     def _to_load(self) -> LoadedWeights | None:
-        """Return what a new actor loads; None while that is the base model."""
-        if self._weights is None:
-            return None
-        self._packed(self._weights)
-        return self._weights.loaded()
+        """Return what a new actor loads and is checked with; None while that is the base model."""
+        weights = self._weights
+        return weights and (self._packed(weights), weights.version, weights.probe.rows)
 
     def _assign(self, current: SampleCall, plan: SamplingPlan) -> None:
         """Share unassigned problems out evenly among the serving slots, if there are any."""

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
 from typing import Any
 
 from score_ray.runtime.actors import LoadedWeights, RolloutActor
@@ -21,16 +20,7 @@ class CurrentWeights:
 
     version: int
     probe: Probe
-    pack: PackWeights
-
-    @cached_property
-    def parts(self) -> Sequence[Any]:
-        """References to the weights in parts, which are packed when they are first needed."""
-        return self.pack()
-
-    def loaded(self) -> LoadedWeights:
-        """Return what a new actor loads, and is checked with, before it serves."""
-        return self.parts, self.version, self.probe.rows
+    pack: PackWeights  # packs at its first call, and returns the same parts later
 
 
 class SlotState(Enum):
