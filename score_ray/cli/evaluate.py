@@ -5,7 +5,7 @@ from score_ray.cli.terminal import show_results
 
 
 def evaluate(folder: FolderOfRun, overrides: Overrides = None) -> None:
-    """Evaluate the trained model of a run folder on its held-out problems, greedily."""
+    """Evaluate the trained model of a run folder on its test problems, greedily."""
     from score_ray.reporting.run_folder import TEST, RunFolder
 
     run = RunFolder(folder)
