@@ -52,6 +52,6 @@ def test_rewards_by_verdict_are_1_for_correct_alone():
         (Verdict.GRADER_ERROR, Verdict.GRADER_ERROR),
     ],
 )
-def test_a_cut_explains_a_failure_and_nothing_else(verdict, after_a_cut):
+def test_a_cut_attempt_is_truncated_if_it_is_wrong_or_has_no_answer(verdict, after_a_cut):
     assert verdict.after(Finish.LENGTH) is after_a_cut
     assert verdict.after(Finish.STOP) is verdict

@@ -55,7 +55,7 @@ def test_packed_micro_batches_are_counted_by_their_own_tokens(num_ranks, budget)
     assert len({len(share) for share in shares}) == 1
 
 
-def test_packing_fills_with_tokens_what_would_be_padding():
+def test_packing_holds_more_rows_than_padding_to_the_longest():
     """12 + 4 + 4 tokens fit into 20 where two rows of width 12 do not."""
     assert shard([12, 4, 4], 1, 20) == [[[0], [1, 2]]]
     assert shard([12, 4, 4], 1, 20, packing=True) == [[[0, 1, 2]]]

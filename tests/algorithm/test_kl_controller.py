@@ -34,24 +34,24 @@ def test_a_coefficient_follows_the_relative_error(kl, expected):
     assert adapt_coefficients((0.1,), (kl,), (2.0,), (0.1,)) == pytest.approx((expected,))
 
 
-def test_each_attempt_has_its_own_target_and_none_leaves_it_as_it_is():
+def test_each_attempt_has_its_own_target_and_without_one_keeps_its_coefficient():
     found = adapt_coefficients((0.1, 0.2, 0.3), (4.0, 4.0, 4.0), (None, 0.0, 2.0), (0.1, 0.2, 0.3))
     assert found == pytest.approx((0.1, 0.2, 0.33))
     assert adapt_coefficients((0.1, 0.2), (4.0, 4.0), (), (0.1, 0.2)) == (0.1, 0.2)
 
 
-def test_a_coefficient_stays_within_reach_of_its_start():
+def test_a_coefficient_stays_within_a_factor_of_its_start():
     assert replay((0.1,), [(99.0,)] * 200, (1.0,)) == pytest.approx((1.0,))
     assert replay((0.1,), [(0.0,)] * 200, (1.0,)) == pytest.approx((0.01,))
     assert replay((0.0,), [(99.0,)] * 200, (1.0,)) == (0.0,)
 
 
-def test_numbers_that_do_not_match_are_an_error():
+def test_different_numbers_of_coefficients_and_kls_are_an_error():
     with pytest.raises(ValueError, match="zip"):
         adapt_coefficients((0.1, 0.1), (1.0,), (1.0, 1.0), (0.1, 0.1))
 
 
-def test_coefficients_step_by_step():
+def test_coefficients_are_replayed_from_one_iteration_to_the_next():
     # Up by 1.1, then error -.1 (times .95), then at the target.
     assert replay((0.2,), [(9.0,), (0.9,), (1.0,)], (1.0,)) == pytest.approx((0.2 * 1.1 * 0.95,))
     assert replay((0.2,), [], (1.0,)) == (0.2,)

@@ -50,7 +50,7 @@ def test_merge_adds_sums_and_counts_before_dividing():
     assert merge([{"a": (1.0, 1.0)}, {"a": (5.0, 2.0), "b": (3.0, 0.0)}]) == {"a": 2.0, "b": 0.0}
 
 
-def test_of_maxima_the_largest_is_kept_whatever_is_merged_first():
+def test_merging_keeps_the_largest_maximum_in_any_order():
     ranks = [[{"a": Maximum(-3.0)}, {"a": Maximum(-1.0)}], [{"a": Maximum(-2.0), "b": (1.0, 2.0)}]]
     shares = [add_up(parts) for parts in ranks]
     assert merge(shares) == merge(reversed(shares)) == {"a": -1.0, "b": 0.5}
@@ -60,8 +60,8 @@ def test_of_maxima_the_largest_is_kept_whatever_is_merged_first():
         add_up([{"a": Maximum(1.0)}, {"a": (1.0, 1.0)}])
 
 
-def test_the_mismatch_by_hand_leaves_out_what_was_not_drawn():
-    """Of probabilities .5 and .1 the sampler had .25 and .2; the other two are not compared."""
+def test_the_mismatch_by_hand_leaves_out_tokens_that_were_not_sampled():
+    """The sampler had .25 and .2 where the learner has .5 and .1; two tokens are not compared."""
     logprobs = torch.tensor([[0.5, 0.1, 0.9, 0.9]]).log()
     sampled = torch.tensor([[0.25, 0.2, NAN, 0.1]]).log()
     found = mismatch(logprobs, sampled, torch.tensor([[True, True, False, False]]))
@@ -71,13 +71,13 @@ def test_the_mismatch_by_hand_leaves_out_what_was_not_drawn():
     assert found["mismatch_kl"] == (pytest.approx(k3), 2.0)
 
 
-def test_nothing_drawn_is_no_mismatch():
+def test_without_sampled_tokens_the_mismatch_is_0():
     none = torch.zeros(1, 2, dtype=torch.bool)
     found = merge([mismatch(torch.zeros(1, 2), torch.full((1, 2), NAN), none)])
     assert set(found.values()) == {0.0}
 
 
-def test_over_the_samplers_own_tokens_the_mismatch_is_the_kl():
+def test_averaged_over_sampled_tokens_the_mismatch_is_the_kl():
     policy, sampler = torch.randn(5).log_softmax(0), torch.randn(5).log_softmax(0)
     yes = torch.tensor([True])
     terms = [mismatch(policy[i : i + 1], sampler[i : i + 1], yes) for i in range(5)]
@@ -88,7 +88,7 @@ def test_over_the_samplers_own_tokens_the_mismatch_is_the_kl():
 
 
 def test_importance_weights_by_hand():
-    """.5 over .25 is 2, .1 over .2 is .5, .9 over .1 is cut at 4; what was not drawn counts 1."""
+    """.5 over .25 is 2, .1 over .2 is .5, .9 over .1 is cut at 4; a token that was not sampled counts 1."""
     logprobs = torch.tensor([0.5, 0.1, 0.9, 0.3]).log().requires_grad_()
     sampled = torch.tensor([0.25, 0.2, 0.1, NAN]).log()
     found = importance_weights(logprobs, sampled, 4.0)

@@ -1,6 +1,6 @@
 """The estimator against exact enumeration of a tiny two-attempt policy.
 
-Attempt 1 draws two tokens of a vocabulary of two, attempt 2 one token given both. Expected
+Attempt 1 samples two tokens of a vocabulary of two, attempt 2 one token given both. Expected
 gradients are sums over all eight episodes, in float64.
 """
 
@@ -108,7 +108,7 @@ def test_stage_1_gives_the_first_attempt_exactly_its_kl_gradient():
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
-def test_a_stage_1_kl_that_multiplies_only_attempt_2_does_nothing_and_ours_is_not_that():
+def test_a_kl_of_attempt_1_in_the_reward_of_attempt_2_has_no_gradient_and_ours_is_in_attempt_1():
     policy, logp, kl = setup()
     p = logp.sum(1).exp().detach()
     detached = torch.stack([torch.zeros(8).double(), -0.7 * kl.detach()[:, 0]], 1)

@@ -53,7 +53,7 @@ def test_outcomes_are_named_by_the_first_and_the_last_attempt():
     assert [outcome(g) for g in ALL.episodes] == ["i_to_c", None, None, "c_to_c"]
 
 
-def test_star_keeps_the_fixed_traces_and_with_plus_those_that_stayed_right():
+def test_star_keeps_corrected_episodes_and_with_plus_those_that_stayed_right():
     assert tokens(star(ALL, SECOND, ("i_to_c",))) == [(90, 4, 0, 80, 7, 0)]
     batch = star(ALL, SECOND, PLUS)
     assert tokens(batch) == [(90, 4, 0, 80, 7, 0), (91, 7, 0, 80, 7, 0)]
@@ -74,7 +74,7 @@ def test_pairs_follow_a_wrong_first_attempt_by_a_right_answer_to_its_problem():
     assert batch.advantages.tolist() == [[0.0, 1.0]] * 2
 
 
-def test_pairs_with_plus_follow_a_right_first_attempt_by_another_sample_s_right_answer():
+def test_pairs_with_plus_follow_a_right_first_attempt_by_another_samples_right_answer():
     batch = pairs(ALL, SECOND, PLUS)
     assert tokens(batch)[2:] == [(91, 7, 0, 80, 7, 0)] * 2
     alone = graded(BROKEN, samples=1)  # its only right answer is that first attempt itself
@@ -112,7 +112,7 @@ def test_reinforce_gives_every_episode_its_advantage():
         ("[1, 0]", 0, [[0, 0]] * 4),  # the first attempt alone: no sample differs in it
     ],
 )
-def test_the_advantages_of_a_stages_row_of_numbers(reward, bonus, expected):
+def test_advantages_follow_the_coefficients_of_the_stage(reward, bonus, expected):
     overrides = [f"stages.1.reward={reward}", f"stages.1.bonus={bonus}", "stages.1.kl=[0, 0]"]
     stage = load(Path(RECIPE), overrides).stages[1]
     coefficients = RewardCoefficients(stage.reward, stage.bonus, stage.kl)

@@ -29,7 +29,7 @@ def seconds(groups, actors, given=STEP, cluster=CLUSTER, max_running=8):
     return rollout(groups, actors, given, cluster, max_running)[0]
 
 
-def test_steps_request_steps_and_endings_of_an_engine():
+def test_steps_request_steps_and_endings_of_an_engine_are_counted():
     assert steps_of([3, 1], max_running=8) == (3, 4, 2)
     assert steps_of([3, 3], max_running=8) == (3, 6, 1)
     assert steps_of([3, 1], max_running=1) == (4, 4, 2)
@@ -57,7 +57,7 @@ def test_one_long_episode_bounds_the_iteration_whatever_the_others_are():
     assert (simulated.limit, simulated.undivided_share) == ("longest episode", 1.0)
 
 
-def test_a_driver_that_reads_slowly_is_what_rollout_waits_for():
+def test_rollout_waits_for_a_driver_that_reads_slowly():
     slow = costs(step=LinearCost(0.01, 0.0), reading_part=LinearCost(0.5, 1.75))
     assert rollout([[4, 4], [2, 2]], 2, slow, CLUSTER, 8) == (
         2 * 0.5 + 4 * 1.75,  # a part from each actor, four episodes
@@ -103,7 +103,7 @@ def test_a_ring_has_a_latency_for_each_of_its_hops():
     assert simulated.limit == "all-reduce"
 
 
-def test_what_every_rank_reads_is_not_divided_and_crosses_the_network_once_a_node():
+def test_rows_that_every_rank_reads_are_not_divided_and_cross_the_network_once_per_node():
     given = costs(sending_rows=1.0, row_bytes=5.0)
     assert iteration([[1]] * 4, (1, 8), given, CLUSTER, 8).phases["reference"] == 4.0
     assert iteration([[1]] * 4, (1, 24), given, CLUSTER, 8).phases["reference"] == 4.0 + 4 * 1.0
@@ -116,7 +116,7 @@ def test_a_broadcast_passes_the_weights_once_to_every_further_node():
     assert (many.phases["broadcast"], many.limit) == (7.0 + 3 * 2.0, "broadcast")
 
 
-def test_amdahl_the_rate_never_passes_what_the_undivided_part_allows():
+def test_the_rate_never_exceeds_what_the_undivided_part_allows():
     # 90 s that are divided, 10 s that are not: ten times the rate at most, however many actors.
     given = costs(step=LinearCost(0.0, 1.0), driver=LinearCost(10.0, 0.0))
     groups = [[1]] * 90
@@ -157,7 +157,7 @@ def test_the_best_split_gives_the_slower_side_more():
     assert (two.actors, two.ranks, two.gpus) == (1, 1, 2)
 
 
-def test_more_groups_are_the_measured_ones_again_and_a_part_of_them():
+def test_more_groups_repeat_the_measured_ones_and_end_with_a_part_of_them():
     measured = [[1, 2], [3, 4], [5, 6]]
     assert more_groups(measured, 3) == measured
     assert more_groups(measured, 6) == measured * 2

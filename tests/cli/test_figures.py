@@ -20,7 +20,7 @@ def test_the_figures_of_a_run_go_into_its_folder_with_a_page_of_them_all(tmp_pat
 
 
 @pytest.mark.slow
-def test_what_is_sampled_already_is_not_sampled_again(tmp_path):
+def test_existing_samples_are_not_sampled_again(tmp_path):
     folder = make_run(tmp_path / "run")
     # Of another size than asked for: this folder has no model that more could be sampled from.
     add_extra_samples(folder)

@@ -69,7 +69,7 @@ def test_a_gpu_of_this_machine_is_planned_for(command, monkeypatch):
     assert "on 8 x NVIDIA H200 (139.7 GiB)" in output(*command)
 
 
-def test_a_model_that_cannot_be_reached_is_named_with_what_would_do(monkeypatch):
+def test_a_model_that_cannot_be_loaded_is_named_with_advice(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     message = refusal("plan", RECIPES[0], "--gpu", "H100")
     assert f"model.path: {QWEN} has no config that loads" in message
@@ -77,7 +77,7 @@ def test_a_model_that_cannot_be_reached_is_named_with_what_would_do(monkeypatch)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
-def test_a_recipes_three_sizes_fit_and_take_what_its_header_says(path):
+def test_the_three_sizes_of_a_recipe_fit_and_need_what_its_header_says(path):
     header = re.sub(r" \\\n#\s+", " ", path.read_text())
     sizes = re.findall(
         r"score-ray train (\S+)(.*)\n#   computed for (\d+) x (\S+): ([\d.]+) GiB a learner rank, "

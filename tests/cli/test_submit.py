@@ -37,7 +37,7 @@ def test_without_wait_the_job_is_not_followed(environments):
     assert "SUCCEEDED" not in output(*COMMAND, "--no-wait")
 
 
-def test_packages_and_variables_travel_by_name(environments, monkeypatch):
+def test_named_packages_and_variables_are_sent_with_the_job(environments, monkeypatch):
     monkeypatch.setenv("TOKEN", "secret")
     output(*COMMAND, "--extra", "none", "--env", "TOKEN")
     output(*COMMAND, "--extra", "cpu")

@@ -58,7 +58,7 @@ def logprobs(model, row: Row, temperature: float) -> torch.Tensor:
     return scaled.log_softmax(-1).gather(1, ids[1:, None])[:, 0]
 
 
-def test_drawn_tokens_are_scored_at_the_sampling_temperature_and_the_probe_at_1(learner, folder):
+def test_sampled_tokens_are_scored_at_the_sampling_temperature_and_the_probe_at_1(learner, folder):
     model = LlamaForCausalLM.from_pretrained(folder)
     with torch.no_grad():
         tempered = [
@@ -89,7 +89,7 @@ def test_an_update_warms_up_clips_and_leaves_the_reference_alone(learner):
     assert learner.reference_sums(ROWS, ALL, 2) == before
 
 
-def test_micro_batches_and_empty_ones_change_nothing(learner, tmp_path):
+def test_neither_micro_batches_nor_empty_ones_change_an_update(learner, tmp_path):
     learner.save(tmp_path / "state")
     advantages = np.array([[0.5, -1.0], [0.25, 2.0]])
     results = []
@@ -103,8 +103,8 @@ def test_micro_batches_and_empty_ones_change_nothing(learner, tmp_path):
             torch.testing.assert_close(tensor, results[0][1][name], atol=1e-5, rtol=0)
 
 
-def test_tokens_that_were_drawn_in_another_context_are_trained_on_but_not_compared(learner):
-    """Four tokens are drawn; the first row's second attempt was sampled elsewhere."""
+def test_tokens_that_were_sampled_in_another_context_are_trained_on_but_not_compared(learner):
+    """Four tokens are sampled; the first row's second attempt was sampled elsewhere."""
     strange = replace(ROWS[0], sampled_logprobs=(0.0,) * 5 + (float("nan"),))
     weights = np.array([[0.0, 1.0], [0.0, 0.0]])
     metrics = learner.update([strange, ROWS[1]], weights, ALL, iteration=0)

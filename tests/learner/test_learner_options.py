@@ -133,7 +133,7 @@ def held_by(learner) -> tuple[int, int]:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @of_every_stage
-def test_a_learner_that_has_slept_computes_what_one_that_has_not_does(setup, stage, dtype):
+def test_a_learner_that_has_slept_computes_the_same_as_one_that_has_not(setup, stage, dtype):
     """While asleep it has freed at least the optimizer's two numbers per weight."""
     awake, other = (make(setup, dtype=dtype, zero_stage=stage) for _ in range(2))
     for learner in (awake, other):

@@ -16,7 +16,7 @@ def test_the_learning_rate_warms_up_and_decays_linearly():
 
 
 @pytest.mark.parametrize(("asked", "given"), [(0, 1), (1, 1), (2, 2), (3, 3)])
-def test_in_bfloat16_stage_1_replaces_0_and_sums_are_float32(asked, given):
+def test_in_bfloat16_zero_stage_1_replaces_0_and_sums_are_float32(asked, given):
     config = deepspeed_config(changed(SETUP, dtype="bfloat16", zero_stage=asked))
     assert config["zero_optimization"]["stage"] == given
     assert config["data_types"]["grad_accum_dtype"] == "fp32"

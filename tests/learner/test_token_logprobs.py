@@ -98,7 +98,7 @@ def peak_bytes(work) -> int:
     return max(accumulate(event.nbytes() for event in events))
 
 
-def test_chunks_need_less_than_an_eighth_of_the_memory_at_a_vocabulary_of_49152():
+def test_chunks_need_less_than_an_eighth_of_the_memory_with_a_vocabulary_of_49152():
     """512 positions have 96 MiB of logits at once, or 8 MiB in chunks."""
     model = model_of(vocabulary=VOCABULARY)
     ids, attention = rows_of(torch.tensor([257, 257]), VOCABULARY)

@@ -218,7 +218,7 @@ def test_flat_rewards_matter_where_the_stage_rewards():
     assert "t1 0.400, t2 0.500" in alarm.message
 
 
-def test_rewarded_attempts():
+def test_attempts_are_rewarded_by_a_coefficient_or_a_bonus_and_not_where_they_are_imitated():
     assert [rewarded_attempts(stage) for stage in STAGES] == [(2,), (1, 2)]
     bonus_alone = Stage(name="b", iterations=1, reward=(0.0, 0.0), bonus=1.0, kl=(0.0, 0.0))
     assert rewarded_attempts(bonus_alone) == (1, 2)
@@ -233,7 +233,7 @@ def test_a_number_that_is_not_finite_raises_an_alarm_at_once(value):
     assert f"grad_norm is {value} in iteration 7" in alarm.message
 
 
-def test_a_metric_without_a_number_raises_nothing_else():
+def test_a_metric_that_is_not_finite_raises_no_other_alarm():
     nothing = dict.fromkeys(
         ["train__acc_t1", "train__acc_t2", "train__changed", "kl__t1"], math.nan
     )

@@ -55,6 +55,6 @@ def test_a_report_can_be_made_early_and_again(tmp_path):
     assert (tmp_path / "report.html").read_bytes() == first
 
 
-def test_no_metrics_no_report(tmp_path):
+def test_without_metrics_there_is_no_report(tmp_path):
     with pytest.raises(FileNotFoundError, match=tmp_path.name):
         write_report(RunFolder(tmp_path))

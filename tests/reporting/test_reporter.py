@@ -79,7 +79,7 @@ def test_durations_are_in_words():
     assert [duration(s) for s in (42, 376, 12000)] == ["42 s", "6 min", "3 h 20 min"]
 
 
-def test_results_table():
+def test_the_results_table_has_a_row_and_a_label_for_each_evaluation():
     console = Console(file=io.StringIO(), width=100)
     console.print(results_table([eval_line(0), eval_line(2)], ["[base]", "stage_1"]))
     shown = console.file.getvalue()

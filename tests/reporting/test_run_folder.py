@@ -24,7 +24,7 @@ def texts_derive(folder: Path) -> bool:
     ).read_text() == accuracies
 
 
-def test_a_run_writes_a_line_each(tmp_path):
+def test_a_run_writes_a_line_for_each_iteration_evaluation_and_episode(tmp_path):
     make_run(tmp_path, 0, 4)
     assert numbers(tmp_path, "metrics") == [0, 1, 2, 3]
     assert numbers(tmp_path, "evals") == [0, 2, 4]
@@ -71,7 +71,7 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path, resume_at):
         assert (tmp_path / "broken" / file.name).read_bytes() == file.read_bytes(), file.name
 
 
-def test_events_outlive_a_resume_without_the_line_that_a_kill_tore(tmp_path):
+def test_a_resume_keeps_the_events_but_not_a_half_written_line(tmp_path):
     make_run(tmp_path, 0, 2)
     assert not (tmp_path / "events.jsonl").exists()
     reporter = Reporter(RunFolder(tmp_path), 4, 2, quiet=True)
@@ -85,7 +85,7 @@ def test_events_outlive_a_resume_without_the_line_that_a_kill_tore(tmp_path):
     assert [r.get("seconds") for r in read_jsonl(tmp_path / "events.jsonl")] == [None, 2.5, None]
 
 
-def test_only_the_last_line_may_be_torn(tmp_path):
+def test_only_the_last_line_may_be_half_written(tmp_path):
     path = tmp_path / "a.jsonl"
     assert read_jsonl(path) == []
     path.write_text('{"a": 1}\n{"a": 2}')
@@ -97,7 +97,7 @@ def test_only_the_last_line_may_be_torn(tmp_path):
         read_jsonl(path)
 
 
-def test_any_text_survives(tmp_path):
+def test_any_text_is_kept_in_the_records_and_in_the_report(tmp_path):
     text = "a\u2028b\r\nc \ud800 é [bold]"
     make_run(tmp_path, 0, 1, text)
     assert read_jsonl(tmp_path / "generations.jsonl")[0]["attempts"][0] == text

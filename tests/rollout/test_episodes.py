@@ -66,7 +66,7 @@ def test_attempt_2_continues_the_tokens_of_attempt_1_and_keeps_the_version():
     assert one.version == two.version == 3
 
 
-def test_a_given_first_attempt_is_not_drawn_and_the_second_one_continues_it():
+def test_a_given_first_attempt_is_not_sampled_and_the_second_one_continues_it():
     engine = FakeEngine()
     found = episodes([replace(PROBLEMS[0], given="75")], engine)
     assert {key for key in engine.log if key.startswith("start")} == {"start 1/0/1", "start 1/1/1"}

@@ -81,7 +81,7 @@ def test_a_prompt_that_is_too_long_is_named():
         prompter.check_length([Problem(4, "37+48=", "85")], 5, max_tokens=4)
 
 
-def test_a_given_attempt_is_ended_as_a_drawn_one_and_counts_where_it_is_longer():
+def test_a_given_attempt_is_ended_as_a_sampled_one_and_counts_where_it_is_longer():
     prompter = Prompter(character_tokenizer(), Prompts("{question}", "?"))
     assert prompter.given_ids("75") == (7, 5, 13)
     problem = Problem(4, "37+48=", "85", given="12345")
@@ -90,7 +90,7 @@ def test_a_given_attempt_is_ended_as_a_drawn_one_and_counts_where_it_is_longer()
         prompter.check_length([problem], 7, max_tokens=4)
 
 
-def test_first_must_contain_the_question():
+def test_the_first_prompt_must_contain_the_question():
     with pytest.raises(ValueError, match="question"):
         Prompter(character_tokenizer(), Prompts("37", "?"))
 

@@ -134,7 +134,7 @@ class ScriptedServer:
             raise end
 
 
-def test_a_log_goes_on_without_gap_or_repetition_where_its_connection_is_cut():
+def test_a_log_continues_without_gap_or_repetition_after_its_connection_is_cut():
     shown: list[str] = []
     cut = RuntimeError("WebSocket connection closed unexpectedly with close code 1006")
     log = ("one\ntw", cut), (cut,), ("one\n", "two\n", "three\n", None)
@@ -143,7 +143,7 @@ def test_a_log_goes_on_without_gap_or_repetition_where_its_connection_is_cut():
     assert "".join(shown) == "one\ntwo\nthree\n"
 
 
-def test_a_job_that_never_began_says_why():
+def test_the_reason_is_shown_for_a_job_that_never_started():
     shown: list[str] = []
     why = {"message": "no vllm", "error_type": "RUNTIME_ENV_SETUP_FAILURE"}
     server = ScriptedServer(JobStatus.FAILED, log=[(None,)], **why)
@@ -255,7 +255,7 @@ def test_a_submitted_run_trains_streams_its_log_and_leaves_its_folder(head, mode
 
 
 @pytest.mark.ray
-def test_a_stopped_job_can_be_submitted_again_and_goes_on(head, model, tmp_path):
+def test_a_stopped_job_resumes_when_it_is_submitted_again(head, model, tmp_path):
     long = "stages.1.iterations=500"
     begun = head.launch(*submission(model, tmp_path, long), "--no-wait")
     job = begun.stdout.split()[1].rstrip(",")

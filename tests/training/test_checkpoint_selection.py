@@ -41,7 +41,7 @@ def test_a_checkpoint_is_not_measured_by_another_stage():
     assert best("train_reward", RUN, [], [2, 4], STAGES) is None
 
 
-def test_what_was_best_when_it_was_saved_stays_the_best_of_those():
+def test_the_best_of_the_checkpoints_so_far_is_followed_as_they_are_saved():
     so_far = [best("train_reward", RUN, [], SAVED[: n + 1], STAGES) for n in range(5)]
     assert so_far == [None, None, 6, 8, 8]
 

@@ -1,4 +1,4 @@
-"""Sampling ahead: that it overlaps, what it draws from, and how it ends."""
+"""Sampling ahead: its overlap with updates, the weights that it uses, and its end."""
 
 import threading
 from contextlib import suppress
@@ -100,7 +100,7 @@ def fail():
     raise ValueError("no engine")
 
 
-def test_what_sampling_ahead_raises_comes_out_where_it_is_waited_for():
+def test_an_error_of_sampling_ahead_is_raised_where_its_episodes_are_collected():
     with make(Pool([], fail)) as collect:
         collect.begin(1)
         with pytest.raises(ValueError, match="no engine"):
@@ -119,7 +119,7 @@ def test_a_run_that_fails_does_not_wait_for_the_engines():
         raise KeyError
 
 
-def test_a_lost_learner_waits_until_the_engines_are_idle():
+def test_after_a_lost_learner_the_engines_finish_before_the_loss_is_raised():
     parts = [threading.Event() for _ in range(3)]
     with suppress(LearnerLost), make(Pool(*[p.set for p in parts])) as collect:
         collect._grader.submit = lambda episodes: None

@@ -25,7 +25,7 @@ def test_the_share_is_rounded_to_whole_problems_in_front():
     assert offline_part(PROBLEMS, 1.0) == PROBLEMS
 
 
-def test_a_problem_that_comes_twice_is_drawn_once_and_read_back(tmp_path):
+def test_a_problem_that_comes_twice_is_sampled_once_and_read_back(tmp_path):
     texts = sample_first_attempts(Echo(), [PROBLEMS[3], PROBLEMS[0], PROBLEMS[3]], PLAN)
     folder = RunFolder(tmp_path)
     folder.write_first_attempts(texts)

@@ -55,7 +55,7 @@ def only_error(caught: pytest.ExceptionInfo) -> str:
     return text
 
 
-def test_what_is_well_formed_passes(tmp_path, model):
+def test_a_well_formed_config_and_data_pass(tmp_path, model):
     check(tmp_path, model)
     check(tmp_path, model, *sources(tmp_path))
 
@@ -73,7 +73,7 @@ def test_what_is_well_formed_passes(tmp_path, model):
         (b"model: tiny\n", r"model: .*; got 'tiny'"),
     ],
 )
-def test_a_malformed_config_file(tmp_path, content, message):
+def test_a_malformed_config_file_is_refused(tmp_path, content, message):
     (tmp_path / "c.yaml").write_bytes(content)
     with pytest.raises(ConfigError, match=message) as caught:
         load(tmp_path / "c.yaml")
@@ -109,7 +109,7 @@ def test_a_malformed_config_file(tmp_path, content, message):
         ("seed.x=1", "'seed' is not a section"),
     ],
 )
-def test_a_malformed_value_in_a_config(override, message):
+def test_a_malformed_value_in_a_config_is_refused(override, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load(RECIPE, [override])
     only_error(caught)
@@ -140,21 +140,21 @@ def test_a_malformed_value_in_a_config(override, message):
          r"problem 2: its prompt has 42 tokens; model\.max_length leaves room for"),
     ],
 )  # fmt: skip
-def test_malformed_data(tmp_path, model, content, name, message):
+def test_malformed_data_are_refused(tmp_path, model, content, name, message):
     overrides = sources(tmp_path, content, name)
     with pytest.raises(ConfigError, match=message) as caught:
         check(tmp_path, model, *overrides)
     only_error(caught)
 
 
-def test_malformed_test_data_are_named_too(tmp_path, model):
+def test_malformed_test_data_are_refused_too(tmp_path, model):
     overrides = sources(tmp_path)
     (tmp_path / "test.jsonl").write_bytes(b"{")
     with pytest.raises(ConfigError, match=r"test\.jsonl: cannot be read: line 1"):
         check(tmp_path, model, *overrides)
 
 
-def test_data_that_are_not_there(tmp_path, model):
+def test_missing_data_are_refused(tmp_path, model):
     (tmp_path / "empty").mkdir()
     (tmp_path / "set").mkdir()
     overrides = sources(tmp_path / "set")
@@ -182,7 +182,7 @@ def test_data_that_are_not_there(tmp_path, model):
         ("nobody/nothing", r"model\.path: .*nobody/nothing"),
     ],
 )
-def test_a_malformed_model(tmp_path, path, message):
+def test_a_malformed_model_is_refused(tmp_path, path, message):
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text("{")
@@ -192,12 +192,12 @@ def test_a_malformed_model(tmp_path, path, message):
     only_error(caught)
 
 
-def test_a_length_beyond_the_model(tmp_path, model):
+def test_a_length_beyond_the_model_is_refused(tmp_path, model):
     with pytest.raises(ConfigError, match=r"model\.max_length: 100 is more than the 64 positions"):
         check(tmp_path, model, "model.max_length=100")
 
 
-def test_attempts_that_leave_no_room_for_a_prompt(tmp_path, model):
+def test_attempts_that_leave_no_room_for_a_prompt_are_refused(tmp_path, model):
     with pytest.raises(ConfigError, match=r"its prompt has 6 tokens; model\.max_length"):
         check(tmp_path, model, "rollout.max_tokens=15")
 

@@ -69,7 +69,7 @@ STAR = ["stages=[{name: star, iterations: 7, learn: star, keep: [i_to_c, c_to_c]
         " kl: [0, 0], refresh: 3}]"]  # fmt: skip
 
 
-def test_a_stage_that_refreshes_every_3_draws_from_the_weights_of_each_round_s_start(tmp_path):
+def test_a_stage_that_refreshes_every_3_samples_from_the_weights_of_each_rounds_start(tmp_path):
     more = [*STAR, "checkpoint.every=2", "evaluation.every=2"]
     coin = run(tmp_path, stages=(), more=more)
     assert [x for x in coin.log if x.startswith(("broadcast", "save"))] == [
@@ -172,7 +172,7 @@ def test_metrics_have_the_names_that_others_read(tmp_path):
     assert names >= set(documented.split())
 
 
-def test_the_base_models_first_attempts_are_drawn_once_and_given_to_their_share(tmp_path):
+def test_the_base_models_first_attempts_are_sampled_once_and_given_to_their_share(tmp_path):
     coin = run(tmp_path, stages=(2, 2), more=["rollout.offline_share=0.4"])
     assert coin.log[:4] == ["broadcast 0", "sample", "sample", "sample"]
     texts = RunFolder(tmp_path).first_attempts()

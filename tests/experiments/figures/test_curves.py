@@ -75,7 +75,7 @@ def test_samples_vote_in_the_order_of_their_numbers():
     assert voting_curves(records, str)[0] == {2: 0.0}
 
 
-def test_accuracy_by_attempt():
+def test_accuracy_is_measured_for_each_attempt():
     records = [line(0, "1 2 1"), line(1, "2 1 1"), line(2, "2 2 1"), line(3, "2 2 2")]
     assert attempt_curve(records) == {1: 0.25, 2: 0.25, 3: 0.75}
     assert attempt_curve([]) == {}
@@ -108,7 +108,7 @@ def test_a_ratio_of_one_is_in_the_last_bin():
         (1, 100, 0.001767, 0.054486),
     ],
 )  # fmt: skip
-def test_wilson_intervals(count, n, low, high):
+def test_shares_have_wilson_intervals(count, n, low, high):
     interval = rate(count, n)
     assert interval.value == count / n
     assert (interval.low, interval.high) == pytest.approx((low, high), abs=1e-6)
@@ -136,19 +136,19 @@ def test_seeds_are_averaged_and_do_not_narrow_the_interval():
     assert twice == once
 
 
-def test_no_levels_or_too_many_are_none():
+def test_without_levels_or_with_too_many_there_are_no_flips():
     assert flips_by_level([[line(0, "1 1")]]) == []
     assert flips_by_level([]) == []
     assert flips_by_level([[line(i, "1 1", level=str(i)) for i in range(13)]]) == []
 
 
-def test_numbers_in_texts_are_sorted_as_numbers():
+def test_levels_with_numbers_are_sorted_by_the_numbers():
     assert sorted(["10", "9", "Level 10", "Level 9"], key=natural_sort_key) == [
         "9", "10", "Level 9", "Level 10",
     ]  # fmt: skip
 
 
-def test_a_band_is_where_all_seeds_have_a_point():
+def test_a_band_covers_the_points_that_all_seeds_have():
     band = over_seeds([{0: 0.1, 2: 0.5, 4: 1.0}, {2: 0.7, 0: 0.3}, {}])
     assert band == Band((0, 2), pytest.approx((0.2, 0.6)), (0.1, 0.5), (0.3, 0.7))
     assert over_seeds([{}, {}]) is None

@@ -1,4 +1,4 @@
-"""Suites are carried out with a stand-in for a run, and once with real runs."""
+"""Suites are run with a stand-in for a run, and once with real runs."""
 
 import os
 import signal
