@@ -1,4 +1,4 @@
-"""The Ray actors of a run: the roles are plain classes, and here each gets a process."""
+"""The Ray actors of a run: each is a process around an engine or around a learner rank."""
 
 import os
 import socket
@@ -34,8 +34,8 @@ class RolloutActor:
     def join(self, weights: LoadedWeights | None, gpus: str = "") -> list[list[float]]:
         """Start the engine, load the current weights if there are any, and return their scores.
 
-        `gpus` is CUDA_VISIBLE_DEVICES where Ray does not set it. This is not the constructor,
-        since an error there would look like a death of the process.
+        `gpus` is CUDA_VISIBLE_DEVICES where Ray does not set it. The constructor does not do this,
+        because an error there would look like the death of the process.
         """
         _use_gpus(gpus)
         _use_network_of_node()
@@ -64,15 +64,15 @@ class RolloutActor:
         self._engine.load_weights([_fetch_part(part) for part in parts], version)
 
     def link(self, init_info: dict[str, Any]) -> None:
-        """Set up the way of a direct broadcast."""
+        """Set up a direct transfer from the learner."""
         self._engine.link(init_info)
 
     def start_update(self) -> None:
-        """Make the weights replaceable."""
+        """Prepare the weights for replacement."""
         self._engine.start_update()
 
     def receive(self, update_info: Any) -> None:
-        """Receive the weights that a part of a direct broadcast describes."""
+        """Receive a part of the weights in a direct broadcast."""
         self._engine.receive(update_info)
 
     def finish_update(self, version: int) -> None:
@@ -84,7 +84,7 @@ class RolloutActor:
         return self._engine.score(rows)
 
     def sleep(self) -> None:
-        """Leave the GPU; the next call that needs it takes it again."""
+        """Leave the GPU; the next call that needs the GPU takes it again."""
         self._engine.sleep()
 
     def run(self, function: Callable, *args: Any) -> Any:
@@ -127,7 +127,7 @@ class LearnerRank:
         _use_gpus(gpus)
         rank, num_ranks = self._rank, self._num_ranks
         os.environ |= {"LOCAL_RANK": "0", "RANK": str(rank), "WORLD_SIZE": str(num_ranks)}
-        # Torch rounds pinned memory up to powers of two: sleeping weights would take twice theirs.
+        # Torch rounds pinned memory up to powers of two, up to doubling that of sleeping weights.
         if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
             os.environ.setdefault("PYTORCH_ALLOC_CONF", "pinned_max_round_threshold_mb:1")
         _use_network_of_node()
@@ -233,7 +233,7 @@ def _use_gpus(gpus: str) -> None:
 
 
 def _use_network_of_node() -> None:
-    """Have process groups use the network interface of this node's address.
+    """Make process groups use the network interface of this node's address.
 
     By default they use the address that the host's name resolves to. On many machines that is
     loopback, which other nodes cannot reach; on a private cluster it may be a public one.

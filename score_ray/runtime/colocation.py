@@ -1,9 +1,9 @@
-"""Engines and learner ranks on the same GPUs, which hold one of the two roles at a time.
+"""Engines and learner ranks on the same GPUs, of which one side uses them at a time.
 
 Before a call of the learner the engines leave the GPUs, and before a call of the engines the
-learner leaves them. Both roles are there only while weights are handed over within the GPUs:
-the engines hold their weights alone, and before they use them the learner leaves. The rest of
-the run uses `ColocatedPool` and `ColocatedLearner` as it uses the pool and the group themselves.
+learner leaves them. Both sides are on the GPUs only during a direct transfer of weights: the
+engines then hold nothing but their weights, and the learner leaves before they are used. The
+rest of the run uses `ColocatedPool` and `ColocatedLearner` in place of the pool and the group.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,65 +24,63 @@ MakeRoom = Callable[[], None]
 
 
 class GpuSharing:
-    """Starts both roles on the same GPUs, and keeps track of which of them is there.
+    """The two sides that share GPUs, and a record of which of them is on the GPUs.
 
-    `start_pool` gets a function that makes room: the pool calls it before an engine needs
-    memory. So a process that starts later finds its GPU free: an engine because the pool makes
-    room for it, and a rank because the engines leave before a restart. `handed_over`: weights
-    go from GPU memory to GPU memory.
+    `start_pool` gets a function that frees the GPUs, which the pool calls before an engine needs
+    memory. `direct` says that weights are transferred from GPU memory to GPU memory.
     """
 
     def __init__(
         self,
         start_pool: Callable[[MakeRoom], RolloutPool],
         start_learner: Callable[[], LearnerGroup],
-        handed_over: bool,
+        direct: bool,
     ) -> None:
-        self._engines_there, self._ranks_there = True, False
+        self._engines_on_gpu, self._ranks_on_gpu = True, False
         self._engines = start_pool(self.give_to_engines)
         self._take_from_engines()  # the ranks need the memory to start
         self._ranks = start_learner()
-        self._ranks_there = True
-        self.pool = ColocatedPool(self._engines, self, handed_over)
+        self._ranks_on_gpu = True
+        self.pool = ColocatedPool(self._engines, self, direct)
         self.learner = ColocatedLearner(self._ranks, self)
 
     def give_to_engines(self) -> None:
         """Have the learner leave the GPUs, for the engines' next call."""
-        if self._ranks_there:
+        if self._ranks_on_gpu:
             self._ranks.sleep()
-            self._ranks_there = False
-        self._engines_there = True  # their next call takes the memory that it needs
+            self._ranks_on_gpu = False
+        self._engines_on_gpu = True  # their next call takes the memory that it needs
 
     def give_to_learner(self) -> None:
         """Have the engines leave the GPUs, and the learner take them."""
         self._take_from_engines()
-        if not self._ranks_there:
+        if not self._ranks_on_gpu:
             self._ranks.wake()
-            self._ranks_there = True
+            self._ranks_on_gpu = True
 
     def free_for_restart(self) -> None:
         """End the ranks that are left, and have the engines leave the GPUs.
 
-        The ranks go first: an engine that died with a rank, on the same node, can then be
+        The ranks go first, so that an engine which died with a rank on the same node can be
         replaced. A broadcast that broke off may have left engines on the GPUs or not, so they
         are told to leave in any case.
         """
         self._ranks.close()
-        self._ranks_there, self._engines_there = False, True
+        self._ranks_on_gpu, self._engines_on_gpu = False, True
         self._take_from_engines()
-        self._ranks_there = True
+        self._ranks_on_gpu = True
 
     def _take_from_engines(self) -> None:
-        if self._engines_there:
+        if self._engines_on_gpu:
             self._engines.sleep()
-            self._engines_there = False
+            self._engines_on_gpu = False
 
 
 class ColocatedPool:
     """The rollout pool on shared GPUs: takes them before every call that needs them."""
 
-    def __init__(self, pool: RolloutPool, sharing: GpuSharing, handed_over: bool) -> None:
-        self._pool, self._sharing, self._handed_over = pool, sharing, handed_over
+    def __init__(self, pool: RolloutPool, sharing: GpuSharing, direct: bool) -> None:
+        self._pool, self._sharing, self._direct = pool, sharing, direct
 
     def wait_ready(self) -> None:
         """Return when every engine serves."""
@@ -101,7 +99,7 @@ class ColocatedPool:
         self, pack: PackWeights, probe: Probe, send: SendWeights | None = None
     ) -> Loaded:
         """Have every engine serve the weights of the probe's version, and check that it does."""
-        if self._handed_over:  # within the call, the pool makes room before engines use them
+        if self._direct:  # the pool frees the GPUs of the learner before engines use the weights
             self._sharing.give_to_learner()
         else:
             self._sharing.give_to_engines()
@@ -135,7 +133,7 @@ class ColocatedLearner:
         self._group.restart(lost)
 
     def reference_sums(self, rows: Sequence[Row], num_attempts: int) -> np.ndarray:
-        """Return [rows, attempts] sums of the reference's log-probs."""
+        """Return the sums of the reference's log-probs, [rows, attempts]."""
         self._sharing.give_to_learner()
         return self._group.reference_sums(rows, num_attempts)
 

@@ -25,10 +25,10 @@ class Recipients:
 class EngineClient:
     """Calls every engine at once, and goes on without those that die or fall silent.
 
-    `together`: the engines need each other to receive. Then the first loss ends the broadcast:
+    With `together` the engines need each other to receive, so the first loss ends the broadcast:
     `on_loss` calls it off, the others have some seconds to answer that they noticed, and are
     not called again. All calls together may take `seconds`. An error that an engine raises
-    itself is raised as it is.
+    itself is raised unchanged.
     """
 
     to: Recipients
@@ -43,7 +43,7 @@ class EngineClient:
         self._until = time.monotonic() + self.seconds
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
-        """Set the engines up. In a communicator their ranks follow the learner's rank 0."""
+        """Set up the engines; in a communicator their ranks follow the learner's rank 0."""
 
         def info_of(number: int) -> dict[str, Any]:
             offset = {"rank_offset": 1 + number * self.to.gpus_each} if self.together else {}
@@ -52,15 +52,15 @@ class EngineClient:
         self._call(lambda actor, number: actor.link.remote(info_of(number)))
 
     def start_weight_update(self) -> None:
-        """Have the engines make their weights replaceable."""
+        """Make the engines prepare their weights for replacement."""
         self._call(lambda actor, _: actor.start_update.remote())
 
     def update_weights(self, update_info: Any) -> None:
-        """Have the engines receive; return when they have, or when they are given up."""
+        """Make the engines receive; return when they have, or when they are given up."""
         self._call(lambda actor, _: actor.receive.remote(update_info))
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
-        """Have the engines serve what they received, under the version of the recipients.
+        """Make the engines serve what they received, under the version of the recipients.
 
         `weight_version` is ignored: vLLM's senders do not know the version.
         """
@@ -86,11 +86,11 @@ class EngineClient:
             if self.together and not called_off and (not ready or self.lost or cut_off):
                 self.on_loss()  # takes seconds where an address is slow to be looked up
                 called_off, until = True, time.monotonic() + SETTLE_SECONDS
-        # Where no actor is dead or silent, those that were cut off are at fault.
+        # If no actor is dead or silent, those that were cut off count as lost.
         self.lost = self.lost or cut_off
 
     def _take_answer(self, ref: Any, who: str, cut_off: dict[str, str]) -> None:
-        """Note a lost actor in `lost`, and one that did not reach the sender in `cut_off`."""
+        """Record a lost actor in `lost`, and one that did not reach the sender in `cut_off`."""
         try:
             ray.get(ref)
         except PeerLost as error:

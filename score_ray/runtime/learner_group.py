@@ -1,4 +1,4 @@
-"""The learner ranks as one: called together, lost together, and restarted together."""
+"""The group of learner ranks: calls go to all of them, and the loss of one restarts all."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ SENDING = "sending weights"
 
 
 class LearnerGroup:
-    """All learner ranks. Every call may raise LearnerLost, and then `restart` is the way on."""
+    """All learner ranks. Any call may raise LearnerLost; then `restart` starts new ranks."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class LearnerGroup:
     def restart(self, lost: LearnerLost) -> None:
         """Start new ranks in place of all old ones, with the base model.
 
-        Raises RunError when that has been tried too often since the last checkpoint.
+        Raises RunError if that was done too often since the last checkpoint.
         """
         began = time.monotonic()
         self._replace(lost)
@@ -68,7 +68,7 @@ class LearnerGroup:
         return taken
 
     def reference_sums(self, rows: Sequence[Row], num_attempts: int) -> np.ndarray:
-        """Return [rows, attempts] sums of the reference's log-probs."""
+        """Return the sums of the reference's log-probs, [rows, attempts]."""
         shared = ray.put(rows)
         by_rank = self._call_with_shares(
             "scoring with the reference",
@@ -113,7 +113,7 @@ class LearnerGroup:
     def send(self, backend: str, to: Recipients, buffer_bytes: int) -> dict[str, str]:
         """Send the policy to engines directly, and return how each lost actor was lost.
 
-        Rank 0 gives up on engines in time for its own deadline.
+        Rank 0 gives up on engines before its own deadline.
         """
         seconds = self._calls.allowed(SENDING)
         return self._call(

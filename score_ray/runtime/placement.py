@@ -20,7 +20,7 @@ from score_ray.runtime.resources import (
 )
 from score_ray.types import ConfigError, RunError
 
-CPU_SHARE = 0.01  # all roles use all cores: the share decides where a process runs, not how fast
+CPU_SHARE = 0.01  # small, because all roles use all cores: it only decides where a process runs
 CheckNodes = Callable[[list[dict[str, float]]], None]  # takes the nodes' Ray resources
 
 
@@ -75,22 +75,22 @@ def placements(
 ) -> Iterator[list[list[Placement]]]:
     """Start or join Ray and yield the placements of each request; leave Ray with the context.
 
-    The placements of a request's colocated processes follow its own; without GPUs no GPU is
+    The placements of a request's colocated processes follow its own. Without GPUs nothing is
     shared. A cluster may take `patience` seconds to grow to what is requested, and `deadline`
-    seconds to free it. Raises ConfigError naming what is short, or for what `check` finds wrong
-    with the nodes' GPUs.
+    seconds to free it. Raises ConfigError naming the resources that are missing, or as `check`
+    does for the nodes' GPUs; RunError if the cluster stays busy.
     """
     driver = psutil.Process()
     before = driver.children()
     on_sigterm = signal.getsignal(signal.SIGTERM)
     start_ray()
-    # Ray has set a handler of its own, which would end the driver on the spot.
+    # Ray has set a handler of its own, which would end the driver without cleaning up.
     signal.signal(signal.SIGTERM, on_sigterm)
-    rays_processes = [process for process in driver.children() if process not in before]
+    ray_processes = [process for process in driver.children() if process not in before]
     try:
         yield _reserve(requests, patience, deadline, check)
     finally:
-        stop_ray(rays_processes)
+        stop_ray(ray_processes)
 
 
 def _reserve(
@@ -121,8 +121,8 @@ def _reserve(
 def _placement_group(
     requests: Sequence[ResourceRequest], on_gpu: bool, wait: float, short: str
 ) -> Any:
-    """Reserve a bundle for every process; RunError if that is not done within `wait` seconds."""
-    # On GPUs few nodes are better, for the network's sake; on CPUs many, for the cores.
+    """Reserve a bundle for every process; raise RunError if that takes over `wait` seconds."""
+    # On GPUs few nodes are better, because of the network; on CPUs many, because of the cores.
     group = ray.util.placement_group(
         [_bundle_resources(request, on_gpu) for request in requests for _ in range(request.count)],
         strategy="PACK" if on_gpu else "SPREAD",
@@ -145,8 +145,8 @@ def _shared_placements(
 ) -> list[list[Placement]]:
     """Return placements for both roles: on all GPUs of a bundle, and on each GPU of it.
 
-    Ray gives a GPU away once, and shares only to processes that want less than one. So neither
-    role asks Ray for GPUs: a holder has those of a bundle, and both roles ask it which they are.
+    Ray gives a whole GPU to one process only. So neither role asks Ray for GPUs: a holder has
+    those of a bundle, and both roles ask the holder which they are.
     """
     holders = [_start_holder(group, bundle, request.gpus_each) for bundle in bundles]
     where = list(zip(bundles, holders, strict=True))
@@ -192,7 +192,7 @@ def _bundle_resources(request: ResourceRequest, on_gpu: bool) -> dict[str, float
 def _thread_settings(request: ResourceRequest, nodes: Sequence[dict[str, float]]) -> dict[str, str]:
     """Return the environment that gives a role's processes all cores of the nodes they are on.
 
-    By default Ray gives a process with GPUs one thread: too few for an offloaded step.
+    By default Ray gives a process with GPUs one thread, too few for an offloaded optimizer step.
     """
     used = [node for node in nodes if node.get("GPU")] or nodes
     cores = [int(node["CPU"]) for node in used if node.get("CPU")] or [1]

@@ -1,7 +1,7 @@
-"""Runs as jobs of a Ray cluster: submitting them, and following and ending them.
+"""Submits runs as jobs of a Ray cluster, and follows and ends them.
 
-A job gets the code, the resolved config and the pinned dependencies, and nothing else of the
-machine it was submitted from. On a cluster that has the packages this works too:
+A job gets the code, the resolved config and the pinned dependencies, and nothing else from the
+machine it was submitted from. On a cluster that has the packages installed this works too:
 `ray job submit --working-dir . -- python launch.py train CONFIG --runs /shared/runs`.
 """
 
@@ -139,7 +139,7 @@ def environment(runs: Path, extra: str, names: Sequence[str]) -> dict:
 
 
 def follow(client: Any, job: str, show: Callable[[str], None]) -> str:
-    """Show a job's log until the job ends, and why it never began; return its last status."""
+    """Show a job's log until it ends, or why it never started; return its last status."""
     shown, ended = 0, False
     with _server_errors(client.get_address(), job):
         while not ended:

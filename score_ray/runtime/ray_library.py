@@ -1,7 +1,7 @@
 """The one place that imports Ray, after setting what Ray reads when it is imported.
 
-A private Ray listens on every interface of the machine unless this switch is set before the
-import. It is meant for other systems, and keeps Ray to the loopback interface on any.
+A private Ray listens on every interface of the machine unless the variable below is set before
+the import. It is meant for other systems, but keeps Ray to the loopback interface on all.
 Everything in this room that starts Ray or joins it takes it from here, so the order of its
 imports does not matter. Only ray_jobs.py, which starts none, imports Ray's client by itself.
 """

@@ -1,4 +1,4 @@
-"""Joining a Ray cluster, or starting and ending a private one on this machine."""
+"""Joins a Ray cluster, or starts and ends a private one on this machine."""
 
 import os
 import threading
@@ -39,25 +39,25 @@ def start_ray() -> None:
 
 
 def _usable_gpus() -> dict[str, int]:
-    """Return the option that hides the machine's GPUs from Ray where torch has no CUDA."""
+    """Return the option that hides the machine's GPUs from Ray if torch has no CUDA."""
     from torch.backends import cuda
 
     return {} if cuda.is_built() else {"num_gpus": 0}
 
 
 def stop_ray(processes: Sequence[psutil.Process] = ()) -> None:
-    """Leave the cluster, and kill these processes, which are those of a private one."""
-    family = [p for root in processes if root.is_running() for p in (root, *root.children(True))]
-    # A shutdown that hangs comes back once the processes that it waits for are gone.
-    late = threading.Timer(STOP_SECONDS, _kill, [family])
-    late.start()
+    """Leave the cluster, and kill `processes`, those of a private one, with their children."""
+    tree = [p for root in processes if root.is_running() for p in (root, *root.children(True))]
+    # A shutdown that hangs returns once the processes that it waits for are gone.
+    timer = threading.Timer(STOP_SECONDS, _kill, [tree])
+    timer.start()
     ray.shutdown()
-    late.cancel()
-    _kill(family)
+    timer.cancel()
+    _kill(tree)
 
 
 def _kill_orphaned_agents() -> None:
-    """Kill the agents of a Ray whose driver was killed: they would outlive it by minutes."""
+    """Kill the agents of a Ray whose driver was killed, which would live on for minutes."""
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if process.name() in AGENTS and process.uids().real == os.getuid():

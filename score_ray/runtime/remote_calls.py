@@ -1,7 +1,8 @@
-"""Remote calls that end: with answers, or with an error that names the lost process.
+"""Remote calls with deadlines, which return answers or raise an error naming the lost process.
 
-The deadline of a call is learned from the run: the slowest call of its kind so far, in seconds
-per unit of work, and a grace beyond it. The first call of a kind has a deadline from the config.
+The deadline of a call is learned from the run: the time of the slowest call of its kind so far,
+in seconds per unit of work, and a grace beyond it. The first call of a kind has a deadline from
+the config.
 """
 
 import time
@@ -11,9 +12,9 @@ from typing import Any
 from score_ray.runtime.ray_library import GetTimeoutError, RayError, RayTaskError, ray
 from score_ray.types import LearnerLost, PeerLost, ProcessLost, RunError
 
-# The time of a start depends on caches and on other processes: nothing is learned from it.
+# Nothing is learned from the time of a start, which depends on caches and other processes.
 STARTING = "starting"
-# A rank whose peer died often fails before Ray has noticed the death itself.
+# A rank whose peer died often fails some seconds before Ray has noticed the death.
 SETTLE_SECONDS = 10.0
 
 RecordEvent = Callable[..., None]  # Reporter.event(kind, who, what, **numbers)
@@ -32,7 +33,7 @@ class RemoteCalls:
         return self._start if slowest is None else slowest * work + self._grace
 
     def learn(self, doing: str, seconds: float, work: float = 1.0) -> None:
-        """Learn from the time that a finished call of this kind took."""
+        """Learn the next deadline from the time that a finished call of this kind took."""
         if doing == STARTING:
             return
         self._slowest[doing] = max(self._slowest.get(doing, 0.0), seconds / max(work, 1.0))
@@ -67,12 +68,12 @@ class RemoteCalls:
         began: float | None = None,
         spare: float = 0.0,
     ) -> list:
-        """Return all answers, in the order of `refs`: calls by the name of their process.
+        """Return all answers in the order of `refs`, which has calls by the name of their process.
 
         The calls are in progress since `began`. `spare` are seconds beyond the deadline, for
         processes that keep to the deadline themselves. Raises the role's error for the first
-        process that died or is late. Of several, a dead one is named before one that could not
-        reach its peers.
+        process that died or is late. If several fail, a dead one is named rather than one that
+        could not reach its peers.
         """
         began, limit = began or time.monotonic(), self.allowed(doing, work) + spare
         waiting = {ref: who for who, ref in refs.items()}
@@ -98,7 +99,7 @@ class RemoteCalls:
 
 
 class Retries:
-    """How often in a row lost processes may be replaced before the run gets any further."""
+    """A limit on replacements of lost processes in a row, without progress between them."""
 
     def __init__(self, allowed: int) -> None:
         self._allowed = self._left = allowed

@@ -1,4 +1,4 @@
-"""The GPUs that a run asks a cluster for, against those that it has: plain numbers, no Ray."""
+"""Compares the GPUs that a run requests with those that a cluster has, without Ray."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,9 +9,9 @@ from score_ray.config.config import Config
 
 @dataclass(frozen=True, slots=True)
 class ResourceRequest:
-    """Processes of one role, and the GPUs that each of them needs on one node.
+    """A request for processes of one role, each with some GPUs of one node.
 
-    `colocated` are processes of another role, one on every GPU of these.
+    `colocated` are processes of another role, one on each of these GPUs.
     """
 
     role: str  # in the singular: "rollout actor"
@@ -52,7 +52,7 @@ def training_requests(config: Config) -> list[ResourceRequest]:
 
 
 def separate(requests: Sequence[ResourceRequest]) -> list[ResourceRequest]:
-    """Return requests for the same processes where none of them share GPUs."""
+    """Return requests for the same processes without sharing GPUs."""
     pairs = [(replace(request, colocated=None), request.colocated) for request in requests]
     return [request for pair in pairs for request in pair if request]
 

@@ -1,9 +1,9 @@
-"""The rollout actors as one: a lost actor is replaced, and nothing else is lost.
+"""The pool of rollout actors, which replaces lost actors.
 
-Each actor has a slot. When its process dies or falls silent, a new one takes the slot. It
+Each actor has a slot. When its process dies or stops answering, a new one takes the slot. It
 serves as soon as it has loaded the current weights and has been checked on them. The lost
-actor's unfinished problems go to the others at once, since an episode does not depend on who
-samples it.
+actor's unfinished problems go to the others at once, because an episode does not depend on the
+actor that samples it.
 """
 
 import time
@@ -43,7 +43,7 @@ class Loaded(NamedTuple):
 
 
 class RolloutPool:
-    """All rollout actors."""
+    """All rollout actors of a run, each in a slot."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class RolloutPool:
         """`actor_args` are the engine's setup, and a function that makes an actor's prompter.
 
         `make_room` is called before an engine starts, and after engines have loaded weights and
-        before they use them. Where GPUs are shared it returns when the learner has left them.
+        before they use them. On shared GPUs it returns when the learner has left them.
         """
         self._calls, self._retries, self._record_event = calls, retries, record_event
         self._make_room = make_room
@@ -75,17 +75,17 @@ class RolloutPool:
 
     def wait_ready(self) -> None:
         """Return when every engine serves; an actor that is lost before that is replaced."""
-        self._settle()
+        self._wait_until_all_serve()
         self._retries.refill()
 
     def sleep(self) -> None:
-        """Return when every engine has left its GPU, those that are still starting included.
+        """Make every engine leave its GPU, and wait until all have, also those that are starting.
 
         An engine takes its GPU again when it is next called.
         """
-        self._settle()
+        self._wait_until_all_serve()
         while len(self._call_all(LEAVING, lambda actor: actor.sleep.remote())) < len(self._slots):
-            self._settle()
+            self._wait_until_all_serve()
 
     def take_restarts(self) -> int:
         """Return how many rollout actors were replaced since the last call."""
@@ -103,7 +103,7 @@ class RolloutPool:
     def load_weights(
         self, pack: PackWeights, probe: Probe, send: SendWeights | None = None
     ) -> Loaded:
-        """Have every engine serve the weights of the probe's version, and check that it does.
+        """Make every engine serve the weights of the probe's version, and check that it does.
 
         `pack` returns references to them in parts, which Ray shares per node. With `send`,
         engines that serve get the weights directly. Then only actors that are starting, or are
@@ -141,7 +141,7 @@ class RolloutPool:
     def _slots_in(self, state: SlotState) -> list[RolloutSlot]:
         return [slot for slot in self._slots if slot.state is state]
 
-    def _settle(self) -> None:
+    def _wait_until_all_serve(self) -> None:
         """Wait until every slot serves."""
         while self._slots_in(SlotState.STARTING):
             self._wait(SampleCall.nothing())
@@ -175,9 +175,9 @@ class RolloutPool:
         return answers
 
     def _send_to_serving(self, send: SendWeights, weights: CurrentWeights) -> None:
-        """Have the learner send until every actor that serves has the weights.
+        """Make the learner send until every actor that serves has the weights.
 
-        With NCCL a loss ends the broadcast for all: it is repeated for those that are left.
+        With NCCL a loss ends the broadcast for all, so it is repeated for the actors that are left.
         """
         for slot in self._slots_in(SlotState.STARTING):
             parts = self._packed(weights)
@@ -224,7 +224,7 @@ class RolloutPool:
             current.unassigned = []
 
     def _wait(self, current: SampleCall) -> list[Episode]:
-        """Return the next episodes, or none after a second; look after all actors meanwhile."""
+        """Return the next episodes, or none after a second; replace lost actors meanwhile."""
         starting = {slot.unanswered[0]: slot for slot in self._slots_in(SlotState.STARTING)}
         waiting = [*current.streams, *starting]
         ready, _ = ray.wait(waiting, num_returns=1, timeout=TICK) if waiting else ([], [])

@@ -24,14 +24,14 @@ class CurrentWeights:
 
 
 class SlotState(Enum):
-    """Whether a slot's actor can sample."""
+    """The state of a slot, which says whether its actor can sample."""
 
     STARTING = "starting"  # it has not answered all calls that it needs before it can sample
     SERVING = "serving"
 
 
 class RolloutSlot:
-    """One of the rollout actors: when its process is lost, another one takes the slot."""
+    """The place of one rollout actor: when its process is lost, another one takes the slot."""
 
     def __init__(self, number: int, placement: Placement, actor_args: tuple) -> None:
         self.name = f"rollout actor {number}"
@@ -46,7 +46,7 @@ class RolloutSlot:
 
     @property
     def state(self) -> SlotState:
-        """STARTING until every call that the actor began with has been answered."""
+        """STARTING until the actor has answered every call that it started with, then SERVING."""
         return SlotState.STARTING if self.unanswered else SlotState.SERVING
 
 
@@ -64,7 +64,7 @@ class SampleCall:
         return cls([], 0)
 
     def take(self, episodes: Sequence[Episode]) -> list[Episode]:
-        """Return those of the episodes that have not come before, and mark them as done."""
+        """Return those episodes that have not arrived before, and mark them as done."""
         fresh = [e for e in episodes if (e.problem.index, e.sample) in self.missing]
         self.missing -= {(e.problem.index, e.sample) for e in fresh}
         return fresh

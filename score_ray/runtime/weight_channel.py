@@ -1,7 +1,7 @@
-"""The way of the weights from the learner to the engines, with a check after every broadcast.
+"""The channel of weights from the learner to the engines, with a check after every broadcast.
 
-Engines that serve get the weights by the run's back end: from the learner directly (nccl, ipc),
-or from the object store. An engine that starts later, in place of a lost one, gets them from
+Engines that serve get the weights through the run's back end: from the learner directly (nccl,
+ipc), or from the object store. An engine that starts later, in place of a lost one, gets them from
 the object store in any case. They are packed for it when it starts, while the learner waits.
 """
 
@@ -30,9 +30,10 @@ class WeightChannel:
         backend: str = OBJECT_STORE,
         keep_packed: bool = False,
     ) -> None:
-        """`keep_packed`: pack at every broadcast, for a learner that does not wait afterwards.
+        """With `keep_packed`, weights are packed at every broadcast, also if it is direct.
 
-        Such a learner takes its next update, or leaves its GPU, while engines still sample.
+        This is for a learner that updates, or leaves its GPU, while engines sample: it could not
+        pack them later for an engine that starts.
         """
         self._learner, self._pool, self._part_bytes = learner, pool, part_bytes
         self._rows, self._bound = rows, bound
@@ -60,7 +61,7 @@ class WeightChannel:
         mismatches, loading = self._pool.load_weights(pack, probe, self._send if direct else None)
         largest = max(mismatches.values())
         # Keep comparing with the same older weights until the current ones differ clearly from
-        # them: before that, an engine with the older ones cannot be told from one that is right.
+        # them: before that, an engine with the older ones looks like one with the current ones.
         if before is None or mean_abs_difference(expected, before) > CLEAR_RATIO * largest:
             self._scores_before = expected
         self._version = version

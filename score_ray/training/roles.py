@@ -109,7 +109,7 @@ def _pool_and_learner(
     start_pool = partial(_pool, inputs, model, for_actors, record_event, backend)
     start_learner = partial(_learner_group, inputs, for_ranks, record_event)
     if for_ranks and for_actors[0].shared:
-        sharing = GpuSharing(start_pool, start_learner, handed_over=backend == IPC)
+        sharing = GpuSharing(start_pool, start_learner, direct=backend == IPC)
         return sharing.pool, sharing.learner
     return start_pool(), start_learner() if for_ranks else None
 

@@ -120,7 +120,7 @@ class Shared:
 
     def __init__(self, backend=IPC):
         self.gpu = Gpu()
-        sharing = GpuSharing(self.start_engines, self.start_ranks, handed_over=backend == IPC)
+        sharing = GpuSharing(self.start_engines, self.start_ranks, direct=backend == IPC)
         assert self.gpu.log == ["engines sleep", "ranks start"]
         self.gpu.log.clear()
         self.pool, self.learner = sharing.pool, sharing.learner

@@ -106,7 +106,7 @@ def test_a_real_engine_and_a_real_learner_share_a_gpu_whoever_dies(one_gpu, tmp_
     sharing = GpuSharing(
         lambda make_room: make_pool(one_gpu[0], folder, events, make_room=make_room),
         lambda: make_group(one_gpu[1], folder, events),
-        handed_over=False,
+        direct=False,
     )
     pool, group = sharing._engines, sharing._ranks
     group.wait_ready()

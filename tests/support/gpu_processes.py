@@ -72,7 +72,7 @@ def on_gpus(
             return LearnerGroup(for_ranks, learner_settings, calls, Retries(3), events)
 
         if shared:
-            sharing = GpuSharing(start_pool, start_learner, handed_over=backend == IPC)
+            sharing = GpuSharing(start_pool, start_learner, direct=backend == IPC)
             pool, group = sharing._engines, sharing._ranks
             engines, learner = sharing.pool, sharing.learner
         else:
