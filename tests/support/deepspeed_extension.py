@@ -5,8 +5,11 @@ import functools
 
 @functools.cache
 def compile_extension() -> None:
-    """Compile it unless that is done: it takes a minute, which no test's deadline allows for."""
-    # First: it chooses between CPU and GPU, which DeepSpeed's import asks for.
+    """Compile the extension if it is not compiled yet.
+
+    It takes a minute, for which the deadlines of tests have no room.
+    """
+    # This import comes first, because it chooses CPU or GPU, and DeepSpeed asks when imported.
     import score_ray.learner.loading  # noqa: F401, I001
     from deepspeed.comm.torch import build_shm_op
 

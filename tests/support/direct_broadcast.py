@@ -71,7 +71,7 @@ class Receiving:
 
 
 class Network:
-    """All communicators that were made, one per setup of the sender: the sender's ends, with real stores."""
+    """Makes communicators from queues and real stores, and keeps the senders', one per setup."""
 
     def __init__(self) -> None:
         self.senders: list[Sending] = []
@@ -208,7 +208,7 @@ class Threads:
 
 
 def without_cuda(patch: Any) -> Network:
-    """Replace CUDA, NCCL and Ray, and return the network that then carries the buffers."""
+    """Replace CUDA, NCCL and Ray, and return the network that carries the buffers instead."""
     network = Network()
     patch.setattr(packed_tensor, "_get_streams", lambda device, count: [Stream()] * count)
     patch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
@@ -228,7 +228,7 @@ def send(
     seconds: float = 60.0,
     buffer_bytes: int = BUFFER_BYTES,
 ) -> EngineClient:
-    """Broadcast to actors as a learner rank does, and return the client, which has the losses."""
+    """Broadcast to actors as a learner rank does; return the client, which knows the lost ones."""
     together = isinstance(sender, NcclSender)
     client = EngineClient(Recipients(actors, 1, version), together, seconds, sender.call_off)
     sender.send(client, buffer_bytes)
@@ -236,9 +236,9 @@ def send(
 
 
 def tensors() -> dict[str, torch.Tensor]:
-    """Return tensors of several types and shapes, for several buffers of BUFFER_BYTES.
+    """Return tensors of several types and shapes, which fill several buffers of BUFFER_BYTES.
 
-    vLLM packs without gaps: a float32 after an odd number of bfloat16 could not be read.
+    vLLM packs without gaps, so a float32 must not follow an odd number of bfloat16 values.
     """
     torch.manual_seed(0)
     return {
@@ -251,10 +251,12 @@ def tensors() -> dict[str, torch.Tensor]:
 
 
 def source_of(weights: dict[str, torch.Tensor]) -> PolicySource:
+    """Return a weight source that gives these tensors."""
     return PolicySource(lambda: iter(weights.items()))
 
 
 def same(got: dict[str, torch.Tensor], sent: dict[str, torch.Tensor]) -> bool:
+    """Return whether names, order, types and bits are the same."""
     return list(got) == list(sent) and all(
         torch.equal(got[n], sent[n]) and got[n].dtype == sent[n].dtype for n in sent
     )

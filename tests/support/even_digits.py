@@ -1,4 +1,4 @@
-"""A reward that an untrained model sometimes gets, for runs in which the weights must change."""
+"""A reward that differs between the samples of an untrained model, so that updates do something."""
 
 
 def reward(problem, text: str) -> float:

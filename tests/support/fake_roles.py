@@ -1,6 +1,7 @@
 """Fakes of the trainer's roles, and a run with them.
 
-The policy is two numbers, which the engine gets when they are broadcast.
+`Coin` is pool, learner and channel at once. Its policy is two numbers, of which the engine's
+copy is set at every broadcast. `Inline` is the grader.
 """
 
 from pathlib import Path
@@ -107,7 +108,7 @@ class Coin:
 
 
 class Inline:
-    """A grader without processes."""
+    """A grader without processes, for which 5 is the right answer."""
 
     def __init__(self):
         self.graded = []
@@ -126,7 +127,7 @@ class Inline:
 
 
 def run(folder, saved=None, coin=None, stages=(6, 6), more=(), held_out=()):
-    """Train with fakes, from a saved checkpoint or from the base model on."""
+    """Train with fakes, from a saved checkpoint or from the base model; return the policy."""
     coin = coin or Coin()
     config = load(
         Path("configs/arithmetic.yaml"),

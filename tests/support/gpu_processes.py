@@ -34,7 +34,10 @@ BOUND = 0.05  # nats on average, between bfloat16 kernels of two kinds
 
 
 class Ends(NamedTuple):
-    """Both ends themselves, and as the loop uses them, which differs where they share GPUs."""
+    """A pool and a learner group, and `engines` and `learner`, which the trainer calls.
+
+    The latter are the wrappers of colocation where both roles share GPUs, else the same objects.
+    """
 
     pool: RolloutPool
     group: LearnerGroup
@@ -52,7 +55,7 @@ def on_gpus(
     zero_stage: int = 0,
     gpu_memory: float = 0.3,
 ) -> Iterator[Ends]:
-    """Yield engines and one rank that are ready, before the first broadcast."""
+    """Yield engines and a learner rank that have started, before the first broadcast."""
     setup = engine_setup(
         folder, dtype=DTYPE, gpu_memory=gpu_memory, backend=backend, share_gpus=shared
     )

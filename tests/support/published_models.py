@@ -1,4 +1,4 @@
-"""Models by their published config numbers, for tests of what is computed from those alone."""
+"""Configs of published models, without their weights: enough for what the planner computes."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ PUBLISHED = {
 
 
 def published(name: str) -> Any:
-    """Return the Hugging Face config of a model, as far as its size goes."""
+    """Return a Hugging Face config with the sizes of a model."""
     kind, numbers, more = PUBLISHED[name]
     return AutoConfig.for_model(kind, **dict(zip(NAMES, numbers, strict=True)), **more)
 

@@ -22,11 +22,13 @@ def line(problem: int, texts: str, gold: str = "1", sample: int = 0, level: str 
 
 
 def write(path: Path, records: list[dict]) -> None:
+    """Write records as JSON lines, and the folders above the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(as_lines(records))
 
 
 def evaluation(iteration: int, t1: float, t2: float, changed: float, split: str = "test") -> dict:
+    """Return a record of evals.jsonl."""
     return {
         "iteration": iteration,
         "task": "arithmetic",
@@ -38,7 +40,7 @@ def evaluation(iteration: int, t1: float, t2: float, changed: float, split: str 
 
 
 def make_run(folder: Path, *overrides: str) -> Path:
-    """Write a run of four updates on three problems, one per level; its training helps."""
+    """Write a run of four updates on three problems, one per level, which improves attempt 2."""
     folder.mkdir(parents=True)
     config = load(Path("configs/arithmetic.yaml"), overrides)
     (folder / "config.yaml").write_text(dump(config))
@@ -56,7 +58,7 @@ def make_run(folder: Path, *overrides: str) -> Path:
 
 
 def add_extra_samples(folder: Path) -> None:
-    """Add three attempts in a row, and four episodes, of each of two problems."""
+    """Add the samples of two problems that figures need: three attempts each, and four episodes."""
     for model in ("base", "model"):
         lines = [line(0, "2 1 1"), line(1, "2 2 1")]
         write(folder / f"study/attempts_{model}.jsonl", lines)

@@ -1,4 +1,4 @@
-"""The run folder of a small run, for tests of what reads it."""
+"""The run folder of a small run, for tests of its readers."""
 
 from pathlib import Path
 
@@ -58,6 +58,7 @@ def metrics_record(iteration: int, stage: str = "stage_1") -> dict:
 
 
 def eval_line(iteration: int) -> dict:
+    """Return a whole record of evals.jsonl."""
     return {
         "iteration": iteration,
         "task": "arithmetic",

@@ -13,7 +13,7 @@ SHORT = "stages=[{name: stage_2, iterations: 2, reward: [1, 1], bonus: 10, kl: [
 
 
 def tree(**changes) -> dict:
-    """Return a suite of two trained variants with two seeds each."""
+    """Return the content of a suite file: two trained variants with two seeds each."""
     return {
         "name": "demo",
         "config": str(ARITHMETIC),

@@ -33,6 +33,7 @@ START = 120.0
 
 
 def make_model(folder: Path, tied: bool = True) -> Path:
+    """Save the model and its tokenizer to a folder; `tied`: its output head is the embedding."""
     tokenizer = character_tokenizer()
     torch.manual_seed(0)
     LlamaForCausalLM(model_config(tokenizer, tied)).save_pretrained(folder)
@@ -67,6 +68,7 @@ def make_pool(
     tensor_parallel: int = 1,
     make_room=lambda: None,
 ) -> RolloutPool:
+    """Return a pool with an actor at each placement of `where`."""
     words = Prompts("{question}", "?")
     actor_args = (
         engine_setup(str(model), tensor_parallel=tensor_parallel),
@@ -79,6 +81,7 @@ def make_pool(
 def make_group(
     where, model: Path, record_event, zero_stage: int = 0, grace: float = 60.0, retries: int = 3
 ) -> LearnerGroup:
+    """Return a learner group with a rank at each placement of `where`."""
     setup = learner_setup(str(model), zero_stage=zero_stage)
     calls = RemoteCalls(START, grace, LearnerLost)
     return LearnerGroup(where, setup, calls, Retries(retries), record_event)
