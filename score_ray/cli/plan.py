@@ -95,7 +95,7 @@ def duration(config: "Config", expected: "Expected", tokens: "Tokens") -> str:
     hours = config.iterations * expected.iteration / 3600
     return (
         f"computed, not measured: {expected.iteration:.0f} s an iteration ({parts}) of {episodes} "
-        f"episodes with {tokens.read:.0f} tokens read and {tokens.drawn:.0f} drawn on average\n"
+        f"episodes with {tokens.read:.0f} tokens read and {tokens.sampled:.0f} sampled on average\n"
         f"{config.iterations} iterations: {hours:.1f} hours, "
         "without starting, grading and evaluations"
     )

@@ -1,6 +1,6 @@
-"""The config of a run: one strict, frozen, typed tree, and what follows from it.
+"""The config of a run: one strict, frozen, typed tree, and values derived from it.
 
-Nothing is changed after loading, and the resolved tree is saved with the run. The keys are in
+Nothing changes after loading, and the resolved tree is saved with the run. The keys are in
 schema.py.
 """
 
@@ -97,7 +97,7 @@ class Config(Section):
             )
         if not self.learner.max_importance:
             raise ValueError(
-                "learner.max_importance: with rollout.overlap tokens are drawn from weights that "
+                "learner.max_importance: with rollout.overlap tokens are sampled from weights that "
                 "are one update old, and importance weights correct for that; set a bound, such "
                 "as 2.0"
             )

@@ -1,4 +1,4 @@
-"""Reading configs from YAML, writing them, and comparing two of them.
+"""Reads configs from YAML, writes them, and compares two of them.
 
 Unknown keys and wrong types are errors that name the key.
 """
@@ -51,7 +51,7 @@ def parse(tree: dict, origin: str) -> Config:
         # JSON mode takes lists for tuples and is strict otherwise.
         return Config.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
-        lines = [f"{origin}: the config does not fit:", *error_lines(error)]
+        lines = [f"{origin}: the config is not valid:", *error_lines(error)]
         raise ConfigError("\n".join(lines)) from error
 
 
@@ -90,7 +90,7 @@ def free_keys() -> list[str]:
 
 @contextmanager
 def input_errors() -> Iterator[None]:
-    """Raise an OSError or ValueError of the block as a ConfigError; for input alone, not a run."""
+    """Raise an OSError or ValueError of the block as a ConfigError; only for reading input."""
     try:
         yield
     except (OSError, ValueError) as error:

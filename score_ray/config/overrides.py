@@ -1,4 +1,4 @@
-"""Overrides, `section.key=value`, and the YAML that they and the config files are written in."""
+"""Applies overrides, `section.key=value`; reads and writes the YAML of these and of configs."""
 
 import re
 from typing import Any

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from pydantic import NonNegativeFloat as NonNegative
 
 Value = TypeVar("Value")
-FREE = "free"  # found in the metadata of a field that is marked
+FREE = "free"  # in the metadata of a field that is marked
 Free = Annotated[Value, FREE]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -24,7 +24,7 @@ JUDGE = (
 
 
 class Section(BaseModel):
-    """Strict and frozen: no unknown key, no silent conversion, no change after loading."""
+    """The base of all sections: no unknown key, no silent conversion, no change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -44,7 +44,7 @@ class ModelConfig(Section):
 
 
 class TaskConfig(Section):
-    """The problems and how answers to them are checked.
+    """The problems, and how answers to them are checked.
 
     Arithmetic and sums generate their problems; the other tasks read them from `train` and `test`.
     """
@@ -161,7 +161,7 @@ class LearnerConfig(Section):
     gradient_checkpointing: Free[bool] = False
     # Keep the optimizer's state in the CPU's memory. Needs zero_stage 1, 2 or 3 in float32.
     offload_optimizer: Free[bool] = False
-    # Bound of the importance weights, which correct for tokens that were drawn from other
+    # Bound of the importance weights, which correct for tokens that were sampled from other
     # weights than those being trained; 0 applies none.
     max_importance: NonNegative = 0.0
     lora: AdapterConfig = AdapterConfig()
@@ -171,7 +171,7 @@ class Stage(Section):
     """A stage of training: numbers per attempt (see algorithm/objective.py).
 
     `learn` names the training batch (see algorithm/training_batch.py): "reinforce" is SCoRe's
-    policy gradient, "star" and "pairs" are the paper's baselines, which imitate right answers.
+    policy gradient, "star" and "pairs" are the paper's baselines, which imitate correct answers.
     """
 
     name: str
@@ -185,10 +185,10 @@ class Stage(Section):
     kl: tuple[NonNegative, ...]
     # Nats of KL that each coefficient is steered to; 0, or an empty list, keeps it fixed.
     kl_target: tuple[NonNegative, ...] = ()
-    # For star and pairs, the episodes to imitate: "i_to_c" are those in which a wrong first
-    # attempt is followed by a right answer, "c_to_c" those in which a right one is.
+    # For star and pairs, the episodes to imitate: those in which a correct answer follows a wrong
+    # first attempt ("i_to_c") or a correct one ("c_to_c").
     keep: tuple[Literal["i_to_c", "c_to_c"], ...] = ("i_to_c",)
-    # Iterations that draw from the same weights, before engines get new ones.
+    # Iterations that sample from the same weights before engines get new ones.
     refresh: PositiveInt = 1
 
     def model_post_init(self, _: object) -> None:
@@ -204,7 +204,7 @@ class Stage(Section):
         if imitates and (self.bonus or any(self.kl)):
             raise ValueError(f"learn: {self.learn} has no bonus and no kl; set them to 0")
         if imitates and (len(self.reward) != 2 or not self.keep):
-            raise ValueError(f"learn: {self.learn} needs two attempts, and something in keep")
+            raise ValueError(f"learn: {self.learn} needs two attempts, and an outcome in keep")
         if self.refresh > 1 and not imitates:
             raise ValueError(
                 f"refresh: reinforce needs episodes of the current weights; set it to 1 "
@@ -256,8 +256,8 @@ class CheckpointConfig(Section):
     # Iterations between checkpoints, and how many of the newest ones are kept.
     every: PositiveInt = 10
     keep: PositiveInt = 2
-    # Which checkpoint becomes the trained model: the last one, the one with the best training
-    # reward, or the one that is best on evaluation.held_out.
+    # The checkpoint that becomes the trained model: the last one, the one with the best training
+    # reward, or the one with the best accuracy on evaluation.held_out.
     select: Literal["last", "train_reward", "held_out"] = "last"
 
 

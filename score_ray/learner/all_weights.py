@@ -1,4 +1,4 @@
-"""Training of all weights; `LoraWeights` in lora.py has the same methods."""
+"""Trains all weights of a model; `LoraWeights` in lora.py has the same methods."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from score_ray.weights.packing import described, named_weights
+from score_ray.weights.packing import describe, named_weights
 
 
 class AllWeights:
@@ -24,19 +24,19 @@ class AllWeights:
 
     @contextmanager
     def as_reference(self, engine: Any) -> Iterator[Any]:
-        """Give the frozen reference; the engine, which holds the policy, is left as it is."""
+        """Yield the frozen reference; the engine, which holds the policy, is not used."""
         yield self.frozen_copy
 
     def whole(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield every weight of the policy."""
         return named_weights(self._model)
 
-    def described(self) -> Iterator[tuple[str, torch.dtype, tuple[int, ...]]]:
-        """Yield name, type and whole shape of every weight; nothing is gathered for it."""
-        return described(self._model)
+    def describe(self) -> Iterator[tuple[str, torch.dtype, tuple[int, ...]]]:
+        """Yield name, type and whole shape of every weight, without gathering them."""
+        return describe(self._model)
 
     def broadcast(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield what engines are sent."""
+        """Yield the weights that engines are sent."""
         return self.whole()
 
     def export_adapter(self, folder: Path, write: bool) -> None:

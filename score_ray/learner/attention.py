@@ -1,4 +1,4 @@
-"""Choosing the learner's attention kernels, by name or by what can run."""
+"""Chooses the learner's attention kernels, by name or by what can run."""
 
 import importlib.util
 from typing import Any
@@ -19,7 +19,7 @@ def caps_scores(model: Any) -> bool:
 
 
 def check_attention(wanted: str, dtype: str, installed: bool, capped: bool) -> None:
-    """Raise ConfigError if the kernels cannot run, or do not compute what the model does."""
+    """Raise ConfigError if the kernels cannot run, or compute something else than the model."""
     if wanted == "sdpa" and capped:
         raise ConfigError(
             "model.attention: sdpa leaves out this model's attn_logit_softcapping; choose auto "

@@ -1,6 +1,6 @@
 """One learner rank: an optimizer step per iteration on DeepSpeed, and the frozen reference.
 
-The learner knows no stage, no KL and no bonus: it gets rows of tokens and one advantage per
+The learner does not know stages, KL or bonus: it gets rows of tokens and one advantage per
 attempt. Sums are divided by the number of episodes of the whole iteration, so any split
 into micro-batches and ranks gives the same gradient.
 """
@@ -74,7 +74,7 @@ class Learner:
     def update(
         self, rows: Sequence[Row], advantages: np.ndarray, shards: list[list[int]], iteration: int
     ) -> Measures:
-        """Take one optimizer step on this rank's shards; return metrics to add up over ranks.
+        """Take one optimizer step on this rank's rows; return measures to add up over ranks.
 
         `advantages` is [rows, attempts] for all rows; `shards` are this rank's micro-batches
         of row indices, as many on every rank.
@@ -104,7 +104,7 @@ class Learner:
         return [values[1 : len(row)] for values, row in zip(scores, rows, strict=True)]
 
     def packed_weights(self, part_bytes: int) -> Iterator[tuple[list[PackedTensor], np.ndarray]]:
-        """Yield what engines are sent in parts of about `part_bytes`, on rank 0 alone.
+        """Yield the weights for engines in parts of about `part_bytes`, on rank 0 alone.
 
         A collective under ZeRO-3: the other ranks yield nothing, and take part in gathering.
         """
@@ -116,7 +116,7 @@ class Learner:
 
     def source(self) -> PolicySource:
         """Return the policy for vLLM's senders; a pass over it is a collective under ZeRO-3."""
-        return PolicySource(self._policy.whole, self._policy.described)
+        return PolicySource(self._policy.whole, self._policy.describe)
 
     def sleep(self) -> None:
         """Move all weights and states from the GPU to the CPU's memory."""
@@ -172,7 +172,7 @@ class Learner:
         self._policy.export_adapter(folder / "adapter", writes)
 
     def _trained_weights(self, scorer: TokenScorer) -> "AllWeights | LoraWeights":
-        """Return the weights to train, and with them the reference."""
+        """Return the weights to train, together with the reference."""
         if self._setup.learner.lora.rank:
             from score_ray.learner.lora import LoraWeights  # peft takes seconds to import
 
@@ -182,13 +182,13 @@ class Learner:
 
     def _grad_norm(self) -> float:
         """Return the norm of the whole gradient, over all ranks, before it is clipped."""
-        gradient: Any = deepspeed.utils.safe_get_full_grad  # ZeRO shards it; None only if unused
+        gradient: Any = deepspeed.utils.safe_get_full_grad  # gathers a sharded gradient
         trained = [p for p in self._engine.module.parameters() if p.requires_grad]
         squares = [gradient(p).float().norm() ** 2 for p in trained]
         return float(torch.stack(squares).sum().sqrt())
 
     def _logprobs(self, model: Any, batch: MicroBatch, turn_ids: torch.Tensor) -> torch.Tensor:
-        """Return the drawn tokens' log-probs [B, T] at the temperature they were drawn with."""
+        """Return the sampled tokens' log-probs [B, T] at the temperature of sampling."""
         ids, attention = batch.token_ids.to(self.device), batch.attention.to(self.device)
         return model(ids, attention, turn_ids > 0, self._setup.temperature)
 
@@ -218,11 +218,11 @@ class Learner:
         self._engine.set_gradient_accumulation_boundary(last)
         # DeepSpeed averages over ranks; the loss is already divided by the global count.
         self._engine.backward(loss * self._num_ranks)
-        drawn = (turn_ids > 0) & ~sampled.isnan() & is_real
+        is_sampled = (turn_ids > 0) & ~sampled.isnan() & is_real
         measures: Measures = {"loss": (float(loss.detach()) * len(rows), float(len(indices)))}
         if importance is not None:
-            measures |= truncated(importance, drawn, self._setup.learner.max_importance)
-        return measures | mismatch(logprobs, sampled, drawn)
+            measures |= truncated(importance, is_sampled, self._setup.learner.max_importance)
+        return measures | mismatch(logprobs, sampled, is_sampled)
 
     def _importance(self, logprobs: torch.Tensor, sampled: torch.Tensor) -> torch.Tensor | None:
         bound = self._setup.learner.max_importance

@@ -1,4 +1,4 @@
-"""Loading a rank's models, and handing them to DeepSpeed."""
+"""Loads a rank's models, and wraps them in DeepSpeed engines."""
 
 import os
 from typing import Any
@@ -50,7 +50,7 @@ def train_engine(scorer: TokenScorer, setup: LearnerSetup) -> Any:
 def freeze(scorer: TokenScorer, setup: LearnerSetup, device: torch.device) -> Any:
     """Return the scorer on the device, without gradients; under ZeRO-3 a DeepSpeed engine.
 
-    It is as large as the policy, so where the policy is sharded over the ranks it is, too.
+    It is as large as the policy, so it is sharded over the ranks if the policy is.
     """
     scorer = scorer.eval().requires_grad_(False)
     if setup.learner.zero_stage < 3:

@@ -22,9 +22,9 @@ from score_ray.learner.setup import LearnerSetup
 from score_ray.weights.packing import gathered
 
 NAME = "default"  # peft's name of the only adapter
-PREFIX = "base_model.model."  # of every name in an adapter file
+PREFIX = "base_model.model."  # starts every name in an adapter file
 FACTORS = {"lora_A", "lora_B"}
-SEED = 0  # of A's first values
+SEED = 0  # for A's initial values
 
 
 class LoraWeights:
@@ -34,7 +34,7 @@ class LoraWeights:
     """
 
     adapter_only = True  # checkpoints leave the frozen weights out
-    frozen_copy = None  # of the model is not needed
+    frozen_copy = None  # not needed
 
     def __init__(self, model: torch.nn.Module, setup: LearnerSetup) -> None:
         self._model, self._setup = with_adapter(model, setup.learner.lora), setup
@@ -42,7 +42,7 @@ class LoraWeights:
 
     @contextmanager
     def as_reference(self, engine: Any) -> Iterator[Any]:
-        """Within this, the engine computes the reference's log-probs."""
+        """Make the engine compute the reference's log-probs within this context."""
         engine.eval()
         with without_adapter(self._model):
             yield engine
@@ -51,16 +51,16 @@ class LoraWeights:
         """Yield every weight of the policy, the adapter merged in."""
         return merged_weights(self._model)
 
-    def described(self) -> Iterator[tuple[str, torch.dtype, tuple[int, ...]]]:
-        """Yield name, type and whole shape of every weight; nothing is gathered for it."""
-        return described(self._model)
+    def describe(self) -> Iterator[tuple[str, torch.dtype, tuple[int, ...]]]:
+        """Yield name, type and whole shape of every weight, without gathering them."""
+        return describe(self._model)
 
     def broadcast(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield what engines are sent: the adapter, or the merged weights."""
+        """Yield the weights that engines are sent: the adapter, or the merged weights."""
         return adapter_weights(self._model) if self._setup.sends_adapter else self.whole()
 
     def export_adapter(self, folder: Path, write: bool) -> None:
-        """Write the adapter as peft reads it; a collective under ZeRO-3, of which one writes."""
+        """Write the adapter as peft reads it, if `write`; a collective under ZeRO-3."""
         lora, base = self._setup.learner.lora, self._setup.model_folder
         save_adapter(self._model, lora, base, folder, write)
 
@@ -68,7 +68,7 @@ class LoraWeights:
 def with_adapter(model: torch.nn.Module, lora: AdapterConfig) -> torch.nn.Module:
     """Put an adapter on the target layers, in place; only the adapter has gradients.
 
-    A's first values are the same in every process. Raises ConfigError if a target is no layer
+    A's initial values are the same in every process. Raises ConfigError if a target is no layer
     of the model.
     """
     config = LoraConfig(
@@ -92,7 +92,7 @@ def trainable(model: torch.nn.Module) -> list[torch.nn.Parameter]:
 
 @contextmanager
 def without_adapter(model: torch.nn.Module) -> Iterator[None]:
-    """Within this, the model computes exactly what the base model computes."""
+    """Make the model compute exactly what the base model computes within this context."""
     layers = list(_layers(model).values())
     for layer in layers:
         layer.enable_adapters(False)
@@ -115,8 +115,8 @@ def merged_weights(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]
             yield name, _merged(layer) if layer else parameter.data
 
 
-def described(model: torch.nn.Module) -> Iterator[tuple[str, torch.dtype, tuple[int, ...]]]:
-    """Yield name, type and whole shape of what `merged_weights` yields; nothing is gathered."""
+def describe(model: torch.nn.Module) -> Iterator[tuple[str, torch.dtype, tuple[int, ...]]]:
+    """Yield name, type and whole shape of each of `merged_weights`, without gathering them."""
     for name, parameter, _ in _base_parameters(model):
         yield name, parameter.dtype, tuple(getattr(parameter, "ds_shape", parameter.shape))
 
@@ -164,7 +164,7 @@ def save_adapter(
 def load_trainable(src: dict[str, torch.Tensor], dst: torch.nn.Module) -> None:
     """Load a checkpoint without frozen weights into a model; for DeepSpeed's `custom_load_fn`.
 
-    Raises RuntimeError if a weight that is trained is missing, or one is unknown to the model.
+    Raises RuntimeError if a trained weight is missing, or the model does not know one.
     """
     differences = dst.load_state_dict(src, strict=False)
     needed = {name for name, p in dst.named_parameters() if p.requires_grad}

@@ -1,4 +1,4 @@
-"""The layers of a model that get a low-rank adapter; found without the model's weights."""
+"""Finds the layers of a model that get a low-rank adapter, without the model's weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +32,7 @@ def target_layers(model: Any, targets: Sequence[str]) -> list[str]:
 def target_kinds(model: str, targets: Sequence[str]) -> tuple[str, ...]:
     """Return the last parts of the targets' names ("q_proj"), each once.
 
-    Reads the configuration of a model alone. Raises ConfigError as `target_layers`.
+    Reads the model's config alone. Raises ConfigError as `target_layers`.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 

@@ -8,8 +8,8 @@ import torch
 def join_ranks(host: str, port: int, rank: int, num_ranks: int, listener: int | None) -> None:
     """Join the process group of all ranks, whose store is at `host` and `port` on rank 0.
 
-    `listener` is rank 0's socket, bound there already: so nobody else can take the port, and
-    the store listens at that address alone. On other ranks it is None.
+    `listener` is rank 0's socket, which is bound already, so that no other process can take the
+    port and the store listens at that address alone. On other ranks it is None.
     """
     distributed: Any = torch.distributed
     store = distributed.TCPStore(

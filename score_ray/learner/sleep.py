@@ -1,4 +1,4 @@
-"""Emptying a learner rank's GPU while an engine uses it: everything moves to the CPU's memory.
+"""Moves a learner rank's tensors to the CPU's memory while an engine uses its GPU.
 
 DeepSpeed's own `offload_states` covers neither ZeRO 0, nor bfloat16 under ZeRO 1, nor torch's
 AdamW under ZeRO 3. Here the storages under the tensors are emptied and filled again, so every
@@ -46,8 +46,8 @@ def _children(value: Any) -> list:
 def move_to_host(tensors: Iterable[Tensor], device: torch.device) -> MovedStorages:
     """Copy the tensors on `device` to the CPU's memory and free them there; see `move_back`.
 
-    Memory that torch did not allocate itself stays where it is. On a CPU such are the weights
-    that were read from files.
+    Memory that torch did not allocate itself stays where it is, such as weights that were read
+    from files on a CPU.
     """
     moved: MovedStorages = []
     for tensor in tensors:

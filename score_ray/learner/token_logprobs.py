@@ -13,7 +13,7 @@ from score_ray.algorithm.loss import token_logprobs
 
 
 class TokenScorer(torch.nn.Module):
-    """A model whose output head runs on the chosen positions alone, a limited number at a time.
+    """A causal language model whose output head runs on chosen positions only, in chunks.
 
     On all positions the head would be most of the work, with long prompts and a vocabulary of
     49k. No more than `logits_bytes` of float32 logits exist at once; the backward pass holds a

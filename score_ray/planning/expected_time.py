@@ -1,4 +1,4 @@
-"""The expected time of an iteration, computed from operations and bytes and not measured.
+"""Computes the expected time of an iteration from operations and bytes.
 
 Operations are those of flops.py. Sampling a token reads all weights and the cache once for the
 whole running batch.
@@ -20,20 +20,20 @@ READING = 0.6  # of its memory's bandwidth, while an engine samples tokens
 STEP = 0.005  # seconds of an engine step besides reading: scheduling, launching, sampling
 FLOAT32 = 1 / 16  # speed in float32, as a share of the bfloat16 operations
 WITHIN_NODE, BETWEEN_NODES = 150e9, 25e9  # bytes per second: a GPU's NVLink, a node's network
-CHECKING = 1.0  # seconds of a broadcast besides its bytes: the calls, and the check after it
+CHECKING = 1.0  # seconds of a broadcast besides the transfer: the calls, and the check after it
 TO_HOST = 20e9  # bytes per second between a GPU and its node's memory
 HOST_STEP = 5e9  # bytes of optimizer state per second, of one rank's offloaded step
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Seconds of an iteration, by phase."""
+    """The expected seconds of an iteration, by phase."""
 
     rollout: float
     reference: float
     update: float
     broadcast: float
-    colocation: float  # moving the side that sleeps to the node's memory and back
+    colocation: float  # moving the sleeping side to the node's memory and back
     overlapped: bool = False
 
     @property
@@ -46,21 +46,21 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokens of a mean episode: those that are read (prompts) and drawn (attempts)."""
+    """Tokens of a mean episode: those of prompts, which are read, and of attempts, sampled."""
 
     read: float
-    drawn: float
+    sampled: float
 
     @property
     def all(self) -> float:
         """Tokens of the episode's row."""
-        return self.read + self.drawn
+        return self.read + self.sampled
 
 
 def mean_tokens(config: Config, prompt: int, attempt: int) -> Tokens:
     """Return a mean episode's tokens, given those of its prompts together and of an attempt.
 
-    A number that is 0 is assumed to be half of its limit.
+    A number that is 0 is taken to be half of its limit.
     """
     rollout = config.rollout
     room = max(config.model.max_length - rollout.attempts * rollout.max_tokens, 0)
@@ -70,19 +70,19 @@ def mean_tokens(config: Config, prompt: int, attempt: int) -> Tokens:
 def expect(
     config: Config, shape: ModelShape, gpu: Gpu, plan: MemoryPlan, tokens: Tokens
 ) -> Expected:
-    """Return the phases of one iteration, without grading, evaluations and starting."""
+    """Return the expected phases of an iteration, without grading, evaluations and starting."""
     speed = TRAINING * _flops_per_second(config, gpu)
     learner, shared = config.learner, config.rollout.share_gpus
     rows = config.rollout.problems * config.rollout.samples / learner.num_ranks
-    read, drawn = rows * tokens.all, rows * tokens.drawn
+    read, sampled = rows * tokens.all, rows * tokens.sampled
     gathering = math.ceil(read / learner.tokens_per_micro_batch) * _gathering(config, shape)
     computing = (
-        update_flops(config, shape, read, drawn) + recomputed_flops(config, shape, read, drawn)
+        update_flops(config, shape, read, sampled) + recomputed_flops(config, shape, read, sampled)
     ) / speed
     moving = 2 * (plan.learner.host + plan.engine.host) / TO_HOST
     return Expected(
         rollout=_rollout(config, shape, gpu, plan, tokens),
-        reference=forward_flops(shape, read, drawn) / speed + gathering,
+        reference=forward_flops(shape, read, sampled) / speed + gathering,
         update=computing + 2 * gathering + _reducing(config, shape) + _step(config, shape),
         broadcast=shape.parameters * WIDTH[config.model.dtype] / _link(config.num_gpus) + CHECKING,
         colocation=moving if shared else 0.0,
@@ -102,9 +102,9 @@ def _rollout(
     episodes = math.ceil(rollout.problems / rollout.num_actors) * rollout.samples
     fit_in_cache = max(plan.cache_tokens / tokens.all, 1.0)
     running = min(rollout.max_running, episodes, fit_in_cache)
-    # So many run at a time; at the end the longest episodes run on, up to their limit.
+    # This many run at a time; at the end the longest episodes still run, up to their limit.
     longest = rollout.attempts * rollout.max_tokens
-    steps = episodes * tokens.drawn / running + (longest - tokens.drawn)
+    steps = episodes * tokens.sampled / running + (longest - tokens.sampled)
     weights = shape.parameters * width / rollout.tensor_parallel
     cache = running * tokens.all * cache_per_token(config, shape)
     reading = (weights + cache) / (READING * gpu.bandwidth)

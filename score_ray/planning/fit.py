@@ -1,4 +1,4 @@
-"""Checking that a GPU has the memory that a run needs, with advice if it has not."""
+"""Checks that a GPU has the memory that a run needs, and gives advice if it has not."""
 
 from collections.abc import Callable, Iterable
 
@@ -20,14 +20,14 @@ from score_ray.types import ConfigError
 
 
 def check_memory(config: Config, shape: ModelShape, gpu: Gpu) -> None:
-    """Raise ConfigError if the GPU is too small, with what is short and what would help."""
+    """Raise ConfigError if the GPU is too small, saying by how much and what would help."""
     sentences = shortages(config, shape, gpu)
     if sentences:
         raise ConfigError("\n".join(sentences))
 
 
 def shortages(config: Config, shape: ModelShape, gpu: Gpu) -> list[str]:
-    """Return what the GPU is too small for, and what would help with each; [] if a run fits."""
+    """Return sentences on each shortage of memory and its remedies; [] if the run fits."""
     plan = plan_memory(config, shape, gpu)
     return [
         *_learner_shortage(config, shape, gpu, plan),
@@ -63,12 +63,12 @@ def _engine_shortage(config: Config, shape: ModelShape, gpu: Gpu, plan: MemoryPl
 
 
 def _shared_gpu_shortages(config: Config, shape: ModelShape, gpu: Gpu) -> list[str]:
-    """Check an engine next to a sleeping rank, and a broadcast, in which both have weights."""
-    found = []
+    """Return the shortages of an engine next to a sleeping rank, and of a broadcast with both."""
+    sentences = []
     share = plan_memory(config, shape, gpu).share
     if (short := share + ASLEEP - gpu.memory) > 0:
         most = int((1 - ASLEEP / gpu.memory) * 100) / 100
-        found += [
+        sentences += [
             f"an engine's {_gib(share)} and a sleeping learner rank's {_gib(ASLEEP)} are "
             f"{_gib(short)} more than {gpu.name} has",
             f"  what would help: rollout.gpu_memory={most:g}",
@@ -79,12 +79,12 @@ def _shared_gpu_shortages(config: Config, shape: ModelShape, gpu: Gpu) -> list[s
         return plan_memory(changed, shape, gpu).held + weights + ASLEEP
 
     if (short := both(config) - gpu.memory) > 0:
-        found += [
+        sentences += [
             f"a broadcast needs {_gib(both(config))} for a learner rank and an engine's "
             f"weights; {gpu.name} has {_gib(gpu.memory)}: {_gib(short)} short",
             f"  what would help: rollout.share_gpus=false, {_remedies(config, short, both)}",
         ]
-    return found
+    return sentences
 
 
 def _remedies(config: Config, short: int, size: Callable[[Config], int]) -> str:

@@ -1,4 +1,4 @@
-"""Operations of the model, counted from its shape: 2 per weight and token of a forward pass.
+"""Counts the model's operations from its shape: 2 per weight and token of a forward pass.
 
 A backward pass takes 4, or 2 if the weights are frozen under adapters, which need no gradient of
 their own. The output head runs on sampled tokens alone. Attention is left out.
@@ -16,7 +16,7 @@ def forward_flops(shape: ModelShape, tokens: float, sampled: float) -> float:
 
 
 def update_flops(config: Config, shape: ModelShape, tokens: float, sampled: float) -> float:
-    """Return the operations of a forward and a backward pass, without anything computed twice."""
+    """Return the operations of a forward and a backward pass, without recomputation."""
     backward = 2.0 if config.learner.lora.rank else 4.0
     return (FORWARD + backward) / FORWARD * forward_flops(shape, tokens, sampled)
 

@@ -1,4 +1,4 @@
-"""Kinds of GPUs by name: their memory and the speed that their data sheets give.
+"""The kinds of GPUs: their names, their memory, and the speed in their data sheets.
 
 The names are those of Ray's `accelerator_type:NAME` resources (ray.util.accelerators).
 """

@@ -1,7 +1,7 @@
-"""The GPU memory that a learner rank and an engine need, computed before one starts.
+"""Computes the GPU memory that a learner rank and an engine need, before one starts.
 
-Pure numbers, from a config and a model's shape. Items are bytes of one GPU. W is the width of
-the model's numbers: 2 bytes in bfloat16 and 4 in float32.
+It is computed from a config and a model's shape alone. Items are bytes of one GPU. W is the
+width of the model's numbers: 2 bytes in bfloat16 and 4 in float32.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from score_ray.planning.gpus import GIB, Gpu
 from score_ray.planning.model_shape import ModelShape
 
 WIDTH = {"float32": 4, "bfloat16": 2}
-# A guess at what a process at work needs besides: CUDA's context, NCCL's buffers, libraries'
+# An estimate of what a working process needs besides: CUDA's context, NCCL's buffers, libraries'
 # workspaces, and memory that the allocator holds and cannot use.
 RESERVE = 3 * GIB
-# A guess at what a sleeping side leaves on a shared GPU: its context and CUDA graphs.
+# An estimate of what a sleeping side leaves on a shared GPU: its context and CUDA graphs.
 ASLEEP = 2 * GIB
 BUCKET = 500_000_000  # numbers that DeepSpeed collects before it sums them over ranks
 GATHERED = 1_000_000_000  # most weights that ZeRO-3 holds whole at once
@@ -23,7 +23,7 @@ GATHERED = 1_000_000_000  # most weights that ZeRO-3 holds whole at once
 # in float32, their softmax, and its gradient.
 LOGITS = 4
 ENGINE_LOGITS = 4  # the same while an engine samples a token of each running request
-# Items that are there for a part of an iteration only.
+# Items that exist during a part of an iteration only.
 TRANSIENT = ("activations", "logits", "buckets", "gathered", "optimizer step", "loading")
 STATE = 12  # bytes per weight: its float32 master and Adam's two moments
 
@@ -124,15 +124,15 @@ def activations(config: Config, shape: ModelShape) -> int:
 
 
 def engine_demand(config: Config, shape: ModelShape) -> Demand:
-    """Return what an engine needs of each GPU: its share of the weights and a step, no cache."""
+    """Return the demand of an engine on each GPU: its share of the weights and a step, no cache."""
     width, ranks = WIDTH[config.model.dtype], config.rollout.tensor_parallel
     prefill = max(STEP_TOKENS, config.model.max_length)
     wide = 4 * shape.hidden + 2 * (shape.intermediate + shape.heads * shape.head_size) // ranks
-    drawing = ENGINE_LOGITS * config.rollout.max_running * shape.vocabulary * 4
+    sampling = ENGINE_LOGITS * config.rollout.max_running * shape.vocabulary * 4
     weights = shape.parameters * width // ranks
     items = (
         ("weights", weights),
-        ("work of a step", prefill * wide * width + drawing),
+        ("work of a step", prefill * wide * width + sampling),
         ("reserve", RESERVE),
     )
     return Demand(items, weights if config.rollout.share_gpus else 0)

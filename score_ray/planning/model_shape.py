@@ -1,4 +1,4 @@
-"""The size of a model as numbers, from its Hugging Face config alone, without its weights."""
+"""Reads the sizes of a model from its Hugging Face config, without its weights."""
 
 from collections import Counter
 from dataclasses import dataclass

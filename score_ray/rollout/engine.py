@@ -30,7 +30,7 @@ from score_ray.types import Completion, Finish, PeerLost, Request
 from score_ray.weights.backend import OBJECT_STORE
 from score_ray.weights.lora_adapter import Adapter, adapter_options
 from score_ray.weights.packing import PackedTensor
-from score_ray.weights.plugin import ENGINES, registered
+from score_ray.weights.plugin import ENGINES, is_registered
 from score_ray.weights.rendezvous import CALLED_OFF, was_called_off
 
 # The smallest block that the CPU kernels accept. The prefix cache holds whole blocks, and with
@@ -40,7 +40,7 @@ MEMORY = ("weights", "kv_cache")  # vLLM's names for what an engine keeps on its
 
 
 class VllmEngine:
-    """A running batch of requests in vLLM, and the weights that serve them."""
+    """A vLLM engine: a running batch of requests, and the weights that serve them."""
 
     def __init__(self, setup: EngineSetup, stop_ids: Sequence[int]) -> None:
         self.version = 0
@@ -60,7 +60,7 @@ class VllmEngine:
             tensor_parallel_size=setup.rollout.tensor_parallel,
             seed=0,
             disable_log_stats=True,
-            # These are of the distribution that tokens are drawn from; vLLM's default ignores the
+            # Log-probs of the distribution that tokens are sampled from; vLLM's default ignores the
             # temperature.
             logprobs_mode="processed_logprobs",
             weight_transfer_config=WeightTransferConfig(backend=ENGINES[setup.backend][0]),
@@ -75,9 +75,9 @@ class VllmEngine:
     def sleep(self) -> None:
         """Free the GPU's memory; a later call takes back what it needs of it.
 
-        The weights move to the CPU's memory. To drop them (vLLM's level 2) would be right only if
-        a broadcast came next, which it does not after an evaluation, a checkpoint or an iteration
-        whose weights are not broadcast.
+        The weights move to the CPU's memory. To drop them (vLLM's level 2) would work only if
+        a broadcast came next. None does after an evaluation, a checkpoint or an iteration whose
+        weights are not broadcast.
         """
         if self._asleep != set(MEMORY):
             self._llm.sleep(level=1)
@@ -154,8 +154,8 @@ class VllmEngine:
     def finish_update(self, version: int) -> None:
         """Serve the weights that were received, as this version.
 
-        An update of vLLM leaves the old weights' keys and values in the prefix cache, so this
-        resets it. Raises RuntimeError if vLLM declines.
+        vLLM keeps the old weights' keys and values in its prefix cache, so this resets the cache.
+        Raises RuntimeError if vLLM refuses to.
         """
         self._llm.finish_weight_update(weight_version=str(version))
         self._updating = False
@@ -205,7 +205,7 @@ class VllmEngine:
 
 
 def _check_registered(backend: str) -> None:
-    if not registered(backend):
+    if not is_registered(backend):
         raise RuntimeError(
             f"vLLM did not load the weight-transfer back end {backend!r}: is score_ray "
             "installed (pip install -e .), and does VLLM_PLUGINS exclude it?"
@@ -215,9 +215,9 @@ def _check_registered(backend: str) -> None:
 def step_tokens(setup: EngineSetup) -> int:
     """Return the most tokens of an engine step: enough that no prompt is read in parts.
 
-    On a CPU that would crash the engine when requests carry seeds. It is no more than all
-    requests can fill, because vLLM tries out a full step when it starts, with requests that are
-    no longer than the model allows.
+    Reading a prompt in parts crashes the engine on a CPU if requests have seeds. The result is no
+    more than all requests can fill, because vLLM tries out a full step when it starts, with
+    requests that are no longer than the model allows.
     """
     most = setup.rollout.max_running * setup.model.max_length
     return max(min(STEP_TOKENS, most), setup.model.max_length)

@@ -1,7 +1,7 @@
-"""Sampling episodes without a barrier between first and second attempts.
+"""Samples episodes without a barrier between first and second attempts.
 
 As soon as an attempt ends, the next attempt of its episode enters the engine's running batch.
-No episode waits for the slowest first attempt. The tokens that are drawn depend on the plan's
+No episode waits for the slowest first attempt. The sampled tokens depend on the plan's
 seed, the problem and the sample number alone, and not on how episodes are spread over actors.
 On a GPU this holds up to rounding, which there depends on the other requests in the batch.
 """
@@ -24,7 +24,7 @@ from score_ray.types import (
 )
 
 Ids = tuple[int, ...]
-BEAT = 2.0  # seconds between signs of life
+HEARTBEAT = 2.0  # seconds between signs of life
 FEEDBACK = 1  # part of the key and seed of requests for feedback, which others do not have
 
 
@@ -49,9 +49,9 @@ class _Running:
 def sample(
     engine: Engine, prompter: Prompter, problems: Sequence[Problem], plan: SamplingPlan
 ) -> Iterator[list[Episode]]:
-    """Draw `plan.samples` episodes of each problem; yield lists of those that ended together.
+    """Sample `plan.samples` episodes of each problem; yield lists of those that ended together.
 
-    If none ends for `BEAT` seconds it yields an empty list, as a sign of life.
+    If none ends for `HEARTBEAT` seconds it yields an empty list, as a sign of life.
     """
     running: dict[str, _Running] = {}
 
@@ -73,7 +73,7 @@ def sample(
                 ended.append(following)
             else:
                 start(following)
-        if ended or time.monotonic() - last > BEAT:
+        if ended or time.monotonic() - last > HEARTBEAT:
             last = time.monotonic()
             yield ended
 
@@ -126,9 +126,9 @@ def _given(prompter: Prompter, problem: Problem, ids: Ids, version: int) -> Atte
     """Return the attempt that is given to every episode of a problem, or None."""
     if not problem.given:
         return None
-    words = prompter.given_ids(problem.given)
-    zeros = (0.0,) * len(words)
-    return Attempt(ids, words, zeros, problem.given, Finish.STOP, version, given=True)
+    given_ids = prompter.given_ids(problem.given)
+    zeros = (0.0,) * len(given_ids)
+    return Attempt(ids, given_ids, zeros, problem.given, Finish.STOP, version, given=True)
 
 
 def _request(

@@ -1,4 +1,4 @@
-"""Prompts as token ids: the first prompt, and the turns that follow an attempt.
+"""Makes prompts of token ids: the first prompt, and the turns that follow an attempt.
 
 Text is encoded once and never again. The prompt of a later attempt is the earlier attempt's
 prompt ids, its completion ids and the ids of the correction turn.
@@ -18,15 +18,15 @@ _ANSWERS = ("An answer.", "<think>\nA thought.\n</think>\n\nAn answer.")
 class Prompter:
     """A maker of prompts from questions and attempts; raises ValueError for unusable texts."""
 
-    def __init__(self, tokenizer: Any, words: Prompts) -> None:
-        if "{question}" not in words.first:
+    def __init__(self, tokenizer: Any, prompts: Prompts) -> None:
+        if "{question}" not in prompts.first:
             raise ValueError("prompts.first: must contain {question}")
-        self._tokenizer, self._words = tokenizer, words
-        self._correction = self._turn_ids(words.correction)
-        self._feedback = self._turn_ids(words.feedback) if words.feedback else ()
+        self._tokenizer, self._prompts = tokenizer, prompts
+        self._correction = self._turn_ids(prompts.correction)
+        self._feedback = self._turn_ids(prompts.feedback) if prompts.feedback else ()
         if not self._correction:
             raise ValueError(
-                f"prompts.correction: {words.correction!r} gives no tokens; it has to ask for a "
+                f"prompts.correction: {prompts.correction!r} gives no tokens; it has to ask for a "
                 "correction"
             )
 
@@ -51,11 +51,11 @@ class Prompter:
     def first_ids(self, question: str) -> tuple[int, ...]:
         """Return the prompt of the first attempt."""
         # str.format would fail on questions with braces.
-        text = self._words.first.replace("{question}", question)
+        text = self._prompts.first.replace("{question}", question)
         if self._tokenizer.chat_template:
             text = self._render(self._opening(text))
-        elif self._words.system:
-            text = f"{self._words.system}\n\n{text}"
+        elif self._prompts.system:
+            text = f"{self._prompts.system}\n\n{text}"
         return self._encode(text)
 
     def correction_ids(self, finish: Finish) -> tuple[int, ...]:
@@ -124,8 +124,8 @@ class Prompter:
         return turns.pop()
 
     def _opening(self, text: str) -> list[dict[str, str]]:
-        words = self._words.system
-        system = [{"role": "system", "content": words}] if words else []
+        content = self._prompts.system
+        system = [{"role": "system", "content": content}] if content else []
         return [*system, {"role": "user", "content": text}]
 
     def _render(self, messages: list[dict[str, str]]) -> str:
@@ -140,8 +140,8 @@ class Prompter:
         return token in self._tokenizer.all_special_ids
 
 
-def load_prompter(model: str, words: Prompts) -> Prompter:
+def load_prompter(model: str, prompts: Prompts) -> Prompter:
     """Return the prompter for a model's tokenizer; takes plain values, which can be pickled."""
     from transformers import AutoTokenizer
 
-    return Prompter(AutoTokenizer.from_pretrained(model), words)
+    return Prompter(AutoTokenizer.from_pretrained(model), prompts)

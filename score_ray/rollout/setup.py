@@ -8,11 +8,11 @@ from score_ray.weights.backend import OBJECT_STORE
 
 @dataclass(frozen=True, slots=True)
 class EngineSetup:
-    """Sections of the config, and what follows from the rest of it."""
+    """The settings of an engine: sections of the config, and values derived from the rest."""
 
-    model_folder: str  # or a Hugging Face name: what model.path stands for
+    model_folder: str  # or a Hugging Face name; found from model.path
     model: ModelConfig
     rollout: RolloutConfig
-    backend: str = OBJECT_STORE  # that brings the weights here
-    adapter_rank: int = 0  # of the adapter that the engine is sent; 0: it is sent the whole model
-    adapter_layers: tuple[str, ...] = ()  # names of the layers that have one, such as "q_proj"
+    backend: str = OBJECT_STORE  # of the weight transfer to this engine
+    adapter_rank: int = 0  # of the adapter that the engine gets; 0 if it gets the whole model
+    adapter_layers: tuple[str, ...] = ()  # names of the adapted layers, such as "q_proj"

@@ -49,7 +49,7 @@ def named_weights(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
             yield name, parameter.data
 
 
-def described(model: torch.nn.Module) -> Iterator[tuple[str, torch.dtype, tuple[int, ...]]]:
+def describe(model: torch.nn.Module) -> Iterator[tuple[str, torch.dtype, tuple[int, ...]]]:
     """Yield name, type and whole shape of each of `named_weights`, without gathering them."""
     for name, parameter in model.named_parameters():
         yield name, parameter.dtype, tuple(getattr(parameter, "ds_shape", parameter.shape))

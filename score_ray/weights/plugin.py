@@ -18,7 +18,7 @@ def register() -> None:
             WeightTransferEngineFactory.register_engine(name, module, engine)
 
 
-def registered(backend: str) -> bool:
+def is_registered(backend: str) -> bool:
     """Return whether vLLM knows the engine of a back end.
 
     vLLM only logs a plug-in that fails to load.

@@ -29,7 +29,7 @@ COMMANDS = (
     "submit", "job", "job logs", "job status", "job stop", "job list", "bench",
     "bench iteration", "bench gpu", "bench scale",
 )  # fmt: skip
-UNKNOWN = "error: configs/arithmetic.yaml: the config does not fit:\n  {}: unknown key\n"
+UNKNOWN = "error: configs/arithmetic.yaml: the config is not valid:\n  {}: unknown key\n"
 ERRORS = {
     "train configs/arithmetic.yaml rollout.num_actor=2": UNKNOWN.format("rollout.num_actor"),
     "train nowhere.yaml": "error: nowhere.yaml: no such config file\n",
@@ -78,5 +78,5 @@ def test_an_unknown_command_is_named_at_once():
 
 def test_a_wrong_override_of_the_bench_of_gpus_is_named_at_once():
     modules, errors = run("bench --gpu seeds=2")
-    assert "configs/speed.yaml: the config does not fit:\n  seeds: unknown key\n" in errors
+    assert "configs/speed.yaml: the config is not valid:\n  seeds: unknown key\n" in errors
     assert not HEAVY & modules

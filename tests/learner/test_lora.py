@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM
 from score_ray.config.schema import AdapterConfig
 from score_ray.learner.lora import (
     adapter_weights,
-    described,
+    describe,
     load_trainable,
     merged_weights,
     save_adapter,
@@ -167,7 +167,7 @@ def test_merged_weights_have_the_base_models_names_and_give_the_policys_log_prob
     model = trained(with_adapter(llama(tied=tied), lora()))
     merged = dict(merged_weights(model))
     assert list(merged) == names
-    assert list(described(model)) == [(n, t.dtype, tuple(t.shape)) for n, t in merged.items()]
+    assert list(describe(model)) == [(n, t.dtype, tuple(t.shape)) for n, t in merged.items()]
     base.load_state_dict(merged, strict=not tied)
     torch.testing.assert_close(
         base(IDS).logits.log_softmax(-1), model(IDS).logits.log_softmax(-1), atol=1e-5, rtol=0

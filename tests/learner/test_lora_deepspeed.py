@@ -10,7 +10,7 @@ from transformers import LlamaForCausalLM
 from score_ray.config.schema import AdapterConfig
 from score_ray.learner.lora import (
     adapter_weights,
-    described,
+    describe,
     load_trainable,
     merged_weights,
     trainable,
@@ -128,7 +128,7 @@ def test_merged_weights_in_a_plain_model_give_the_policys_log_probs(deepspeed, s
     names = [name for name, _ in named_weights(plain)]
     merged = copied(merged_weights(engine.module))
     assert list(merged) == names
-    assert list(described(engine.module)) == [
+    assert list(describe(engine.module)) == [
         (n, t.dtype, tuple(t.shape)) for n, t in merged.items()
     ]
     plain.load_state_dict(merged, strict=False)  # the tied head comes once

@@ -16,7 +16,7 @@ from score_ray.planning.model_shape import ModelShape
 SHAPE = ModelShape(1, 10, 10, 1, 1, 10, 20, True, 2, 1200, (("q_proj", 20),))
 GPU = Gpu("slow", 10**9, 100.0, 100.0)
 PLAN = MemoryPlan(Demand(()), Demand(()), 0, 0, cache_tokens=10**9)
-TOKENS = Tokens(read=30, drawn=20)
+TOKENS = Tokens(read=30, sampled=20)
 SIZES = [
     "model.dtype=bfloat16", "rollout.problems=8", "rollout.samples=2", "rollout.max_tokens=20",
     "model.max_length=100", "learner.tokens_per_micro_batch=100", "rollout.max_running=256",
@@ -43,8 +43,8 @@ def found(*overrides: str, plan: MemoryPlan = PLAN):
 
 
 def test_mean_tokens_are_those_given_or_half_of_the_limit():
-    assert mean_tokens(config(), 0, 0) == Tokens(read=(100 - 40) / 2, drawn=20)
-    assert mean_tokens(config(), 50, 7) == Tokens(read=50, drawn=14)
+    assert mean_tokens(config(), 0, 0) == Tokens(read=(100 - 40) / 2, sampled=20)
+    assert mean_tokens(config(), 50, 7) == Tokens(read=50, sampled=14)
     assert TOKENS.all == 50
 
 

@@ -20,7 +20,7 @@ from score_ray.weights import rendezvous
 from score_ray.weights.ipc import IpcEngine
 from score_ray.weights.nccl import AbortableGroup, NcclEngine, NcclSender
 from score_ray.weights.object_store import ObjectStoreEngine
-from score_ray.weights.packing import described, named_weights, pack
+from score_ray.weights.packing import describe, named_weights, pack
 from score_ray.weights.policy_source import PolicySource
 from score_ray.weights.probe import mean_abs_difference
 from tests.support.direct_broadcast import (
@@ -265,7 +265,7 @@ def test_a_real_engine_serves_what_vllms_sender_sends_after_a_broadcast_that_bro
     actors_by_name = {"rollout actor 0": steps_of(engine)}
     for parameter in model.parameters():
         parameter.add_(torch.randn_like(parameter) * 0.05)
-    source = PolicySource(lambda: named_weights(model), lambda: described(model))
+    source = PolicySource(lambda: named_weights(model), lambda: describe(model))
     sender = NcclSender(source, 0, HOST)
 
     network.stuck_at = 1

@@ -11,12 +11,12 @@ from transformers import LlamaForCausalLM
 from vllm.distributed.weight_transfer.base import ParamMeta, WeightSource
 
 from score_ray.tasks.arithmetic_model import character_tokenizer, model_config
-from score_ray.weights.packing import described, named_weights
+from score_ray.weights.packing import describe, named_weights
 from score_ray.weights.policy_source import PolicySource
 
 
 def source_of(model: torch.nn.Module) -> PolicySource:
-    return PolicySource(lambda: named_weights(model), lambda: described(model))
+    return PolicySource(lambda: named_weights(model), lambda: describe(model))
 
 
 def described_by_a_pass(source: PolicySource) -> list[ParamMeta]:
