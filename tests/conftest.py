@@ -19,8 +19,9 @@ import pytest
 
 from tests.support.deepspeed_extension import compile_extension
 from tests.support.shared_ray import (  # noqa: F401
+    private_ray,
     quick_workers,
-    ray_address,
+    shared_cluster,
     shared_ray,
     worker_executable,
 )

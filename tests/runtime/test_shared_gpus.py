@@ -29,7 +29,7 @@ from tests.support.tiny_model import (
     make_pool,
 )
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("quick_workers")]
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("private_ray")]
 
 
 def shared(num_actors: int, tensor_parallel: int) -> ResourceRequest:
@@ -139,10 +139,7 @@ def test_a_real_engine_and_a_real_learner_share_a_gpu_whoever_dies(one_gpu, tmp_
     assert pool.take_restarts() == 1
 
 
-def test_without_gpus_every_process_has_a_placement_that_it_does_not_share(
-    ray_address, monkeypatch
-):
-    monkeypatch.setenv("RAY_ADDRESS", ray_address)
+def test_without_gpus_every_process_has_a_placement_that_it_does_not_share():
     with placements([shared(2, 1)], patience=0.0, deadline=START) as (for_actors, for_ranks):
         everywhere = [*for_actors, *for_ranks]
         assert len({placement.bundle for placement in everywhere}) == 4

@@ -20,10 +20,10 @@ STREAMS = (0, 1, 2)
 
 def serve(path: str) -> None:
     """Import what workers need, then fork a worker for each request at the socket `path`."""
+    _import_libraries()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
-    listener.listen(64)  # who comes early waits
-    _import_libraries()
+    listener.listen(64)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that are forked here
     while True:
         connection, _ = listener.accept()
