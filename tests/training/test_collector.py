@@ -133,7 +133,7 @@ def test_after_a_lost_learner_the_engines_finish_before_the_loss_is_raised():
     [
         (
             ["rollout.overlap=1"],
-            "learner.max_importance: with rollout.overlap tokens are drawn from weights",
+            "learner.max_importance: with rollout.overlap tokens are sampled from weights",
         ),
         (
             [*AHEAD, "rollout.share_gpus=true"],
