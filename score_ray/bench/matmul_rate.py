@@ -1,4 +1,4 @@
-"""The FLOP/s of a large matrix product: the most that a device can do."""
+"""Measures the FLOP/s of a large matrix product, the upper bound of a device in practice."""
 
 import time
 from typing import TYPE_CHECKING

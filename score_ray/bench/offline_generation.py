@@ -1,4 +1,4 @@
-"""vLLM's offline generation of episodes that were sampled before, to compare a rollout with."""
+"""Times vLLM's offline generation of sampled episodes, as a baseline for a rollout."""
 
 import time
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The most memory that a process has held at once."""
+"""Measures the most memory that a process has held at once."""
 
 import resource
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""Models of published shapes with random weights: they cost what trained ones would."""
+"""Makes models of published shapes with random weights, which cost as much as trained ones."""
 
 from pathlib import Path
 

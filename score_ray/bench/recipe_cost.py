@@ -31,7 +31,7 @@ PHASES = ("rollout", "grade", "reference", "update", "broadcast", "iteration")
 
 @dataclass(frozen=True, slots=True)
 class MeanStep:
-    """Means over some iterations."""
+    """The mean measures of some iterations."""
 
     seconds: dict[str, float]  # by phase; "iteration" is the whole
     transfer: float  # seconds of the weight transfer, which is part of the broadcast
@@ -41,7 +41,7 @@ class MeanStep:
 
 @dataclass(frozen=True, slots=True)
 class RecipeCost:
-    """Mean cost of an iteration of a recipe on this machine."""
+    """The mean cost of an iteration of a recipe on this machine."""
 
     step: MeanStep
     update_flops: float  # per second of update, all ranks together

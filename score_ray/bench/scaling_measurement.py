@@ -28,7 +28,7 @@ Seconds = dict[str, float]  # by phase
 
 @dataclass(frozen=True)
 class MeasuredIteration:
-    """Mean times of iterations with one split and one size of batch, in seconds."""
+    """The mean times of iterations with one split and one size of batch, in seconds."""
 
     groups: list[list[int]]  # tokens of each problem's episodes
     means: Seconds  # of `Trainer.step`, by phase, and "iteration" for the whole

@@ -118,7 +118,7 @@ class SimulatedIteration:
 
     @property
     def limit(self) -> str:
-        """The largest undivided cause where these are most of the time, else the largest phase."""
+        """The largest undivided cause if these are most of the time, else the largest phase."""
         parts = self.undivided if self.undivided_share > 0.5 else self.phases
         return max(parts, key=parts.__getitem__)
 

@@ -1,4 +1,4 @@
-"""`score-ray doctor`: what this machine has for a run, and what is missing."""
+"""`score-ray doctor`: show what this machine has for a run, and what is missing."""
 
 import platform
 import shutil
@@ -21,7 +21,7 @@ PLUGIN = "score_ray_weights"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a run needs; `advice` is what to do where it is not good."""
+    """A check of one thing that a run needs; `advice` says what to do if it is not good."""
 
     name: str
     found: str
@@ -38,7 +38,7 @@ def doctor() -> None:
 
 
 def examine() -> list[Finding]:
-    """Return whatever can keep a run from starting and is cheap to find out."""
+    """Return the findings on everything that a run needs to start and that is quick to check."""
     return [
         _python(),
         *(_package(name) for name in PACKAGES),

@@ -53,7 +53,7 @@ def figures(
 
 
 def _sample(runs: "list[RunFolder]", wanted: "ExtraSamples") -> None:
-    """Draw the samples that the figures need and the run folders lack."""
+    """Sample what the figures need and the run folders lack."""
     from score_ray.experiments.figures.extra_samples import draw_missing_samples
     from score_ray.training.model_source import CACHE
 

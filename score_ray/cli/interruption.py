@@ -1,4 +1,4 @@
-"""The end of a command on Ctrl-C or SIGTERM."""
+"""Ends a command on Ctrl-C or SIGTERM."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,7 @@
 """The command line: every command by its name, and errors as one line.
 
-A command's file imports typer and this room at its top. What it works with, such as torch, Ray
-or matplotlib, it imports where it is used, so that help and errors appear at once.
+A command's file imports only typer and this room at its top. Other libraries, such as torch, Ray
+or matplotlib, are imported where they are used, so that help and errors appear at once.
 """
 
 import signal
@@ -45,8 +45,8 @@ def score_ray(version: Version = False) -> None:
 
 
 def main() -> None:
-    """Run a command; an error that its user or the run's owner can act on is one line."""
-    # Whatever ends a job, a pod or a service sends SIGTERM: it ends a run as Ctrl-C does.
+    """Run a command; print an error that its user can act on as one line."""
+    # A job, a pod or a service is ended with SIGTERM, which here ends a run as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()

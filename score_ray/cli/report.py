@@ -1,4 +1,4 @@
-"""`score-ray report`: draw a run's plot and page again."""
+"""`score-ray report`: write a run's plot and page again."""
 
 import typer
 

@@ -102,7 +102,7 @@ def test_an_engine_that_dies_is_named_and_the_others_get_all(step, buffers, send
     assert both["rollout actor 0"].vllm_engine.version == 2
 
 
-def test_the_same_engines_keep_their_epoch_and_a_loss_ends_it(buffers, sender):
+def test_the_same_engines_keep_their_setup_and_a_loss_ends_it(buffers, sender):
     both = actors(2)
     for version in (1, 2):
         send(sender, both, version=version)

@@ -105,7 +105,7 @@ def test_a_rank_that_does_not_send_goes_through_the_weights_and_calls_no_engine(
     assert not any(actor.llm.calls for actor in both.values())
 
 
-def test_the_same_engines_keep_their_epoch_and_another_one_begins_a_new_epoch(network, sender):
+def test_the_same_engines_keep_their_setup_and_another_one_needs_a_new_setup(network, sender):
     both = actors(2)
     for version in (1, 2):
         send(sender, both, version=version)
@@ -146,7 +146,7 @@ def test_an_engine_that_dies_ends_the_broadcast_for_all_and_the_next_reaches_the
 
 
 @pytest.mark.slow
-def test_after_a_loss_even_the_same_engines_are_a_new_epoch(network, sender, weights):
+def test_after_a_loss_even_the_same_engines_are_set_up_anew(network, sender, weights):
     both = actors(2)
     both["rollout actor 1"].trouble["receive"] = lambda info: dies()
     send(sender, both)

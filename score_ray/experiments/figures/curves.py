@@ -1,4 +1,4 @@
-"""The numbers that the figures show: curves, bands over seeds, votes, and flips by difficulty."""
+"""Computes the numbers in the figures: curves, bands over seeds, votes, flips by difficulty."""
 
 import math
 import re
@@ -18,7 +18,7 @@ from score_ray.reporting.plot import smooth
 BINS = 20  # of the edit-distance ratio, which is from 0 to 1
 MOST_LEVELS = 12  # more do not fit into a panel
 Curve = Mapping[int, float]  # from x to y
-Votes = Sequence[tuple[str, bool]]  # on one problem, in order: an answer, and whether it is right
+Votes = Sequence[tuple[str, bool]]  # on one problem, in order: an answer, and whether it is correct
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def voted_accuracy(problems: Sequence[Votes], size: int) -> float:
 
 
 def majority_is_right(votes: Votes) -> bool:
-    """Return whether the most frequent answer is right, or of several such the first one.
+    """Return whether the most frequent answer is correct; among equals the first one counts.
 
     The empty answer is no vote. An answer is right if one of its gradings says so: others may
     have run out of time.
@@ -187,7 +187,7 @@ def natural_sort_key(text: str) -> list[tuple[int, str]]:
 
 
 def rate(count: float, n: float) -> Rate:
-    """Return a share of n and its 95 % Wilson interval, at the nearest whole numbers."""
+    """Return a share of n and its 95 % Wilson interval, from the nearest whole count."""
     interval = binomtest(round(count), max(1, round(n))).proportion_ci(0.95, "wilson")
     value = count / n
     return Rate(value, min(value, interval.low), max(value, interval.high))

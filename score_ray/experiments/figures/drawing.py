@@ -1,4 +1,4 @@
-"""The parts that figures are drawn with: each series' style, bands over seeds, panels, a legend."""
+"""Draws the parts of figures: each series' style, bands over seeds, panels, a legend."""
 
 import math
 from collections.abc import Mapping, Sequence

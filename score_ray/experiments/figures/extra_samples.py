@@ -1,4 +1,4 @@
-"""Samples that two of the figures need beyond those of a run, of its trained and its base model.
+"""Samples from a run's trained and base model what two of the figures need beyond the run.
 
 Two passes over the test problems: "attempts" makes many attempts in a row, greedily; "samples"
 draws many episodes of two attempts. Their files stay in the run folder.
@@ -68,7 +68,7 @@ def missing_files(folder: RunFolder) -> dict[str, dict[str, Path]]:
 
 
 def plan_of(kind: str, config: Config, wanted: ExtraSamples) -> SamplingPlan:
-    """Return how a pass is sampled; both models draw with the same seeds."""
+    """Return the plan of a pass; both models sample with the same seeds."""
     greedy = kind == "attempts"
     return SamplingPlan(
         seed=derive_seed(config.seed, config.iterations + 1),
@@ -96,7 +96,7 @@ def inputs_with_room(
 
 
 def room_for(inputs: Inputs, attempts: int) -> tuple[int, int]:
-    """Return how many of the attempts the model has positions for, and the tokens they take.
+    """Return the number of attempts that the model has positions for, and the tokens they take.
 
     Both are at least those of the run itself. A model that names no limit has none.
     """
@@ -125,7 +125,7 @@ def _problems(inputs: Inputs) -> Sequence[Problem]:
 def _sample(
     inputs: Inputs, model: str, wanted: ExtraSamples, paths: dict[str, Path], show: ShowLine
 ) -> None:
-    """Sample a model's files of some kinds, each written when it is whole."""
+    """Sample a model's files of some kinds, and write each when it is complete."""
     # The roles need a reporter, which shows lost actors; its files are not wanted.
     with TemporaryDirectory() as scratch:
         reporter = Reporter(RunFolder(Path(scratch)), 0, 0)
@@ -149,7 +149,7 @@ def _sampled_parts(
     problems: Sequence[Problem],
     plan: SamplingPlan,
 ) -> Iterator[list[Record]]:
-    """Yield the answers to the problems in order, as many at once as memory is meant for."""
+    """Yield the answers to the problems in order, sampling EPISODES_AT_ONCE at a time."""
     step = max(1, EPISODES_AT_ONCE // plan.samples)
     for start in range(0, len(problems), step):
         part = problems[start : start + step]

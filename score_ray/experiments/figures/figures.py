@@ -53,7 +53,7 @@ from score_ray.reporting.plot import (
     save_figure,
 )
 
-PerSeries = list[tuple[PlottedSeries, Any]]  # a series and what is drawn of it
+PerSeries = list[tuple[PlottedSeries, Any]]  # a series and its numbers in a figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def dark_of(light: Path) -> Path:
 
 
 def _collect_accuracy(plotted: Sequence[PlottedSeries]) -> Any:
-    """Return a single run's records; of several runs the rates of each attempt."""
+    """Return the records of a single run, or the rates of each attempt of several runs."""
     runs = [run for series in plotted if not series.base for run in series.runs]
     if len(runs) == 1:
         return runs[0] if runs[0].steps or runs[0].evals else None
@@ -144,7 +144,9 @@ def _draw_changed(rates: Sequence[tuple[PlottedSeries, RateOverUpdates]]) -> Fig
     axes = figure.add_subplot()
     draw_rates(axes, rates)
     axes.set(xlabel="updates", ylabel="share of problems", title=FIGURES["changed"].title)
-    axes.set_ylim(bottom=-0.03 * axes.get_ylim()[1])  # 0 must be seen apart from the axis
+    axes.set_ylim(
+        bottom=-0.03 * axes.get_ylim()[1]
+    )  # so that a curve at 0 does not hide in the axis
     return with_legend(figure, [axes])
 
 

@@ -1,4 +1,4 @@
-"""figures.html: drawn figures with their captions on one page."""
+"""Writes figures.html: drawn figures with their captions on one page."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -60,12 +60,12 @@ class RunRecords:
 
     @cached_property
     def base_model_key(self) -> str:
-        """All that the results of the run's base model depend on."""
+        """The keys and values on which the results of the run's base model depend."""
         config = self.config
         return repr((config.model.path, config.task, config.prompts, config.rollout.max_tokens))
 
     def extra_samples(self, kind: str, base: bool) -> list[Record]:
-        """Return the extra "attempts" or "samples" of a model; [] if they were not drawn."""
+        """Return the extra "attempts" or "samples" of a model; [] if there are none."""
         return read_jsonl(self.folder.extra_samples(kind, "base" if base else "model"))
 
     def greedy(self, base: bool) -> list[Record]:
@@ -98,7 +98,7 @@ def series_of(folders: Sequence[RunFolder]) -> list[Series]:
 
 
 def distinct_parts(folders: Sequence[Path]) -> list[str]:
-    """Return of each path the parts from the first to the last that not all have in common."""
+    """Return, for each path, the part from the first to the last folder that differs."""
     paths = [folder.resolve().parts for folder in folders]
     columns = list(zip(*paths, strict=False))
     same = [len(set(column)) == 1 for column in columns]

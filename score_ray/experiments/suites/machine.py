@@ -1,4 +1,4 @@
-"""The machine that a suite runs on: its hardware, its packages, and how runs share it."""
+"""Describes the machine that a suite runs on, and divides it among runs."""
 
 import importlib.metadata
 import json
@@ -35,7 +35,7 @@ def shares(jobs: int) -> list[dict[str, str]]:
 
 
 def usable_cores(quota: Path = QUOTA) -> int:
-    """Return how many cores this process may use, within a container's quota if it has one."""
+    """Return the number of cores that this process may use, within its container's quota."""
     cores = len(os.sched_getaffinity(0))
     limit, _, period = (quota.read_text().strip() if quota.is_file() else "max").partition(" ")
     return cores if limit == "max" else max(1, min(cores, int(limit) // int(period)))

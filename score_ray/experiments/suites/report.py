@@ -1,4 +1,4 @@
-"""report.html and results.md of a suite, made from the run folders that are finished."""
+"""Writes report.html and results.md of a suite from its finished run folders."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -64,7 +64,7 @@ HOW_FLIPPED = (
 
 
 def write_suite_report(suite: Suite, runs: Sequence[SuiteRun], folder: Path) -> int:
-    """Write report.html and results.md from the finished runs; return how many are missing."""
+    """Write report.html and results.md from the finished runs; return the number missing."""
     times = read_jsonl(folder / TIMES)
     results = gather(suite, runs, times)
     missing = [run for run in runs if not finished(run)]
@@ -81,7 +81,7 @@ def write_suite_report(suite: Suite, runs: Sequence[SuiteRun], folder: Path) -> 
 
 
 def _draw_figures(suite: Suite, runs: Sequence[SuiteRun], out: Path) -> list[Picture]:
-    """Draw the figures of the variants that the suite shows and that have been trained."""
+    """Draw the figures of those variants in the suite's `figures` that have been trained."""
     series = []
     for variant in suite.figures:
         done = [r for r in runs if r.variant == variant and r.config.iterations and finished(r)]

@@ -81,7 +81,7 @@ class RunProcess:
         append_lines(self.run.folder.path.parents[1] / TIMES, [record])
 
     def failure(self) -> Failure | None:
-        """Return why the ended run is not finished; None if it is."""
+        """Return the reason why the ended run is not finished; None if it is."""
         code = self.process.returncode
         if code == 0 and finished(self.run):
             return None
@@ -99,7 +99,7 @@ class SuiteProgress:
     """The progress of a suite: a bar on a terminal, and a line per run that starts or ends."""
 
     def __init__(self, runs: Sequence[SuiteRun], unfinished: int) -> None:
-        """Show the progress of all `runs`, of which so many are unfinished."""
+        """Show the progress of all `runs`, some of which are unfinished."""
         self._runs, self._unfinished, self._clock = runs, unfinished, time.monotonic()
         self._total = sum(run.config.iterations for run in runs)
         self._at_start = self._done()
@@ -110,7 +110,7 @@ class SuiteProgress:
         self._bar.print(f"{process.run}: started, {self._summary()} (log: {process.log})")
 
     def ended(self, process: RunProcess, failure: Failure | None) -> None:
-        """Print how a run has ended."""
+        """Print that a run has finished, or why it has failed."""
         self._unfinished -= failure is None
         how = f"failed: {failure.reason}" if failure else "finished"
         after = duration(process.seconds)
@@ -178,7 +178,7 @@ def _ended(process: RunProcess, progress: SuiteProgress) -> list[Failure]:
 
 
 def stop(running: Sequence[RunProcess]) -> None:
-    """Interrupt runs; after STOP_SECONDS kill what is left of them, with all its processes."""
+    """Interrupt runs; after STOP_SECONDS kill those that are left, with all their processes."""
     families = [p for run in running for p in _family(run.process.pid)]
     for run in running:
         # SIGTERM means the same to `train` as SIGINT, which a shell's background jobs ignore.

@@ -1,4 +1,4 @@
-"""Statistics of repeated runs: intervals over seeds, paired tests, McNemar's test.
+"""Computes statistics of repeated runs: intervals over seeds, paired tests, McNemar's test.
 
 These are functions of plain numbers. A single value says nothing about its spread: its interval
 is infinite and its p is 1, so that no claim follows from it.

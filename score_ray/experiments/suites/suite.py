@@ -24,7 +24,7 @@ FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
 
 
 class Variant(Section):
-    """One way of training: its changes to the suite's config."""
+    """A variant of training: its changes to the suite's config."""
 
     label: str = ""  # its name in reports, if that is another
     overrides: tuple[str, ...] = ()  # applied after the suite's
@@ -101,7 +101,7 @@ class SuiteRun:
 
 
 def load_suite(path: Path) -> Suite:
-    """Read a suite file; ConfigError naming the file, the key and its fault."""
+    """Read a suite file; raise ConfigError naming the file, the key and what is wrong with it."""
     tree = read_tree(path, "suite file", "a mapping")
     if isinstance(tree.get("config"), str):
         tree["config"] = str(path.parent / tree["config"])
@@ -109,7 +109,7 @@ def load_suite(path: Path) -> Suite:
         return Suite.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
         raise ConfigError(
-            "\n".join([f"{path}: the suite does not fit:", *error_lines(error)])
+            "\n".join([f"{path}: the suite is not valid:", *error_lines(error)])
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The finished runs of a suite as rows of tables: accuracies, comparisons, claims, budgets."""
+"""Makes tables of a suite's finished runs: accuracies, comparisons, claims, budgets."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -65,7 +65,7 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class ClaimResult:
-    """A claim, and what the finished runs say about it."""
+    """A claim, and the test of it on the finished runs."""
 
     claim: Claim
     difference: Difference
@@ -88,7 +88,7 @@ class SuiteResults:
         return {seed: float(result.evaluation[metric]) for seed, result in by_seed}
 
     def difference(self, ours: str, theirs: str, metric: str) -> Difference | None:
-        """Return ours minus theirs, paired by seed; None while there is nothing to compare.
+        """Return ours minus theirs, paired by seed; None if there is nothing to compare.
 
         The seed does not change a variant without updates: greedy evaluation of the base model
         gives one number, which all seeds of the other side are compared with.
@@ -184,7 +184,7 @@ def claim_results(results: SuiteResults) -> tuple[list[ClaimResult], list[Claim]
 
 
 def flip_rows(results: SuiteResults) -> list[Row]:
-    """Return per run how many answers the second attempt fixed and broke, and McNemar's p."""
+    """Return, per run, the number of answers fixed and broken by attempt 2, and McNemar's p."""
     rows = []
     for variant, by_seed in results.by_variant.items():
         for seed, result in by_seed.items():
