@@ -17,6 +17,7 @@ from rich.box import MARKDOWN
 
 from score_ray.bench.random_models import random_model
 from score_ray.bench.recipe_cost import MeanStep, RecipeCost, measure
+from score_ray.bench.shape_overrides import SHAPE_OVERRIDES
 from score_ray.bench.text_tables import table, text_of
 from score_ray.config.config import Config
 from score_ray.config.loading import load
@@ -33,14 +34,6 @@ SAMPLED_AHEAD = ("rollout.overlap=1", "learner.max_importance=2.0")
 # Libraries that train on single answers can do the same work with one attempt.
 ONE_ATTEMPT = ("rollout.attempts=1", "stages.0.reward=[1.0]", "stages.0.kl=[0.01]",
                "stages.0.bonus=0.0")  # fmt: skip
-# The optimizer states of all 7B weights would fill three GPUs, so only adapters are trained.
-# They are sent merged, which moves as many bytes as training all weights would.
-SHAPE_OVERRIDES = {
-    "7B": (
-        "learner.lora.rank=64", "learner.lora.broadcast=merged",
-        "learner.tokens_per_micro_batch=4096",
-    )
-}  # fmt: skip
 TRL_SCRIPT = Path(__file__).with_name("trl_baseline.py")
 COLUMNS = (
     "model", "weights by", "engines + ranks", "weights, s", "broadcast, s", "sampled / s",

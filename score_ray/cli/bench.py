@@ -66,14 +66,17 @@ def bench_gpu(
     ] = "",
 ) -> None:
     """Measure every way to divide this machine's GPUs, at several sizes of model."""
+    from score_ray.bench.shape_overrides import SHAPE_OVERRIDES
     from score_ray.config.loading import load
 
-    load(SPEED, overrides or [])  # a mistyped key shows before the libraries are imported
+    shapes = shape or ("0.5B", "1.5B", "7B")
+    for name in shapes:  # a mistyped key shows before the libraries are imported
+        load(SPEED, [*SHAPE_OVERRIDES.get(name, ()), *(overrides or [])])
 
     from score_ray.bench.gpu_layouts import Bench
 
     bench = Bench(SPEED, overrides or [], BENCH, iterations)
-    typer.echo(bench.run(shape or ("0.5B", "1.5B", "7B"), trl, partial(typer.echo, err=True)))
+    typer.echo(bench.run(shapes, trl, partial(typer.echo, err=True)))
 
 
 @bench_app.command("scale")
