@@ -44,8 +44,9 @@ class StepResult:
     @property
     def all_seconds(self) -> dict[str, float]:
         """Seconds by phase, with those of the weight transfer, which is a part of the broadcast."""
-        transfer = {TRANSFER: self.broadcast.seconds} if self.broadcast else {}
-        return {**transfer, **self.seconds}
+        # Runs of an older version did not record the seconds of the transfer.
+        transfer = self.broadcast.seconds if self.broadcast else math.nan
+        return {**({} if math.isnan(transfer) else {TRANSFER: transfer}), **self.seconds}
 
 
 def value_at(values: Sequence[float], attempt: int) -> float:

@@ -117,3 +117,10 @@ def test_an_evaluation_of_one_attempt_repeats_it_and_one_of_three_has_them_all()
     assert (one["acc_t1"], one["acc_t2"], one["delta"], one["edit_ratio"]) == (0.5, 0.5, 0.0, 0.0)
     three = eval_record([graded(("a", "b", "c"), (W, C, W))], 0, "sums", "test")
     assert evaluated_accuracies(three) == (0.0, 1.0, 0.0)
+
+
+def test_the_seconds_of_a_transfer_that_an_older_run_did_not_record_are_left_out():
+    record = metrics_record(3)
+    del record["time/weights"]
+    assert step_result(record).all_seconds == step_result(record).seconds
+    assert "weights" in step_result(metrics_record(3)).all_seconds
