@@ -26,22 +26,15 @@ from tests.support.shared_ray import (  # noqa: F401
     worker_executable,
 )
 
-# Tests with these marks share what takes seconds to start, in one process for each file.
 HEAVY = ("ray", "slow")
 LONGEST = ("tests/end_to_end/", "tests/runtime/", "tests/cluster/")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the heavy tests of a file in one process, and begin with those that take longest."""
-    for item in items:
-        if _is_heavy(item) and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
-    items.sort(key=lambda item: (not _is_heavy(item), not item.nodeid.startswith(LONGEST)))
-
-
-def _is_heavy(item: pytest.Item) -> bool:
-    return any(item.get_closest_marker(name) for name in HEAVY)
+    """Begin with the files that take longest, so that no process has much left at the end."""
+    heavy = {item.path for item in items if any(map(item.get_closest_marker, HEAVY))}
+    items.sort(key=lambda item: (item.path not in heavy, not item.nodeid.startswith(LONGEST)))
 
 
 @pytest.hookimpl(tryfirst=True)

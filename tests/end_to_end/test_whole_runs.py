@@ -31,13 +31,7 @@ SMALL = [STAGES, "rollout.problems=8", "evaluation.problems=16", "checkpoint.eve
 TIMES = ("time/",)
 
 
-KINDS = [
-    pytest.param(kind, marks=pytest.mark.xdist_group(f"whole runs, {kind}"))
-    for kind in ("untied", "tied")
-]
-
-
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=["untied", "tied"])
 def model(request, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("models") / request.param
     return make_model(folder, request.param == "tied")
