@@ -5,7 +5,7 @@ import pytest
 from tests.chaos import ITERATIONS_PER_KILL, KINDS, Chaos, check, metrics, overrides
 from tests.support.tiny_model import make_model
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("quick_workers")]
 
 
 @pytest.mark.timeout(900)

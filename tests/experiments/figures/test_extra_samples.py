@@ -77,6 +77,7 @@ def test_a_run_without_a_model_is_named(folder):
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
 def test_the_trained_and_the_base_model_are_sampled_and_existing_files_stay(folder):
     there = [line(0, "1 2", sample=s) for s in range(2)]
     write(folder / "study" / "samples_base.jsonl", there)
