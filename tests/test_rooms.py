@@ -14,7 +14,7 @@ ROOMS = [
     "reporting", "tasks", "weights", "algorithm", "config",
 ]  # fmt: skip
 HOMES = {
-    "vllm": ("rollout/", "weights/", "bench/offline_generation.py"),
+    "vllm": ("rollout/", "weights/"),
     "deepspeed": ("learner/", "weights/"),
     "peft": ("learner/", "bench/trl_baseline.py"),
     "trl": ("bench/trl_baseline.py",),

@@ -15,22 +15,12 @@ def offline_seconds(engine: "VllmEngine", episodes: Sequence[Episode]) -> float:
 
     There is one call per attempt, as in a loop with a barrier between attempts.
     """
-    from vllm import SamplingParams
-
     if not episodes:
         return 0.0
     engine.reset_prefix_cache()
     began = time.perf_counter()
     for number in range(len(episodes[0].attempts)):
         attempts = [episode.attempts[number] for episode in episodes]
-        params = [
-            SamplingParams(
-                max_tokens=len(attempt.completion_ids),
-                ignore_eos=True,
-                logprobs=0,
-                detokenize=False,
-            )
-            for attempt in attempts
-        ]
-        engine.generate([attempt.prompt_ids for attempt in attempts], params)
+        lengths = [len(attempt.completion_ids) for attempt in attempts]
+        engine.generate_to_lengths([attempt.prompt_ids for attempt in attempts], lengths)
     return time.perf_counter() - began

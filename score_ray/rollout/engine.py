@@ -177,6 +177,16 @@ class VllmEngine:
             token_ids, params, use_tqdm=False, lora_request=self._adapter_request()
         )
 
+    def generate_to_lengths(
+        self, prompts: Sequence[tuple[int, ...]], lengths: Sequence[int]
+    ) -> None:
+        """Sample exactly this many tokens after each prompt, past any end; for measurements."""
+        params = [
+            SamplingParams(max_tokens=length, ignore_eos=True, logprobs=0, detokenize=False)
+            for length in lengths
+        ]
+        self.generate(prompts, params)
+
     def _serve(self, version: int) -> None:
         self.reset_prefix_cache()
         self.version = version

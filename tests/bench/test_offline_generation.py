@@ -17,6 +17,11 @@ class LoggingEngine:
         self.now += 2.0
         self.calls.append("reset")
 
+    def generate_to_lengths(self, prompts, lengths) -> None:
+        from score_ray.rollout.engine import VllmEngine
+
+        VllmEngine.generate_to_lengths(self, prompts, lengths)  # type: ignore[arg-type]
+
     def generate(self, prompts, params) -> None:
         self.now += 2.0
         self.calls.append((prompts, [(p.max_tokens, p.ignore_eos) for p in params]))
