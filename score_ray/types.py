@@ -7,7 +7,7 @@ of a run can load it.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -66,10 +66,12 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A question and its gold answer; `index` is its place in the split it was read from.
+    """A question and its gold answer; `index` tells it apart from all others of its split.
 
     If `given` is not empty, it is the first attempt of every episode: context to correct, not
-    sampled from the policy. `level` names the difficulty, where that is known.
+    sampled from the policy. `level` names the difficulty, where that is known. `source` names the
+    data set that it was read from, "" for a generated problem, and `row` its row there, counted
+    from 0; two problems may be equal without these.
     """
 
     index: int
@@ -87,6 +89,22 @@ class Attempt:
     of updates that the sampling weights had seen. An attempt that is `given` was not sampled:
     its tokens are context, and its log-probs are 0. `feedback` is the model's comment on the
     attempt before, where it was asked for one; it is part of the prompt.
+    source: str = field(default="", compare=False)
+    row: int = field(default=0, compare=False)
+
+    @property
+    def place(self) -> str:
+        """Name the problem in a message: by data set and row, or by index if it was generated."""
+        return f"{self.source}: row {self.row}" if self.source else f"problem {self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnusableRow:
+    """A row of a data set that is no problem, and why; rows are counted from 0."""
+
+    source: str
+    row: int
+    reason: str
     """
 
     prompt_ids: tuple[int, ...]
@@ -241,7 +259,14 @@ class Task(Protocol):
     """
 
     def problems(self, split: str) -> Sequence[Problem]:
-        """Return all problems of "train" or "test", in a fixed order."""
+        """Return the usable problems of "train" or "test", in a fixed order.
+
+        Raises ValueError if rows cannot be used and task.skip_unusable is not set.
+        """
+        ...
+
+    def unusable(self, split: str) -> Sequence[UnusableRow]:
+        """Return the rows that `problems` left out; none for generated problems."""
         ...
 
     def grade(self, problem: Problem, text: str) -> Verdict | float:

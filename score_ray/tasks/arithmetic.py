@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from score_ray.types import Problem, Verdict
+from score_ray.types import Problem, UnusableRow, Verdict
 
 
 def addition_problems(
@@ -50,6 +50,10 @@ class Arithmetic:
     def problems(self, split: str) -> Sequence[Problem]:
         """Return the train or test split, in a fixed order."""
         return addition_problems("{a}+{b}=", range(10, 100), self.seed, self.held_out, split)
+
+    def unusable(self, split: str) -> Sequence[UnusableRow]:
+        """Return no rows, since the problems are generated."""
+        return ()
 
     def grade(self, problem: Problem, text: str) -> Verdict:
         """Return the verdict on the whole text, compared with the sum."""

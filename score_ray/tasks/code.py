@@ -17,7 +17,7 @@ from score_ray.tasks.dataset import check_column, load_table
 from score_ray.tasks.program_extraction import extract, plain_newlines
 from score_ray.tasks.prompts import MBPP_QUESTION
 from score_ray.tasks.sandbox.program_tests import ProgramTests, check_program
-from score_ray.types import Problem, Verdict
+from score_ray.types import Problem, UnusableRow, Verdict
 
 # By task_id, as published; 1 to 10 are for prompts, and 511 to 600 for validation.
 MBPP_SPLITS = {"train": range(601, 975), "test": range(11, 511)}
@@ -40,6 +40,10 @@ class Mbpp:
         Raises ValueError naming the file, the row and what is wrong with it.
         """
         return _read_mbpp(self, split)
+
+    def unusable(self, split: str) -> Sequence[UnusableRow]:
+        """Return the rows that `problems` left out."""
+        return ()
 
     def grade(self, problem: Problem, text: str) -> Verdict:
         """Run the program in the text against the problem's tests."""
@@ -64,6 +68,10 @@ class HumanEval:
         Raises ValueError naming the file, the row and what is wrong with it.
         """
         return _read_human_eval(self, split)
+
+    def unusable(self, split: str) -> Sequence[UnusableRow]:
+        """Return the rows that `problems` left out."""
+        return ()
 
     def grade(self, problem: Problem, text: str) -> Verdict:
         """Run the function that the text holds, or completes, against the problem's tests."""

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
-from score_ray.types import Problem, Task, Verdict
+from score_ray.types import Problem, Task, UnusableRow, Verdict
 
 Reward = Callable[[Problem, str], Verdict | float]
 
@@ -27,6 +27,10 @@ class CustomReward:
     def problems(self, split: str) -> Sequence[Problem]:
         """Return the task's problems."""
         return self.task.problems(split)
+
+    def unusable(self, split: str) -> Sequence[UnusableRow]:
+        """Return the rows that the task left out."""
+        return self.task.unusable(split)
 
     def grade(self, problem: Problem, text: str) -> Verdict | float:
         """Return what the function returns."""

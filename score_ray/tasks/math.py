@@ -19,7 +19,7 @@ from math_verify import LatexExtractionConfig, parse, verify
 from sympy import Expr, UnevaluatedExpr
 
 from score_ray.tasks.dataset import load_problems
-from score_ray.types import Problem, Verdict
+from score_ray.types import Problem, UnusableRow, Verdict
 
 # The paper's prompt asks for the sentence (arXiv 2409.12917, appendix C).
 MARKS = re.compile(r"final answer is|####|\\boxed|\\fbox", re.I)
@@ -79,6 +79,10 @@ class MathAnswers:
     def problems(self, split: str) -> Sequence[Problem]:
         """Return the train or test split; raise ValueError if a row has no gold answer."""
         return _read(self, split)
+
+    def unusable(self, split: str) -> Sequence[UnusableRow]:
+        """Return the rows that `problems` left out."""
+        return ()
 
     def grade(self, problem: Problem, text: str) -> Verdict:
         """Return the verdict on the last final answer in the text."""

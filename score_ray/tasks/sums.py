@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from score_ray.tasks.arithmetic import addition_problems, exact_verdict
-from score_ray.types import Problem, Verdict
+from score_ray.types import Problem, UnusableRow, Verdict
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,10 @@ class Sums:
         """Return the train or test split, in a fixed order."""
         numbers = range(1, self.largest + 1)
         return addition_problems("What is {a} + {b}?", numbers, self.seed, self.held_out, split)
+
+    def unusable(self, split: str) -> Sequence[UnusableRow]:
+        """Return no rows, since the problems are generated."""
+        return ()
 
     def grade(self, problem: Problem, text: str) -> Verdict:
         """Compare the last whole number in the text with the sum."""
