@@ -44,6 +44,19 @@ class ModelConfig(Section):
 
 
 class TaskConfig(Section):
+class TrainSource(Section):
+    """One of several data sets to train on."""
+
+    # A file, a folder or a Hugging Face data set: PLACE[:CONFIG][@SPLIT].
+    path: str
+    # Share of the problems of training, in proportion to the weights of the other data sets.
+    weight: PositiveFloat = 1.0
+    # Math: as the keys of the same names in `task`, which apply where these are empty.
+    question: str = ""
+    question_column: str = ""
+    answer_column: str = ""
+
+
     """The problems, and how answers to them are checked.
 
     Arithmetic and sums generate their problems; the other tasks read them from `train` and `test`.
@@ -54,17 +67,48 @@ class TaskConfig(Section):
     held_out: PositiveInt = 1000
     # Sums: the largest number that is added.
     largest: PositiveInt = 99
-    # A file, a folder or a Hugging Face data set: PLACE[:CONFIG][@SPLIT].
-    train: str = ""
+    # A file, a folder or a Hugging Face data set: PLACE[:CONFIG][@SPLIT]. Or a list of several:
+    # [{path: a.jsonl, weight: 2.0}, {path: b.csv, question_column: problem}].
+    train: str | tuple[TrainSource, ...] = ""
     # As `train`. For mbpp both may name the same file, which is then split by task_id as
     # published.
     test: str = ""
-    # Math: the columns of the data set that hold questions and answers.
+    # Leave out rows that cannot be used, in place of refusing the data set.
+    skip_unusable: bool = False
+    # Math: a question put together from columns, "{Body} {Question}", in place of a column.
+    question: str = ""
+    # Math: the columns of the data set that hold questions and answers. A dot leads into a
+    # column of mappings or lists: "answer.value", "choices.0".
     question_column: str = "question"
     answer_column: str = "answer"
     # Mbpp_r: the column that holds the first program, which the model has to repair.
     attempt_column: str = ""
 
+
+    def model_post_init(self, _: object) -> None:
+        """Check what depends on several keys."""
+        for column in (self.question_column, *(s.question_column for s in self.train_sources)):
+            if self.question and column not in ("", "question"):
+                raise ValueError(
+                    "question: the template names the columns of a question, so question_column "
+                    f"must not be set too; it is {column!r}"
+                )
+        for source in self.train_sources:
+            if source.question and source.question_column:
+                raise ValueError(
+                    f"train: {source.path} has both question and question_column; set one of them"
+                )
+        paths = [source.path for source in self.train_sources]
+        for path in paths:
+            if not path or paths.count(path) > 1:
+                raise ValueError(f"train: every data set needs a path of its own; got {path!r}")
+        if self.train == ():
+            raise ValueError("train: the list of data sets is empty")
+
+    @property
+    def train_sources(self) -> tuple[TrainSource, ...]:
+        """The data sets of `train` if it lists several; none if it is one text."""
+        return () if isinstance(self.train, str) else self.train
 
 class PromptConfig(Section):
     """The texts around a question. A text that is set replaces that text of the preset."""
