@@ -1,54 +1,30 @@
-"""The command line: every command by its name, and errors as one line.
+"""The command line as a program: runs a command, and prints its errors as one line.
 
-A command's file imports only typer and this room at its top. Other libraries, such as torch, Ray
-or matplotlib, are imported where they are used, so that help and errors appear at once.
+At the top it imports only what is quick, so that Ctrl-C is taken care of before anything else.
 """
 
-import signal
 import sys
 
-import typer
-
-from score_ray.cli.bench import bench_app
-from score_ray.cli.doctor import doctor
-from score_ray.cli.evaluate import evaluate
-from score_ray.cli.export import export
-from score_ray.cli.figures import figures
-from score_ray.cli.grade import grade
-from score_ray.cli.job import job_app
-from score_ray.cli.plan import plan
-from score_ray.cli.report import report
-from score_ray.cli.reproduce import reproduce
-from score_ray.cli.submit import submit
-from score_ray.cli.train import train
-from score_ray.cli.version import Version
-from score_ray.types import ConfigError, ProcessLost, RunError
-
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
-app.command()(train)
-app.command("eval")(evaluate)
-app.command()(export)
-app.command()(report)
-app.command()(grade)
-app.command()(figures)
-app.command()(reproduce)
-app.command()(plan)
-app.add_typer(bench_app, name="bench")
-app.command()(doctor)
-app.command()(submit)
-app.add_typer(job_app, name="job")
-
-
-@app.callback()
-def score_ray(version: Version = False) -> None:
-    """Train language models to correct their own answers (SCoRe, arXiv 2409.12917)."""
+from score_ray.cli import interruption
 
 
 def main() -> None:
-    """Run a command; print an error that its user can act on as one line."""
-    # A job, a pod or a service is ended with SIGTERM, which here ends a run as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Run a command and exit; print an error as one line, without a traceback."""
+    interruption.watch()
     try:
+        from score_ray.cli.caches import use_writable_caches
+        from score_ray.cli.commands import app
+
+        use_writable_caches()
         app()
-    except (ConfigError, RunError, ProcessLost) as error:
-        sys.exit(f"error: {error}")
+    except SystemExit:
+        if interruption.is_interrupted():
+            interruption.kill_everything()
+        raise
+    except BaseException as error:
+        # A library may have turned the interruption into an error of its own.
+        if isinstance(error, KeyboardInterrupt) or interruption.is_interrupted():
+            interruption.kill_everything()
+        from score_ray.cli.failures import explain
+
+        sys.exit(explain(error))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from score_ray.cli.main import app
+from score_ray.cli.commands import app
 from score_ray.config.loading import load
 
 PAGES = [Path("README.md"), Path("cluster/README.md"), *sorted(Path("docs").glob("*.md"))]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from score_ray.cli.main import app
+from score_ray.cli.commands import app
 from tests.cli.test_start_up import COMMANDS
 from tests.support import sample_figure_run, sample_run_folder
 from tests.support.command_line import invoke, output

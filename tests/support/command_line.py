@@ -2,7 +2,7 @@
 
 from typer.testing import CliRunner, Result
 
-from score_ray.cli.main import app
+from score_ray.cli.commands import app
 from score_ray.types import ConfigError
 
 
