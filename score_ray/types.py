@@ -6,6 +6,7 @@ The dataclasses are frozen. The module imports only the standard library, so tha
 of a run can load it.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -50,12 +51,21 @@ class Verdict(StrEnum):
     WRONG = "wrong"
     NO_ANSWER = "no_answer"  # nothing in the text could be read as an answer
     TRUNCATED = "truncated"  # cut at the token limit, and not correct as it stands
-    TIMEOUT = "timeout"  # the grader did not finish in time
-    GRADER_ERROR = "grader_error"  # the grader itself failed; this is not counted as wrong
+    # In the last two the measurement failed, which says nothing about the attempt. A program
+    # that runs too long is WRONG: it was measured.
+    TIMEOUT = "timeout"  # the grader did not finish within its deadline
+    GRADER_ERROR = "grader_error"  # the grader itself failed
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the grader came to a judgement."""
+        return self not in (Verdict.TIMEOUT, Verdict.GRADER_ERROR)
 
     @property
     def reward(self) -> float:
-        """Reward of the verdict: 1.0 for a correct attempt, 0.0 for every other."""
+        """Reward of the verdict: 1.0 if correct, 0.0 if not, NaN if nothing was measured."""
+        if not self.is_measured:
+            return math.nan
         return 1.0 if self is Verdict.CORRECT else 0.0
 
     def after(self, finish: Finish) -> "Verdict":
@@ -79,16 +89,6 @@ class Problem:
     answer: str
     given: str = ""
     level: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One completion of the model, kept as token ids; the text is decoded from them.
-
-    `logprobs` are the sampler's log-probabilities of `completion_ids`; `version` is the number
-    of updates that the sampling weights had seen. An attempt that is `given` was not sampled:
-    its tokens are context, and its log-probs are 0. `feedback` is the model's comment on the
-    attempt before, where it was asked for one; it is part of the prompt.
     source: str = field(default="", compare=False)
     row: int = field(default=0, compare=False)
 
@@ -105,6 +105,16 @@ class UnusableRow:
     source: str
     row: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One completion of the model, kept as token ids; the text is decoded from them.
+
+    `logprobs` are the sampler's log-probabilities of `completion_ids`; `version` is the number
+    of updates that the sampling weights had seen. An attempt that is `given` was not sampled:
+    its tokens are context, and its log-probs are 0. `feedback` is the model's comment on the
+    attempt before, where it was asked for one; it is part of the prompt.
     """
 
     prompt_ids: tuple[int, ...]
@@ -154,7 +164,11 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class GradedEpisode:
-    """An episode with one verdict and one reward per attempt."""
+    """An episode with one verdict and one reward per attempt.
+
+    The reward of an attempt whose measurement failed is NaN, so that it cannot be taken for a
+    number by mistake; `is_measured` is False for it.
+    """
 
     episode: Episode
     verdicts: tuple[Verdict, ...]
@@ -166,6 +180,11 @@ class GradedEpisode:
                 f"{len(self.verdicts)} verdicts and {len(self.rewards)} rewards for "
                 f"{len(self.episode.attempts)} attempts"
             )
+
+    @property
+    def is_measured(self) -> tuple[bool, ...]:
+        """Whether the grader came to a judgement, for each attempt."""
+        return tuple(verdict.is_measured for verdict in self.verdicts)
 
     @classmethod
     def by_verdict(cls, episode: Episode, verdicts: Iterable[Verdict]) -> "GradedEpisode":

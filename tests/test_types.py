@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from score_ray.types import Attempt, Episode, Finish, GradedEpisode, Problem, Verdict
@@ -7,8 +9,21 @@ def attempt(prompt, completion=(9,)):
     return Attempt(prompt, completion, (-1.0,) * len(completion), "", Finish.STOP, 0)
 
 
-def test_only_correct_is_rewarded():
-    assert {v for v in Verdict if v.reward} == {Verdict.CORRECT}
+FAILED = {Verdict.TIMEOUT, Verdict.GRADER_ERROR}
+
+
+def test_only_correct_is_rewarded_and_a_failed_measurement_has_no_reward():
+    rewards = {v: v.reward for v in Verdict if v not in FAILED}
+    assert {v for v, reward in rewards.items() if reward == 1.0} == {Verdict.CORRECT}
+    assert {reward for v, reward in rewards.items() if v is not Verdict.CORRECT} == {0.0}
+    assert all(math.isnan(v.reward) for v in FAILED)
+    assert {v for v in Verdict if not v.is_measured} == FAILED
+
+
+def test_an_episode_tells_which_of_its_attempts_were_measured():
+    episode = Episode(Problem(0, "", ""), 0, (attempt((1, 2)), attempt((1, 2, 9, 4))))
+    found = GradedEpisode.by_verdict(episode, [Verdict.TIMEOUT, Verdict.WRONG])
+    assert found.is_measured == (False, True)
 
 
 def test_an_attempt_needs_a_log_prob_for_every_token():

@@ -1,11 +1,14 @@
 """Measures graded episodes: accuracy per attempt, and the effect of the second attempt.
 
 Every rate is a fraction of all episodes, so that delta = accuracy 2 - accuracy 1 =
-i_to_c - c_to_i.
+i_to_c - c_to_i. An attempt whose measurement failed is not known to be correct, and counts as
+incorrect in these rates; `failed_shares` says how many there are. Means of rewards, and the
+shares of flat groups, leave such attempts out.
 """
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from score_ray.types import Finish, GradedEpisode, Verdict
@@ -32,7 +35,7 @@ class EpisodeStatistics:
     """Statistics of an iteration's episodes; tuples have one entry per attempt."""
 
     truncated: tuple[float, ...]  # share of attempts cut at the token limit
-    rewards: tuple[float, ...]  # mean
+    rewards: tuple[float, ...]  # mean of those that were measured; NaN without any
     flat: tuple[float, ...]  # share of groups whose rewards are all equal; empty without groups
     sampled_tokens: int
     verdicts: tuple[Mapping[Verdict, int], ...]  # number of episodes; absent where 0
@@ -47,6 +50,16 @@ class EpisodeStatistics:
         """Number of attempts of all episodes together."""
         return sum(sum(counts.values()) for counts in self.verdicts)
 
+    def share(self, verdict: Verdict) -> float:
+        """Return the share of all attempts that have a verdict."""
+        return sum(counts.get(verdict, 0) for counts in self.verdicts) / max(self.num_attempts, 1)
+
+    def measured_share(self, attempt: int) -> float:
+        """Return the share of an attempt, counted from 1, that was measured; 1.0 if unknown."""
+        counts = self.verdicts[attempt - 1] if attempt <= len(self.verdicts) else {}
+        measured = sum(n for verdict, n in counts.items() if verdict.is_measured)
+        return measured / sum(counts.values()) if counts else 1.0
+
 
 def measure_accuracies(graded: Sequence[GradedEpisode]) -> Accuracies:
     """Return the accuracies of a set of episodes.
@@ -59,8 +72,8 @@ def measure_accuracies(graded: Sequence[GradedEpisode]) -> Accuracies:
     )
     if attempts == 1:
         return Accuracies(per_attempt, 0.0, 0.0, 0.0, 0.0)
-    transitions = Counter((g.verdicts[0].reward, g.verdicts[1].reward) for g in graded)
-    fixed, broken = transitions[0.0, 1.0], transitions[1.0, 0.0]
+    transitions = Counter(tuple(v is Verdict.CORRECT for v in g.verdicts[:2]) for g in graded)
+    fixed, broken = transitions[False, True], transitions[True, False]
     texts = [(g.episode.attempts[0].text, g.episode.attempts[1].text) for g in graded]
     return Accuracies(
         per_attempt,
@@ -89,7 +102,7 @@ def measure_episodes(graded: Sequence[GradedEpisode]) -> EpisodeStatistics:
     counts = [Counter(g.verdicts[i] for g in graded) for i in attempts]
     return EpisodeStatistics(
         truncated=tuple(count / n for count in cut),
-        rewards=tuple(sum(g.rewards[i] for g in graded) / n for i in attempts),
+        rewards=tuple(_mean(g.rewards[i] for g in graded if g.is_measured[i]) for i in attempts),
         flat=flat_shares(graded),
         sampled_tokens=sum(
             len(a.completion_ids) for g in graded for a in g.episode.attempts if not a.given
@@ -113,18 +126,37 @@ def count_attempts(graded: Sequence[GradedEpisode]) -> int:
     return counts.pop()
 
 
-def flat_shares(graded: Sequence[GradedEpisode]) -> tuple[float, ...]:
-    """Return per attempt the share of groups whose rewards are all equal.
+def failed_shares(graded: Sequence[GradedEpisode]) -> tuple[float, ...]:
+    """Return per attempt the share of episodes in which its measurement failed.
 
-    Their advantages are 0, so they give no gradient. The result is empty if no problem has
+    Raises ValueError as `measure_accuracies` does.
+    """
+    attempts = range(count_attempts(graded))
+    return tuple(sum(not g.is_measured[i] for g in graded) / len(graded) for i in attempts)
+
+
+def flat_shares(graded: Sequence[GradedEpisode]) -> tuple[float, ...]:
+    """Return per attempt the share of groups whose measured rewards are all equal.
+
+    Their advantages are 0, so they give no gradient. Groups with less than two measured rewards
+    are left out; without any other the share is NaN. The result is empty if no problem has
     several samples.
     """
-    groups: dict[int, list[tuple[float, ...]]] = {}
+    groups: dict[int, list[GradedEpisode]] = {}
     for g in graded:
-        groups.setdefault(g.episode.problem.index, []).append(g.rewards)
-    compared = [rewards for rewards in groups.values() if len(rewards) > 1]
+        groups.setdefault(g.episode.problem.index, []).append(g)
+    compared = [group for group in groups.values() if len(group) > 1]
     attempts = len(graded[0].rewards) if compared else 0
-    return tuple(
-        sum(len({r[i] for r in rewards}) == 1 for rewards in compared) / len(compared)
-        for i in range(attempts)
-    )
+    return tuple(_flat_share(compared, i) for i in range(attempts))
+
+
+def _flat_share(groups: Sequence[Sequence[GradedEpisode]], attempt: int) -> float:
+    measured = ([g.rewards[attempt] for g in group if g.is_measured[attempt]] for group in groups)
+    several = [rewards for rewards in measured if len(rewards) > 1]
+    return _mean(len(set(rewards)) == 1 for rewards in several)
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Return the mean, NaN of nothing."""
+    listed = list(values)
+    return sum(listed) / len(listed) if listed else math.nan

@@ -12,6 +12,9 @@ k = (beta_1, beta_1). There is no discounting: all tokens of an attempt get that
 advantage, so the first attempt never receives the bonus. The KL is subtracted from the reward
 of the whole attempt, because this gives exactly the gradient of the objective's KL; a KL loss
 per token does not.
+
+An attempt whose measurement failed has no reward. It gets no gradient and enters no baseline
+(`known_rewards`, `advantages`).
 """
 
 from dataclasses import dataclass
@@ -46,16 +49,49 @@ def shaped_rewards(rewards: Tensor, kl: Tensor, coefficients: RewardCoefficients
     return torch.cat([shaped[:, :1], shaped[:, 1:] + coefficients.bonus * gain], dim=1)
 
 
-def advantages(shaped: Tensor, group_size: int) -> Tensor:
+def known_rewards(is_measured: Tensor, bonus: float) -> Tensor:
+    """Return whether the shaped reward of each attempt is known, [N, A] to [N, A].
+
+    The reward of an attempt whose measurement failed is not known. With a bonus its gain and
+    that of the attempt after it are not known either.
+    """
+    if not bonus:
+        return is_measured
+    return torch.cat([is_measured[:, :1], is_measured[:, 1:] & is_measured[:, :-1]], dim=1)
+
+
+def advantages(shaped: Tensor, group_size: int, known: Tensor | None = None) -> Tensor:
     """Return shaped rewards less the leave-one-out baseline of each group, [N, A] to [N, A].
 
-    The rows of a group are adjacent. With a group size of 1 there is no baseline. Raises
-    ValueError if the rows do not divide into groups.
+    The rows of a group are adjacent. With a group size of 1 there is no baseline. An attempt
+    whose shaped reward is not `known` [N, A] gets 0 and enters no baseline: its group is smaller
+    by one, and the last one left of a group gets 0, as it has nothing to be compared with. The
+    others are scaled up, as `scaled_up` explains. Raises ValueError if the rows do not divide
+    into groups.
     """
     if shaped.shape[0] % group_size:
         raise ValueError(f"{shaped.shape[0]} rows are not groups of {group_size}")
+    if known is None:
+        known = torch.ones_like(shaped, dtype=torch.bool)
     if group_size == 1:
-        return shaped
+        return scaled_up(shaped, known)
     groups = shaped.view(-1, group_size, shaped.shape[1])  # [P, G, A]
-    others = (groups.sum(1, keepdim=True) - groups) / (group_size - 1)
-    return (groups - others).view_as(shaped)
+    is_known = known.view_as(groups)
+    groups = torch.where(is_known, groups, 0.0)
+    num_others = is_known.sum(1, keepdim=True) - 1  # of a known one: the known others
+    others = (groups.sum(1, keepdim=True) - groups) / num_others.clamp(min=1)
+    compared = is_known & (num_others > 0)
+    return scaled_up((groups - others).view_as(shaped), compared.view_as(shaped))
+
+
+def scaled_up(values: Tensor, learns: Tensor) -> Tensor:
+    """Return the values of attempts that learn times N / their number, and 0 for others, [N, A].
+
+    The loss is the sum over all N episodes divided by N. With this factor it is, for each number
+    of an attempt by itself, the mean over those that learn. So a batch with failed measurements
+    gives the mean gradient of a smaller batch without them, instead of a shorter one whose
+    length, and with it the weight against the other attempts, depends on how many failed.
+    """
+    count = learns.sum(0)
+    factor = learns.shape[0] / count.clamp(min=1).to(values.dtype)
+    return torch.where(learns, values * factor, 0.0)

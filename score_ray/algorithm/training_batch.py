@@ -17,10 +17,16 @@ import numpy as np
 import torch
 
 from score_ray.algorithm.batch import Row, row_of
-from score_ray.algorithm.objective import RewardCoefficients, advantages, shaped_rewards
+from score_ray.algorithm.objective import (
+    RewardCoefficients,
+    advantages,
+    known_rewards,
+    shaped_rewards,
+)
 from score_ray.types import Attempt, Episode, Finish, GradedEpisode, Verdict
 
-# By whether the first and the last attempt are correct; an episode that ends wrong has no name.
+# By whether the first and the last attempt are correct; an episode that ends wrong, or in which
+# the measurement of either failed, has no name.
 OUTCOMES = {(False, True): "i_to_c", (True, True): "c_to_c"}
 
 
@@ -55,10 +61,17 @@ LearningMethod = Callable[[GradedBatch, RewardCoefficients, Sequence[str]], Trai
 def reinforce(
     graded: GradedBatch, coefficients: RewardCoefficients, keep: Sequence[str]
 ) -> TrainingBatch:
-    """Return all episodes, with the leave-one-out advantages of their shaped rewards."""
+    """Return all episodes, with the leave-one-out advantages of their shaped rewards.
+
+    An attempt whose measurement failed has an advantage of 0.
+    """
+    is_measured = torch.tensor([g.is_measured for g in graded.episodes])
     rewards = torch.tensor([g.rewards for g in graded.episodes], dtype=torch.float64)
+    # The mask says what is unknown: a NaN of the KL, which is a fault, must stay visible.
+    rewards = torch.where(is_measured, rewards, 0.0)
     shaped = shaped_rewards(rewards, torch.from_numpy(graded.kl), coefficients)
-    return TrainingBatch(graded.rows, advantages(shaped, graded.samples).numpy())
+    known = known_rewards(is_measured, coefficients.bonus)
+    return TrainingBatch(graded.rows, advantages(shaped, graded.samples, known).numpy())
 
 
 def star(
@@ -87,7 +100,7 @@ def pairs(
         for number, g in enumerate(group):
             first = g.episode.attempts[0]
             others = [attempt for attempt in correct if attempt is not first]
-            if OUTCOMES.get((g.verdicts[0] is Verdict.CORRECT, bool(others))) in keep:
+            if _named(g.verdicts[0], bool(others)) in keep:
                 chosen.append(row_of(paired(g.episode, others[number % len(others)])))
     return _imitation_batch(chosen, coefficients, graded.rows)
 
@@ -100,9 +113,12 @@ LEARNING_METHODS: dict[str, LearningMethod] = {
 
 
 def outcome(graded: GradedEpisode) -> str | None:
-    """Return the episode's name in OUTCOMES; None if the last attempt is wrong."""
-    first, last = graded.verdicts[0], graded.verdicts[-1]
-    return OUTCOMES.get((first is Verdict.CORRECT, last is Verdict.CORRECT))
+    """Return the episode's name in OUTCOMES, or None.
+
+    None stands for a last attempt that is not correct, and for a first one whose measurement
+    failed.
+    """
+    return _named(graded.verdicts[0], graded.verdicts[-1] is Verdict.CORRECT)
 
 
 def paired(episode: Episode, answer: Attempt) -> Episode:
@@ -113,6 +129,12 @@ def paired(episode: Episode, answer: Attempt) -> Episode:
     first, second = episode.attempts
     second = replace(answer, prompt_ids=second.prompt_ids)
     return replace(episode, attempts=(first, second))
+
+
+def _named(first: Verdict, ends_correct: bool) -> str | None:
+    if not first.is_measured:
+        return None
+    return OUTCOMES.get((first is Verdict.CORRECT, ends_correct))
 
 
 def _correct_attempts(graded: GradedEpisode) -> list[Attempt]:

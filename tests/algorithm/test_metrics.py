@@ -1,5 +1,6 @@
 """Measures of graded episodes against values worked out by hand."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from score_ray.algorithm.metrics import (
     Accuracies,
     EpisodeStatistics,
+    failed_shares,
     flat_shares,
     measure_accuracies,
     measure_episodes,
@@ -82,3 +84,39 @@ def test_a_cut_attempt_may_be_correct():
     attempt = Attempt((1,), (2,), (-0.1,), "4", Finish.LENGTH, 0)
     cut = [GradedEpisode.by_verdict(Episode(Problem(0, "q", "4"), 0, (attempt,)), (C,))]
     assert measure_episodes(cut).truncated == measure_accuracies(cut).per_attempt == (1.0,)
+
+
+ERROR, TIMEOUT = Verdict.GRADER_ERROR, Verdict.TIMEOUT
+# Attempt 1: failed, right, wrong. Attempt 2: right, failed, failed.
+SOME_FAILED = [
+    graded(("4", "4"), (ERROR, C)),
+    graded(("4", "4"), (C, TIMEOUT)),
+    graded(("1", "4"), (W, ERROR)),
+]
+
+
+def test_accuracies_stay_shares_of_all_episodes_and_the_failed_share_is_beside_them():
+    found = measure_accuracies(SOME_FAILED)
+    assert found.per_attempt == (1 / 3, 1 / 3)
+    assert found.delta == found.i_to_c - found.c_to_i == 0.0
+    assert (found.i_to_c, found.c_to_i) == (1 / 3, 1 / 3)
+    assert failed_shares(SOME_FAILED) == (1 / 3, 2 / 3)
+    assert failed_shares(FIVE) == (0.0, 0.0)
+
+
+def test_means_of_rewards_leave_failed_measurements_out():
+    statistics = measure_episodes(SOME_FAILED)
+    assert statistics.rewards == (1 / 2, 1.0)
+    assert statistics.share(ERROR) == 2 / 6
+    assert statistics.share(TIMEOUT) == 1 / 6
+    assert [statistics.measured_share(i) for i in (1, 2, 3)] == [2 / 3, 1 / 3, 1.0]
+    assert math.isnan(measure_episodes([graded(("4",), (ERROR,))]).rewards[0])
+
+
+def test_flat_groups_are_those_whose_measured_rewards_are_equal():
+    """Attempt 1 of the problem has 1 and 0 beside the failed one; attempt 2 has one reward."""
+    first, second = flat_shares(SOME_FAILED)
+    assert first == 0.0
+    assert math.isnan(second)
+    same = [graded(("4",), (C,)), graded(("4",), (TIMEOUT,)), graded(("4",), (C,))]
+    assert flat_shares(same) == (1.0,)

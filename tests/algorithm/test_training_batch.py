@@ -117,3 +117,52 @@ def test_advantages_follow_the_coefficients_of_the_stage(reward, bonus, expected
     stage = load(Path(RECIPE), overrides).stages[1]
     coefficients = RewardCoefficients(stage.reward, stage.bonus, stage.kl)
     assert reinforce(ALL, coefficients, stage.keep).advantages.tolist() == expected
+
+
+ERROR, TIMEOUT = Verdict.GRADER_ERROR, Verdict.TIMEOUT
+
+
+def with_verdicts(g: GradedEpisode, *verdicts: Verdict) -> GradedEpisode:
+    return GradedEpisode.by_verdict(g.episode, verdicts)
+
+
+@pytest.mark.parametrize("failure", [ERROR, TIMEOUT])
+def test_a_failed_measurement_has_no_advantage_and_is_in_no_baseline(failure):
+    """Without a bonus: problem 0 has one first attempt left; problem 1 has both of all."""
+    failed = with_verdicts(FIXED, failure, Verdict.CORRECT)
+    batch = reinforce(
+        graded(failed, COPIED, BROKEN, KEPT), RewardCoefficients((1.0, 1.0), 0.0, (0.0, 0.0)), ()
+    )
+    assert tokens(batch) == [g.episode.token_ids for g in ALL.episodes]
+    assert batch.advantages.tolist() == [[0, 1], [0, -1], [0, -1], [0, 1]]
+
+
+def test_with_a_bonus_a_failed_first_attempt_takes_the_gain_of_the_second():
+    """Problem 1 alone is left to learn from, -10 against 1; 2 of 4 learn, so it counts twice."""
+    failed = with_verdicts(FIXED, ERROR, Verdict.CORRECT)
+    batch = reinforce(
+        graded(failed, COPIED, BROKEN, KEPT), RewardCoefficients((1.0, 1.0), 10.0, (0.0, 0.0)), ()
+    )
+    assert batch.advantages.tolist() == [[0, 0], [0, 0], [0, -22], [0, 22]]
+
+
+def test_a_kl_that_is_not_finite_stays_visible_beside_a_failed_measurement():
+    batch = graded(with_verdicts(FIXED, ERROR, Verdict.CORRECT), COPIED, BROKEN, KEPT)
+    batch.kl[3, 1] = math.nan
+    coefficients = RewardCoefficients((1.0, 1.0), 0.0, (0.1, 0.1))
+    assert np.isnan(reinforce(batch, coefficients, ()).advantages).any()
+
+
+def test_an_episode_with_a_failed_measurement_is_not_imitated():
+    for verdicts in ((ERROR, Verdict.CORRECT), (Verdict.WRONG, TIMEOUT), (TIMEOUT, ERROR)):
+        failed = with_verdicts(FIXED, *verdicts)
+        assert outcome(failed) is None
+        assert not star(graded(failed, COPIED), SECOND, PLUS).advantages.any()
+        assert not pairs(graded(failed, samples=1), SECOND, PLUS).advantages.any()
+
+
+def test_pairs_follow_no_first_attempt_whose_measurement_failed():
+    """Only the other wrong first attempt gets the right answer of the first sample."""
+    failed = with_verdicts(FIXED, ERROR, Verdict.CORRECT)
+    other = episode(0, 1, 5, 4)
+    assert tokens(pairs(graded(failed, other), SECOND, PLUS)) == [(90, 5, 0, 80, 7, 0)]
