@@ -6,30 +6,30 @@ schema.py.
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from score_ray.config.prompt_texts import PromptConfig
+from score_ray.config.run_name import folder_name
 from score_ray.config.schema import (
     CheckpointConfig,
     EvaluationConfig,
-    Free,
     GradingConfig,
     LearnerConfig,
     ModelConfig,
-    PromptConfig,
     RecoveryConfig,
     RolloutConfig,
-    Section,
     Stage,
     TaskConfig,
     WeightSync,
 )
+from score_ray.config.section import Free, Section
 
 
 class Config(Section):
     """Everything that a run depends on."""
 
-    # A name for people to know the run by.
-    name: str
+    # The run folder's name in the folder of --runs.
+    name: Annotated[str, AfterValidator(folder_name)]
     # Seed of everything that is random.
     seed: Annotated[int, Field(ge=0)] = 0
     model: ModelConfig
@@ -63,7 +63,8 @@ class Config(Section):
             )
         if self.grading.judge and self.grading.reward:
             raise ValueError("grading: judge and reward exclude each other; set one of them")
-        if not self.prompts.preset and "{question}" not in self.prompts.first:
+        first, preset = self.prompts.first, self.prompts.preset
+        if "{question}" not in (first or "") and not (preset and first is None):
             raise ValueError("prompts.first: must contain {question}, or name a preset")
         self._check_learner()
         self._check_gpus()
@@ -108,11 +109,8 @@ class Config(Section):
             raise ValueError(f'task.train and task.test: task "{task.name}" needs both to be set')
         if task.name in ("mbpp_r", "humaneval") and not task.test:
             raise ValueError(f'task.test: task "{task.name}" needs it to be set')
-        if (task.name == "mbpp_r") != bool(task.attempt_column):
-            raise ValueError(
-                'task.attempt_column: task "mbpp_r" needs the column of the first program, and '
-                "no other task takes one"
-            )
+        if task.name == "mbpp_r" and not task.attempt_column:
+            raise ValueError('task.attempt_column: task "mbpp_r" needs the first program\'s column')
 
     @property
     def evaluated_attempts(self) -> int:

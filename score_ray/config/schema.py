@@ -1,32 +1,19 @@
 """The sections of a config: every key, its type, its default and its meaning.
 
-A key without a default has to be set. A key marked Free says how a run is carried out and not
-what it computes, so it may change when a run is resumed.
+A key without a default has to be set. A key marked Free may change when a run is resumed. The
+keys of `prompts` are in prompt_texts.py.
 """
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic import NonNegativeFloat as NonNegative
 
-Value = TypeVar("Value")
-FREE = "free"  # in the metadata of a field that is marked
-Free = Annotated[Value, FREE]
-Fraction = Annotated[float, Field(ge=0, le=1)]
+from score_ray.config.section import Fraction, Free, Section
 
 # An engine reads at most this many prompt tokens in one step, or one whole prompt if
 # model.max_length is larger. How much memory the engine needs depends on it.
 STEP_TOKENS = 16384
-JUDGE = (
-    "Question:\n{question}\n\nCorrect answer:\n{answer}\n\nProposed answer:\n{attempt}\n\n"
-    "Is the proposed answer correct? Reply with Yes or No."
-)
-
-
-class Section(BaseModel):
-    """The base of all sections: no unknown key, no silent conversion, no change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ModelConfig(Section):
@@ -43,7 +30,6 @@ class ModelConfig(Section):
     max_length: PositiveInt
 
 
-class TaskConfig(Section):
 class TrainSource(Section):
     """One of several data sets to train on."""
 
@@ -57,6 +43,7 @@ class TrainSource(Section):
     answer_column: str = ""
 
 
+class TaskConfig(Section):
     """The problems, and how answers to them are checked.
 
     Arithmetic and sums generate their problems; the other tasks read them from `train` and `test`.
@@ -84,7 +71,6 @@ class TrainSource(Section):
     # Mbpp_r: the column that holds the first program, which the model has to repair.
     attempt_column: str = ""
 
-
     def model_post_init(self, _: object) -> None:
         """Check what depends on several keys."""
         for column in (self.question_column, *(s.question_column for s in self.train_sources)):
@@ -109,26 +95,6 @@ class TrainSource(Section):
     def train_sources(self) -> tuple[TrainSource, ...]:
         """The data sets of `train` if it lists several; none if it is one text."""
         return () if isinstance(self.train, str) else self.train
-
-class PromptConfig(Section):
-    """The texts around a question. A text that is set replaces that text of the preset."""
-
-    # A set of texts in tasks/prompts.py.
-    preset: Literal["", "paper_math", "self_refine_math", "paper_mbpp", "paper_humaneval"] = ""
-    # The prompt of the first attempt, with {question} in it.
-    first: str = ""
-    # The turn after an attempt, which asks for a correction.
-    correction: str = ""
-    # A turn between an attempt and its correction, which asks the model for feedback. Its reply
-    # stays in the context, and is not trained on.
-    feedback: str = ""
-    # The system prompt.
-    system: str = ""
-    # For grading.judge: the question to the reference, with {question}, {answer} and {attempt}
-    # in it, and the two replies whose probabilities are compared.
-    judge: str = JUDGE
-    judge_yes: str = "Yes"
-    judge_no: str = "No"
 
 
 class RolloutConfig(Section):
@@ -186,7 +152,7 @@ class LearnerConfig(Section):
     """The DeepSpeed side: what an update computes, and how its ranks share the work."""
 
     num_ranks: PositiveInt = 1
-    zero_stage: Literal[0, 1, 2, 3] = 0
+    zero_stage: Annotated[int, Field(ge=0, le=3)] = 0
     learning_rate: PositiveFloat
     # Iterations over which the learning rate rises to its value.
     warmup_iterations: Annotated[int, Field(ge=0)] = 0

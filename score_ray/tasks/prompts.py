@@ -1,8 +1,8 @@
 """The texts around a question: the presets, and how a config replaces parts of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from score_ray.config.schema import PromptConfig
+from score_ray.config.prompt_texts import PROMPT_TEXTS, PromptConfig
 
 # arXiv 2409.12917, appendix C, word for word.
 PAPER_MATH_FIRST = (
@@ -118,11 +118,7 @@ PRESETS = {
 
 
 def choose_prompts(config: PromptConfig) -> Prompts:
-    """Return the texts of a config's `prompts` section; the preset, if named, fills empty ones."""
+    """Return the texts of a config's `prompts` section; the preset, if named, gives unset ones."""
     preset = PRESETS[config.preset] if config.preset else Prompts("", "")
-    return Prompts(
-        config.first or preset.first,
-        config.correction or preset.correction,
-        config.system or preset.system,
-        config.feedback or preset.feedback,
-    )
+    own = {name: getattr(config, name) for name in PROMPT_TEXTS}
+    return replace(preset, **{name: text for name, text in own.items() if text is not None})

@@ -51,7 +51,7 @@ def test_evaluations_and_checkpoints_wait_for_a_version_that_is_served():
         ("task.name=mbpp", 'task.train and task.test: task "mbpp" needs both'),
         ("task.name=humaneval", 'task.test: task "humaneval" needs it'),
         ("task.name=mbpp_r", 'task.test: task "mbpp_r" needs it'),
-        ("task.attempt_column=code", 'task.attempt_column: task "mbpp_r" needs'),
+        ("task={name: mbpp_r, test: a}", 'task.attempt_column: task "mbpp_r" needs'),
         ("prompts.preset=paper_poems", "prompts.preset: .*'paper_mbpp'.*'paper_poems'"),
         ("task.name=geography", "task.name"),
         ("rollout.attempts=3", "one per attempt"),
@@ -75,8 +75,10 @@ def test_a_wrong_value_is_one_error_that_names_the_key(override, message):
 def test_an_adapter_is_sent_alone_if_merging_it_would_round(dtype, broadcast, alone):
     chosen = [f"model.dtype={dtype}", f"learner.lora.broadcast={broadcast}"]
     assert load(ARITHMETIC, [*chosen, "learner.lora.rank=4"]).sends_adapter is alone
-    if broadcast != "adapter":
-        assert not load(ARITHMETIC, chosen).sends_adapter
+
+
+def test_without_an_adapter_none_is_sent():
+    assert not load(ARITHMETIC, ["model.dtype=bfloat16"]).sends_adapter
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,28 @@ def test_a_small_number_may_be_written_in_any_of_the_usual_ways(written, tmp_pat
 
 
 def test_a_name_that_looks_like_a_number_is_still_a_name_when_it_is_saved(tmp_path):
-    config = load(ARITHMETIC, ['name="1e-6"'])
+    config = load(ARITHMETIC, ["name=1e-6"])
     (tmp_path / "saved.yaml").write_text(dump(config))
     assert load(tmp_path / "saved.yaml") == config
+
+
+@pytest.mark.parametrize("text", ["a\nb", " x #1 ", "no", "null", "", "'q'", "ö😀", "2024-03-05"])
+def test_a_text_is_the_same_after_the_config_was_saved(text, tmp_path):
+    config = load(ARITHMETIC, [f"prompts.correction={text}", "prompts.preset=paper_math"])
+    (tmp_path / "saved.yaml").write_text(dump(config))
+    assert load(tmp_path / "saved.yaml", saved=True) == config
+    assert config.prompts.correction == text
+
+
+def test_an_empty_text_in_a_run_folder_of_an_older_version_is_an_unset_one(tmp_path):
+    """It wrote every text, and an empty one stood for that of the preset."""
+    tree = yaml.safe_load(Path("configs/gsm8k_smollm2.yaml").read_text())
+    tree["prompts"] |= {"first": "", "correction": "Again.", "feedback": "", "system": ""}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))
+    prompts = load(tmp_path / "config.yaml", saved=True).prompts
+    assert prompts.model_dump(include={"first", "correction", "feedback", "system"}) == {
+        "first": None, "correction": "Again.", "feedback": None, "system": None
+    }  # fmt: skip
 
 
 def test_a_missing_key_is_named(tmp_path):
@@ -79,6 +98,17 @@ def test_differences_name_the_dotted_key_and_both_values():
     ours, theirs = load(ARITHMETIC, ["seed=1"]), load(ARITHMETIC)
     assert differences(ours, theirs) == ["seed: 0 -> 1"]
     assert differences(ours, ours) == []
+
+
+def test_differences_of_stages_name_the_stage_and_the_key():
+    ours = load(ARITHMETIC, ["stages.1.kl=[0.3, 0.1]", "stages.0.iterations=7"])
+    theirs = load(ARITHMETIC, ["stages.1.kl=[0.2, 0.1]"])
+    assert differences(ours, theirs) == [
+        "stages.0.iterations: 80 -> 7", "stages.1.kl: [0.2, 0.1] -> [0.3, 0.1]"
+    ]  # fmt: skip
+    fewer = theirs.model_copy(update={"stages": theirs.stages[:1]})
+    assert differences(theirs, fewer) == ["stages.1: None -> stage_2"]
+    assert differences(fewer, theirs) == ["stages.1: stage_2 -> None"]
 
 
 def test_free_keys_make_no_difference_and_others_do():

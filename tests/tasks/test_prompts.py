@@ -1,6 +1,6 @@
 from typing import get_args
 
-from score_ray.config.schema import PromptConfig
+from score_ray.config.prompt_texts import PromptConfig
 from score_ray.tasks.prompts import (
     PAPER_CODE_CORRECTION,
     PAPER_MATH_CORRECTION,
@@ -35,6 +35,19 @@ def test_a_configs_texts_replace_the_presets():
     assert chosen.correction == "Try again."
     assert chosen.first == "{question}"
     assert chosen.system == PAPER_MATH_FIRST
+
+
+def test_an_empty_text_empties_that_of_the_preset_and_an_unset_one_keeps_it():
+    """The first preset has a system prompt, and the second a turn of feedback too."""
+    chosen = choose_prompts(PromptConfig(preset="paper_math", system=""))
+    assert chosen == Prompts("{question}", PRESETS["paper_math"].correction)
+    chosen = choose_prompts(PromptConfig(preset="self_refine_math", feedback=""))
+    assert (chosen.feedback, chosen.system) == ("", PAPER_MATH_FIRST)
+
+
+def test_without_a_preset_an_unset_text_is_empty():
+    assert choose_prompts(PromptConfig(first="{question}")) == Prompts("{question}", "")
+    assert PromptConfig(first="{question}", system="") == PromptConfig(first="{question}")
 
 
 def test_any_part_of_the_code_prompts_can_be_replaced():

@@ -99,7 +99,7 @@ def test_a_malformed_config_file_is_refused(tmp_path, content, message):
         ("stages.0.iterations=0", r"stages\.0\.iterations: .*greater than 0"),
         ("stages.5.iterations=1", "'5' is not an index into a list of 2"),
         ("stages.first.iterations=1", "'first' is not an index into a list of 2"),
-        ("model.path=[", r"model\.path=\[': the value is not valid YAML"),
+        ("stages=[", r"stages=\[': the value is not valid YAML"),
         ("prompts.first=What is it?", r"prompts\.first: must contain {question}"),
         ("prompts.preset=nobody", r"prompts\.preset: .*'paper_math'"),
         ("task.name=geography", r"task\.name: .*'math'"),

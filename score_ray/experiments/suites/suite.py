@@ -12,8 +12,10 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt, ValidationError
 
 from score_ray.config.config import Config
-from score_ray.config.loading import error_lines, load, read_tree
-from score_ray.config.schema import Section
+from score_ray.config.faults import faults_message
+from score_ray.config.loading import load, read_tree
+from score_ray.config.overrides import split_override
+from score_ray.config.section import Section
 from score_ray.reporting.json_lines import Record
 from score_ray.reporting.run_folder import TEST, RunFolder
 from score_ray.types import ConfigError
@@ -69,9 +71,24 @@ class Suite(Section):
             if name not in self.variants:
                 known = ", ".join(self.variants)
                 raise ValueError(f"there is no variant {name!r}; there are {known}")
+        self._refuse_name_and_seed()
         for name in self.variants:
             if len(set(self.seeds_of(name))) != len(self.seeds_of(name)):
                 raise ValueError(f"variants.{name}: a seed is named twice")
+
+    def _refuse_name_and_seed(self) -> None:
+        """Refuse overrides of what the suite sets itself for every run."""
+        changes = {
+            "": self.overrides,
+            **{f"variants.{k}.": v.overrides for k, v in self.variants.items()},
+        }
+        for place, overrides in changes.items():
+            for key in (split_override(one)[0] for one in overrides):
+                if key in ("name", "seed"):
+                    raise ValueError(
+                        f"{place}overrides: {key!r} is set by the suite for each run; use seeds "
+                        "and the names of variants"
+                    )
 
     def _mentioned_variants(self) -> list[str]:
         sides = [side for claim in self.claims for side in (claim.better, claim.than)]
@@ -108,9 +125,7 @@ def load_suite(path: Path) -> Suite:
     try:
         return Suite.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
-        raise ConfigError(
-            "\n".join([f"{path}: the suite is not valid:", *error_lines(error)])
-        ) from error
+        raise ConfigError(faults_message(error, str(path), "suite", Suite)) from error
 
 
 def runs_of(suite: Suite, runs: Path) -> list[SuiteRun]:
