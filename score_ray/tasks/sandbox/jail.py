@@ -55,6 +55,7 @@ MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 163
 MOUNT_READ_ONLY_NOSUID_NODEV, AT_FDCWD, AT_RECURSIVE, MNT_DETACH = 1 | 2 | 4, -100, 0x8000, 2
 SYS_PIVOT_ROOT, SYS_MOUNT_SETATTR = {"x86_64": 155, "aarch64": 41}, 442
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SIGKILL = 1, 22, 38, 9
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 ROOT = "/proc"  # the new root is built here: every machine has this folder, and we do not need it
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -71,6 +72,10 @@ def main(settings: dict) -> None:
     allow_system_calls(os.uname().machine)
     os.write(2, READY)
     os.dup2(1, 2)  # until now stderr carried the errors of this file
+    if settings["import_from"]:
+        sys.path += settings["import_from"]
+        # One thread for each library of numbers: they would use up the limit of threads.
+        os.environ |= dict.fromkeys(THREADS, "1")
     source = sys.stdin.buffer.read()
     exec(compile(source, "program", "exec", dont_inherit=True), {"__name__": "__main__"})
 
@@ -80,7 +85,7 @@ def enter_jail(settings: dict) -> None:
     _die_with_parent()
     if os.getppid() != settings["parent"]:
         sys.exit("the process that started this sandbox has ended")
-    enter_namespaces(settings["uid"])
+    enter_namespaces(settings["uid"], settings["new_user"])
     make_root(settings)
     alive = fork_inside()
     drop_rights(settings["uid"])
@@ -88,16 +93,21 @@ def enter_jail(settings: dict) -> None:
     _exit_if_closed(alive)
 
 
-def enter_namespaces(uid: int) -> None:
+def enter_namespaces(uid: int, new_user: bool) -> None:
     """Enter new namespaces of mounts, processes, network, IPC, host name and cgroups.
 
-    A process without the right to do so also enters a new user namespace.
+    With `new_user`, or without the right to do so, also enter a new user namespace, in which
+    this process has the id `uid`.
     """
     outer_uid, outer_gid = os.geteuid(), os.getegid()
     try:
-        _call("unshare", CLONE_NEWNS | CLONE_OTHERS)
-    except PermissionError:  # not root: become root of a new user namespace
+        _call("unshare", CLONE_NEWNS | CLONE_OTHERS | (CLONE_NEWUSER if new_user else 0))
+    except PermissionError:
+        if new_user:
+            raise
+        new_user = True
         _call("unshare", CLONE_NEWUSER | CLONE_NEWNS | CLONE_OTHERS)
+    if new_user:
         _write("/proc/self/setgroups", "deny")
         _write("/proc/self/uid_map", f"{uid} {outer_uid} 1")
         _write("/proc/self/gid_map", f"{uid} {outer_gid} 1")
@@ -122,9 +132,9 @@ def make_root(settings: dict) -> None:
 
 def _add_paths(settings: dict) -> None:
     """Bind the shown paths into the new root, make its links, and cover its hidden folders."""
-    for path in settings["shown"]:
-        _make_mount_point(path)
-        _mount(path, ROOT + path, None, MS_BIND | MS_REC)
+    for path, place in settings["shown"].items():
+        _make_mount_point(path, ROOT + place)
+        _mount(path, ROOT + place, None, MS_BIND | MS_REC)
     for path, target in settings["links"].items():
         os.makedirs(os.path.dirname(ROOT + path), exist_ok=True)
         os.symlink(target, ROOT + path)
@@ -193,13 +203,13 @@ def _exit_if_closed(pipe: int) -> None:
     os.close(pipe)
 
 
-def _make_mount_point(path: str) -> None:
+def _make_mount_point(path: str, place: str) -> None:
     """Make an empty folder, or an empty file, in the new root to mount `path` on."""
     if os.path.isdir(path):
-        os.makedirs(ROOT + path, exist_ok=True)
+        os.makedirs(place, exist_ok=True)
     else:
-        os.makedirs(os.path.dirname(ROOT + path), exist_ok=True)
-        _write(ROOT + path, "")
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        _write(place, "")
 
 
 def _write(path: str, text: str) -> None:

@@ -8,9 +8,11 @@ not have, and expected values exist only in that process. So the program can onl
 import ast
 import builtins
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,13 +22,15 @@ from select import select
 from symtable import SymbolTable, symtable
 from typing import IO
 
-from score_ray.tasks.sandbox.sandbox import KILLED, Limits, await_start, sandboxed
+from score_ray.tasks.sandbox.sandbox import Limits, ProcessShortageError, await_start, sandboxed
 from score_ray.types import Verdict
 
 Process = subprocess.Popen[bytes]
 
 RPC_SOURCE = Path(__file__).with_name("rpc.py").read_text()
-EXIT_SECONDS = 1.0  # for a process to end after it closed its channel
+# Seconds before each new try while no process can be started: together longer than most programs
+# run, and shorter than the deadline of a grading process.
+PAUSES = (0.1, 0.4, 1.5, 3.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,38 +58,61 @@ class ProgramTests:
                 raise ValueError(f"a test is not Python ({error}): {text!r}") from error
 
 
-def check_program(program: str, tests: ProgramTests, limits: Limits = Limits()) -> Verdict:  # noqa: B008
-    """Return CORRECT if every test passes in time, else WRONG, TIMEOUT or NO_ANSWER (no code).
+def check_program(
+    program: str,
+    tests: ProgramTests,
+    limits: Limits = Limits(),  # noqa: B008
+    packages: tuple[str, ...] = (),
+) -> Verdict:
+    """Return CORRECT if every test passes in time, else WRONG, or NO_ANSWER if there is no code.
 
-    Returns GRADER_ERROR if the tests themselves fail: they import a module that is missing here,
-    or pass the program something that is not plain data. Raises IsolationError if programs
-    cannot be isolated here, so that none was run.
+    A program that takes too long, or too much memory, is WRONG. GRADER_ERROR is for the tests
+    themselves, where no program can cause it: they import a module that is missing here, or
+    pass the program something that cannot be sent. Raises IsolationError if the program cannot
+    be isolated, so that it was not run; a shortage of processes is waited for at first.
     """
     if not program.strip():
         return Verdict.NO_ANSWER
-    with _both_sandboxes(program, tests, limits) as (verdict_pipe, candidate, judge):
+    for pause in PAUSES:
+        try:
+            return _run_tests(program, tests, limits, packages)
+        except ProcessShortageError:
+            time.sleep(pause)
+    return _run_tests(program, tests, limits, packages)
+
+
+def _run_tests(
+    program: str, tests: ProgramTests, limits: Limits, packages: tuple[str, ...]
+) -> Verdict:
+    with _both_sandboxes(program, tests, limits, packages) as (verdict_pipe, candidate, judge):
         await_start(candidate)
         await_start(judge)
         if not select([verdict_pipe], [], [], limits.seconds)[0]:
-            return Verdict.TIMEOUT
-        return _verdict(verdict_pipe.read(64), candidate, judge)
+            return Verdict.WRONG
+        return _verdict(verdict_pipe.read(64), judge, limits)
 
 
 @contextmanager
 def _both_sandboxes(
-    program: str, tests: ProgramTests, limits: Limits
+    program: str, tests: ProgramTests, limits: Limits, packages: tuple[str, ...]
 ) -> Iterator[tuple[IO[bytes], Process, Process]]:
     """Run the program and its tests while the block runs; the verdict comes through the pipe."""
     with ExitStack() as stack:
         judge_end, program_end = (stack.enter_context(s) for s in socket.socketpair())
         reader, writer = (stack.enter_context(open(fd, "rb", 0)) for fd in os.pipe())
         fds = (judge_end.fileno(), writer.fileno())
-        source = f"{RPC_SOURCE}\nserve({program!a}, {program_end.fileno()})\n"
-        candidate = stack.enter_context(sandboxed(source, limits, (program_end.fileno(),)))
-        judge = stack.enter_context(sandboxed(_judge_source(tests, fds), limits, fds))
-        for inherited in (judge_end, program_end, writer):
-            inherited.close()
+        sources = _candidate_source(program, program_end.fileno()), _judge_source(tests, fds)
+        candidate, judge = (
+            stack.enter_context(sandboxed(source, limits, packages, inherited))
+            for source, inherited in zip(sources, ((program_end.fileno(),), fds), strict=True)
+        )
+        for end in (judge_end, program_end, writer):
+            end.close()
         yield reader, candidate, judge
+
+
+def _candidate_source(program: str, fd: int) -> str:
+    return f"{RPC_SOURCE}\nserve({program!a}, {fd})\n"
 
 
 def _judge_source(tests: ProgramTests, fds: tuple[int, int]) -> str:
@@ -95,20 +122,19 @@ def _judge_source(tests: ProgramTests, fds: tuple[int, int]) -> str:
     return f"{RPC_SOURCE}\njudge({arguments})\n"
 
 
-def _verdict(written: bytes, candidate: Process, judge: Process) -> Verdict:
-    """Return the verdict for what the tests' process wrote: nothing, if it was killed."""
-    if written == b"gone":  # the program's process closed the channel, or sent nonsense
-        return Verdict.TIMEOUT if _ran_out_of_time(candidate) else Verdict.WRONG
-    if not written:
-        return Verdict.TIMEOUT if _ran_out_of_time(judge) else Verdict.GRADER_ERROR
-    return Verdict(written.decode())
+def _verdict(written: bytes, judge: Process, limits: Limits) -> Verdict:
+    """Return the verdict for what the tests' process wrote: nothing, if it was killed.
 
-
-def _ran_out_of_time(process: Process) -> bool:
-    try:
-        return process.wait(EXIT_SECONDS) == KILLED
-    except subprocess.TimeoutExpired:
-        return False
+    What it receives from the program may have killed it, by its size for instance. Only somebody
+    else can have killed it with SIGKILL before its processor time was used up.
+    """
+    if written:
+        return Verdict(written.decode())
+    _, status, usage = os.wait4(judge.pid, 0)
+    judge.returncode = os.waitstatus_to_exitcode(status)
+    in_time = usage.ru_utime + usage.ru_stime < 0.9 * limits.cpu_seconds
+    killed = judge.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
+    return Verdict.GRADER_ERROR if killed and in_time else Verdict.WRONG
 
 
 @lru_cache(maxsize=4096)

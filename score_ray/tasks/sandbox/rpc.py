@@ -220,7 +220,7 @@ class RemoteProgram:
         return kind, value, after
 
     def exchange(self, request: tuple | None) -> tuple:
-        """Return the reply, an exception as its value; end with "gone" if there is no valid one."""
+        """Return the reply, an exception as its value; without a valid one, end with "wrong"."""
         try:
             if request:
                 self.channel.send(request)
@@ -229,7 +229,7 @@ class RemoteProgram:
                 return kind, make_exception(*rest), None
             return (kind, *decode(rest, self.from_handle), None, None)[:3]
         except Exception:
-            self.end("gone")
+            self.end("wrong")
 
     def define(self, name: str, space: dict) -> None:
         """Put the program's object of this name, if it has one, into `space`."""

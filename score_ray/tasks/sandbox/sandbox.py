@@ -7,12 +7,12 @@ bubblewrap makes the namespaces where it works; otherwise jail.py asks the kerne
 jail.py does the rest in both cases. If neither way works, nothing is run.
 """
 
+import errno
 import fcntl
 import os
 import secrets
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,12 +23,14 @@ from select import select
 from typing import IO, Any
 
 from score_ray.tasks.sandbox import jail
+from score_ray.tasks.sandbox.lifetime import adopting_orphans, end_group
+from score_ray.tasks.sandbox.packages import FOLDER
+from score_ray.tasks.sandbox.process_limit import tightest_limit
+from score_ray.tasks.sandbox.visible_files import PYTHON, visible_files
 
 START_SECONDS = 60.0  # long, for very busy machines
 KILLED = 128 + 9  # exit code of a program that used up its CPU time
-LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
 JAIL_SOURCE = Path(jail.__file__).read_text()
-PYTHON = os.path.realpath(sys.executable)
 
 # Kernel settings that deny namespaces to ordinary users: the denying value, and the remedy.
 SETTINGS = {
@@ -43,6 +45,16 @@ SETTINGS = {
 
 class IsolationError(ValueError):
     """A failure to isolate a program, which was therefore not run."""
+
+
+class ProcessShortageError(IsolationError):
+    """A failure to start a sandbox because no more processes may be started for now."""
+
+    def __init__(self) -> None:
+        limit = tightest_limit()
+        which = f": {limit}" if limit else ""
+        advice = "raise it, or lower grading.num_workers"
+        super().__init__(f"no process can be started for a program{which}; {advice}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +89,16 @@ class Isolation:
     command: Callable[[dict[str, Any]], list[str]]
 
 
-def run(source: str, limits: Limits = Limits()) -> ProgramResult:  # noqa: B008
-    """Run a program until it ends or exceeds its limits.
+def run(
+    source: str,
+    limits: Limits = Limits(),  # noqa: B008
+    packages: tuple[str, ...] = (),
+) -> ProgramResult:
+    """Run a program until it ends or exceeds its limits; it may import the named packages.
 
     Raises IsolationError if it cannot be isolated.
     """
-    with sandboxed(source, limits, stdout=subprocess.PIPE) as process:
+    with sandboxed(source, limits, packages, stdout=subprocess.PIPE) as process:
         await_start(process)
         assert process.stdout
         return _read_output(process, process.stdout, limits)
@@ -90,13 +106,19 @@ def run(source: str, limits: Limits = Limits()) -> ProgramResult:  # noqa: B008
 
 @contextmanager
 def sandboxed(
-    source: str, limits: Limits, pass_fds: Sequence[int] = (), stdout: int = subprocess.DEVNULL
+    source: str,
+    limits: Limits,
+    packages: tuple[str, ...] = (),
+    pass_fds: Sequence[int] = (),
+    stdout: int = subprocess.DEVNULL,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program while the block runs; it inherits `pass_fds` under the same numbers.
 
     The program is killed at the end of the block, or when the thread that entered it ends.
+    Raises ProcessShortageError if there are too many processes.
     """
-    with _start(find_isolation(), source, limits, pass_fds, stdout) as process:
+    command = find_isolation().command(_settings(limits, packages))
+    with _start(command, source, pass_fds, stdout) as process:
         yield process
 
 
@@ -108,6 +130,8 @@ def await_start(process: subprocess.Popen[bytes]) -> None:
         piece = os.read(process.stderr.fileno(), 4096) if _readable(process.stderr, end) else b""
         if not piece:
             reason = written.decode(errors="replace").strip()
+            if os.strerror(errno.EAGAIN) in reason:
+                raise ProcessShortageError
             raise IsolationError(reason or "the sandbox did not start")
         written += piece
 
@@ -120,7 +144,8 @@ def find_isolation() -> Isolation:
     """
     failures = []
     for isolation in (BUBBLEWRAP, KERNEL) if shutil.which("bwrap") else (KERNEL,):
-        with _start(isolation, "", Limits(), (), subprocess.DEVNULL) as process:
+        command = isolation.command(_settings(Limits(), ()))
+        with _start(command, "", (), subprocess.DEVNULL) as process:
             try:
                 await_start(process)
                 return isolation
@@ -132,12 +157,12 @@ def find_isolation() -> Isolation:
 def bubblewrap_command(settings: dict[str, Any]) -> list[str]:
     """Return the command of a jail whose namespaces and root `bwrap` makes."""
     options = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
-    options += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
-    if os.geteuid() == 0:  # jail.py changes from root to a user id that owns nothing
-        options += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
-    else:
+    options += ["--unshare-cgroup-try", "--die-with-parent", "--cap-drop", "ALL"]
+    if settings["new_user"]:
         uid = str(settings["uid"])
         options += ["--unshare-user", "--uid", uid, "--gid", uid]
+    else:  # jail.py changes from root to a user id that owns nothing
+        options += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     options += _bubblewrap_root(settings)
     inner = _jail_command(settings | {"make_namespaces": False})
     return [shutil.which("bwrap") or "bwrap", *options, *inner]
@@ -155,10 +180,10 @@ KERNEL = Isolation("kernel", kernel_command)
 def _bubblewrap_root(settings: dict[str, Any]) -> list[str]:
     """Return the options for a read-only root of the shown paths, and an empty /tmp."""
     options = []
-    for path in settings["shown"]:
-        for parent in reversed(Path(path).parents[:-1]):  # bwrap would make them private
+    for path, place in settings["shown"].items():
+        for parent in reversed(Path(place).parents[:-1]):  # bwrap would make them private
             options += ["--perms", "0755", "--dir", str(parent)]
-        options += ["--ro-bind", path, path]
+        options += ["--ro-bind", path, place]
     for path, target in settings["links"].items():
         options += ["--symlink", target, path]
     for path in settings["hidden"]:
@@ -169,25 +194,27 @@ def _bubblewrap_root(settings: dict[str, Any]) -> list[str]:
 
 @contextmanager
 def _start(
-    isolation: Isolation, source: str, limits: Limits, pass_fds: Sequence[int], stdout: int
+    command: list[str], source: str, pass_fds: Sequence[int], stdout: int
 ) -> Iterator[subprocess.Popen[bytes]]:
-    with (
-        _sealed_file(source) as stdin,
-        subprocess.Popen(
-            isolation.command(_settings(limits)),
-            stdin=stdin,
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            cwd="/",
-            env={"PYTHONHASHSEED": "0"},  # so that sets have the same order every time
-            pass_fds=pass_fds,
-            start_new_session=True,  # no terminal
-        ) as process,
-    ):
+    with adopting_orphans(), _sealed_file(source) as stdin:
         try:
-            yield process
-        finally:
-            process.kill()
+            process = subprocess.Popen(
+                command,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                cwd="/",
+                env={"PYTHONHASHSEED": "0"},  # so that sets have the same order every time
+                pass_fds=pass_fds,
+                start_new_session=True,  # no terminal, and a process group of its own
+            )
+        except BlockingIOError as error:
+            raise ProcessShortageError from error
+        with process:
+            try:
+                yield process
+            finally:
+                end_group(process)
 
 
 @contextmanager
@@ -219,11 +246,13 @@ def _readable(pipe: IO[bytes], end: float) -> bool:
     return bool(select([pipe], [], [], max(0.0, end - time.monotonic()))[0])
 
 
-def _settings(limits: Limits) -> dict[str, Any]:
+def _settings(limits: Limits, packages: tuple[str, ...]) -> dict[str, Any]:
     """Return the settings of a jail, as `main` in jail.py takes them."""
+    uid = 20_000 + secrets.randbelow(40_000)  # the kernel counts threads per user id
     return {
         "parent": os.getpid(),
-        "uid": 20_000 + secrets.randbelow(40_000),  # the kernel counts threads per user id
+        "uid": uid,
+        "new_user": not may_become(uid),
         "temp_bytes": limits.temp_bytes,
         "limits": {
             "AS": limits.memory_bytes,
@@ -235,25 +264,20 @@ def _settings(limits: Limits) -> dict[str, Any]:
             "MEMLOCK": 0,
             "MSGQUEUE": 0,
         },
-        **_visible_paths(),
+        "import_from": [FOLDER] if packages else [],
+        **visible_files(packages),
     }
 
 
-@cache
-def _visible_paths() -> dict[str, Any]:
-    """Return the paths a program can read: the libraries of Python and the system, no packages."""
-    prefixes = {str(Path(PYTHON).parent.parent), sys.base_prefix}
-    libraries = [f"{prefix}/{lib}" for prefix in prefixes for lib in {"lib", sys.platlibdir}]
-    paths = [path for path in sorted({*LIBRARIES, *libraries}) if os.path.exists(path)]
-    links = {path: os.readlink(path) for path in paths if os.path.islink(path)}
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    packages = [f"{path}/{version}/site-packages" for path in libraries]
-    packages += ["/usr/lib/python3/dist-packages"]
-    return {
-        "shown": [path for path in paths if path not in links] + [PYTHON],
-        "links": links,
-        "hidden": [path for path in packages if os.path.isdir(path)],
-    }
+def may_become(uid: int, proc: Path = Path("/proc/self")) -> bool:
+    """Return whether this process may change to a user id and a group id of this number.
+
+    Root of a user namespace may not, if the namespace has no such ids.
+    """
+    maps = [(proc / name).read_text() for name in ("uid_map", "gid_map")]
+    ranges = [[map(int, line.split()) for line in text.splitlines()] for text in maps]
+    has_ids = all(any(first <= uid < first + n for first, _, n in lines) for lines in ranges)
+    return os.geteuid() == 0 and has_ids and (proc / "setgroups").read_text().strip() == "allow"
 
 
 def _jail_command(settings: dict[str, Any]) -> list[str]:

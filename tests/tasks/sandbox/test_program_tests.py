@@ -15,13 +15,7 @@ from score_ray.types import Verdict
 from tests.tasks.sandbox.hostile_programs import HOSTILE, WIRE
 
 pytestmark = pytest.mark.slow
-C, W, T, E, N = (
-    Verdict.CORRECT,
-    Verdict.WRONG,
-    Verdict.TIMEOUT,
-    Verdict.GRADER_ERROR,
-    Verdict.NO_ANSWER,
-)
+C, W, E, N = Verdict.CORRECT, Verdict.WRONG, Verdict.GRADER_ERROR, Verdict.NO_ANSWER
 SMALL = Limits(seconds=1, cpu_seconds=2, memory_bytes=200 * 2**20, temp_bytes=2**20)
 ISOLATIONS = [KERNEL] + ([BUBBLEWRAP] if shutil.which("bwrap") else [])
 SQUARE = ProgramTests("", ("assert f(3) == 9", "assert f(-4) == 16", "assert f(0) == 0"))
@@ -55,15 +49,15 @@ def check(program: str, *tests: str, setup: str = "", entry_point: str = "") -> 
         ("import numpy\ndef f(x): return x * x", W),
         ("def f(x): return input() or x * x", W),
         ("x = '\0'\ndef f(x): return x * x", W),
-        ("while True: pass", T),
-        ("def f(x):\n    while True: pass", T),
+        ("while True: pass", W),
+        ("def f(x):\n    while True: pass", W),
         ("# nothing but a comment", W),
         ("", N),
         (" \n\t\n", N),
     ],
 )
 def test_a_program_gets_the_verdict_that_its_tests_give(program, verdict):
-    assert check_program(program, SQUARE, SMALL if verdict is T else Limits()) is verdict
+    assert check_program(program, SQUARE, SMALL if "while" in program else Limits()) is verdict
 
 
 VALUES = [
@@ -191,7 +185,7 @@ RIGHT = "def f(x): return x * x\n"
 @pytest.mark.parametrize("attack", HOSTILE)
 def test_a_hostile_program_is_not_graded_correct(attack):
     started = time.monotonic()
-    assert check_program(HOSTILE[attack], SQUARE, SMALL) in (W, T)
+    assert check_program(HOSTILE[attack], SQUARE, SMALL) is W
     assert time.monotonic() - started < 30
 
 
@@ -223,11 +217,27 @@ def test_stop_iteration_and_import_error_of_a_program_are_wrong():
     assert check("def f(x): raise ImportError", "assert f(1)") is W
 
 
-def test_programs_that_do_not_end_are_timeouts_and_not_wrong():
+def test_a_program_that_exceeds_its_limits_is_wrong():
     slow = "import time\ndef f(x): time.sleep(60)"
-    assert check_program(slow, SQUARE, Limits(seconds=0.5)) is T
+    assert check_program(slow, SQUARE, Limits(seconds=0.5)) is W
     busy = "def f(x):\n    while True: pass"
-    assert check_program(busy, SQUARE, Limits(seconds=60, cpu_seconds=1)) is T
+    assert check_program(busy, SQUARE, Limits(seconds=60, cpu_seconds=1)) is W
+    greedy = "def f(x): return bytearray(2**33)"
+    assert check_program(greedy, SQUARE, SMALL) is W
+
+
+def test_a_program_that_exhausts_the_process_of_the_tests_is_wrong():
+    endless = "def f():\n    while True: yield 'x' * 10**6"
+    assert check_program(endless, ProgramTests("", ("assert list(f()) == []",)), SMALL) is W
+    slow = "def f(): return 10 ** (4 * 10**6)"
+    quick = Limits(seconds=60, cpu_seconds=1)
+    assert check_program(slow, ProgramTests("", ("assert f() ** 99 == 1",)), quick) is W
+
+
+def test_a_process_of_the_tests_that_somebody_else_killed_is_a_grader_error():
+    suicide = ProgramTests("import os, signal", ("os._exit(128 + signal.SIGKILL)",))
+    assert check_program("def f(): pass", suicide) is E
+    assert check_program("def f(): pass", ProgramTests("import os", ("os._exit(1)",))) is W
 
 
 def test_concurrent_checks_do_not_mix_verdicts():

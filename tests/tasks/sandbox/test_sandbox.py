@@ -21,6 +21,7 @@ from score_ray.tasks.sandbox.sandbox import (
     Limits,
     run,
 )
+from score_ray.tasks.sandbox.visible_files import visible_files
 from tests.tasks.sandbox.escape_attempts import ESCAPES, GREEDY, TRY
 
 pytestmark = pytest.mark.slow
@@ -121,10 +122,10 @@ for path in ("/x", "/tmp/../x", os.path.dirname(os.__file__) + "/x"):
         open(path, "w")
     except OSError as error:
         print(error.errno == errno.EROFS)
-print([os.listdir(path) for path in {sandbox._visible_paths()["hidden"]} if os.listdir(path)])
+print([os.listdir(path) for path in {visible_files(())["hidden"]} if os.listdir(path)])
 """
     assert run(source).output == b"True\nTrue\nTrue\n[]\n"
-    assert sandbox._visible_paths()["hidden"]
+    assert visible_files(())["hidden"]
 
 
 def test_an_inheritable_file_of_the_grader_is_not_inherited(tmp_path):

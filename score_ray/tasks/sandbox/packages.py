@@ -1,0 +1,78 @@
+"""Finds the files of the packages that programs and their tests may import.
+
+A sandbox shows the standard library only. A package of `task.packages` is shown with everything
+that it requires, read-only, in a folder that holds nothing else.
+"""
+
+import sys
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import (
+    Distribution,
+    PackageNotFoundError,
+    distribution,
+    packages_distributions,
+)
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+FOLDER = "/packages"  # where a sandbox shows them
+
+
+@cache
+def package_files(names: tuple[str, ...]) -> dict[str, str]:
+    """Return the files and folders of these packages, and where a sandbox shows them.
+
+    A name is that of a package or of a module in it ("scikit-learn" or "sklearn"). Raises
+    ValueError for a package that is not installed here.
+    """
+    found: dict[str, str] = {}
+    for dist in _with_requirements([_named(name) for name in names]).values():
+        entries = {Path(file).parts[0] for file in dist.files or ()}
+        for entry in sorted(entries - {"..", "__pycache__"}):
+            source = Path(str(dist.locate_file(entry)))
+            if source.exists() and source.suffix != ".pth":
+                found[str(source.resolve())] = f"{FOLDER}/{entry}"
+    return found
+
+
+def importable(names: tuple[str, ...]) -> frozenset[str]:
+    """Return the names of the modules at the top level that a sandbox with these packages has."""
+    shown = {Path(target).name for target in package_files(names).values()}
+    return sys.stdlib_module_names | {name.split(".")[0] for name in shown}
+
+
+def _with_requirements(dists: Iterable[Distribution]) -> dict[str, Distribution]:
+    """Return the packages and all that they require, by name; what is not installed is left out."""
+    found: dict[str, Distribution] = {}
+    waiting = list(dists)
+    while waiting:
+        dist = waiting.pop()
+        if dist.name not in found:
+            found[dist.name] = dist
+            waiting += _required(dist)
+    return found
+
+
+def _required(dist: Distribution) -> list[Distribution]:
+    found = []
+    for requirement in map(Requirement, dist.requires or ()):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            try:
+                found.append(distribution(requirement.name))
+            except PackageNotFoundError:
+                continue
+    return found
+
+
+def _named(name: str) -> Distribution:
+    """Return an installed package with files, by its name or that of a module in it."""
+    for candidate in (name, *packages_distributions().get(name, ())):
+        try:
+            dist = distribution(candidate)
+        except (PackageNotFoundError, ValueError):
+            continue
+        if dist.files:
+            return dist
+    raise ValueError(f"task.packages: {name!r} is not installed beside score-ray; install it first")
