@@ -1,17 +1,60 @@
 """Arguments and options that several commands take."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-Recipe = Annotated[Path, typer.Argument(help="A config file, such as configs/arithmetic.yaml.")]
+from score_ray.types import ConfigError
+
+
+def _expanded(path: Path) -> Path:
+    """Return a path with the home folder in place of a `~`, as a shell would have it."""
+    return Path(os.path.expanduser(path))
+
+
+Recipe = Annotated[
+    Path,
+    typer.Argument(help="A config file, such as configs/arithmetic.yaml.", callback=_expanded),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[SECTION.KEY=VALUE]...", help="Values to use in place of the config file's."
+        metavar="[SECTION.KEY=VALUE]...",
+        help="Values to use in place of the config file's. Text is taken as it stands, numbers and "
+        "lists are YAML; of several for a key the last one counts.",
     ),
 ]
-Runs = Annotated[Path, typer.Option(help="The folder that holds the run folders.")]
-FolderOfRun = Annotated[Path, typer.Argument(help="A run folder, such as runs/arithmetic.")]
+Runs = Annotated[
+    Path, typer.Option(help="The folder that holds the run folders.", callback=_expanded)
+]
+FolderOfRun = Annotated[
+    Path, typer.Argument(help="A run folder, such as runs/arithmetic.", callback=_expanded)
+]
 Measured = Annotated[int, typer.Option(help="Iterations to measure, after one warm-up.")]
+
+
+def with_flags(
+    overrides: list[str] | None, flags: Mapping[str, tuple[str, str | None]]
+) -> list[str]:
+    """Return the overrides, and those that flags stand for.
+
+    `flags` has the key and the value of each flag by its name, such as --model_name; the value is
+    None for one that is not given. Raises ConfigError if an override sets the same key differently.
+    """
+    from score_ray.config.overrides import keys_set_by
+
+    chosen = list(overrides or [])
+    for flag, (key, value) in flags.items():
+        if value is None:
+            continue
+        for override in overrides or []:
+            touched = [one for one in keys_set_by(override) if f"{one}.".startswith(f"{key}.")]
+            if touched and override != f"{key}={value}":
+                raise ConfigError(
+                    f"{flag} {value!r}: {override!r} sets {key} too; give one of them"
+                )
+        chosen.append(f"{key}={value}")
+    return chosen

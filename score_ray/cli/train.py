@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from score_ray.cli.arguments import Overrides, Recipe, Runs
+from score_ray.cli.arguments import Overrides, Recipe, Runs, with_flags
 from score_ray.cli.interruption import interruptible
 from score_ray.cli.terminal import show_results
 
@@ -19,26 +19,28 @@ def train(
     config: Recipe,
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
-    model_name: Annotated[str, typer.Option("--model_name", help="Sets model.path.")] = "",
-    dataset_name: Annotated[str, typer.Option("--dataset_name", help="Sets task.train.")] = "",
+    model_name: Annotated[str | None, typer.Option("--model_name", help="Sets model.path.")] = None,
+    dataset_name: Annotated[
+        str | None, typer.Option("--dataset_name", help="Sets task.train.")
+    ] = None,
     question_column: Annotated[
-        str, typer.Option("--question_column", help="Sets task.question_column.")
-    ] = "",
+        str | None, typer.Option("--question_column", help="Sets task.question_column.")
+    ] = None,
     answer_column: Annotated[
-        str, typer.Option("--answer_column", help="Sets task.answer_column.")
-    ] = "",
+        str | None, typer.Option("--answer_column", help="Sets task.answer_column.")
+    ] = None,
 ) -> None:
     """Train a model to correct itself; the same command resumes a run that was cut off."""
     from score_ray.config.loading import load
     from score_ray.reporting.run_folder import RunFolder
 
     flags = {
-        "model.path": model_name,
-        "task.train": dataset_name,
-        "task.question_column": question_column,
-        "task.answer_column": answer_column,
+        "--model_name": ("model.path", model_name),
+        "--dataset_name": ("task.train", dataset_name),
+        "--question_column": ("task.question_column", question_column),
+        "--answer_column": ("task.answer_column", answer_column),
     }
-    chosen = load(config, [*(overrides or []), *(f"{k}={v}" for k, v in flags.items() if v)])
+    chosen = load(config, with_flags(overrides, flags))
     folder = RunFolder(runs / chosen.name)
     with folder.locked():
         folder.refuse_other_config(chosen, "choose another name=... or remove the folder")

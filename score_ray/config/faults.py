@@ -12,6 +12,7 @@ from score_ray.config.suggestions import did_you_mean, suggest_key
 
 MOST_SHOWN = 80  # characters of a wrong value
 SAYINGS = {
+    "string_too_short": "a text is expected that is not empty",
     "missing": "this key is required",
     "model_type": "keys and values are expected below it",
     "tuple_type": "a list is expected, such as [a, b]",

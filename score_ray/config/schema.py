@@ -20,7 +20,7 @@ class ModelConfig(Section):
     """The model that training starts from, which is also the frozen reference of every stage."""
 
     # A folder, a Hugging Face name, "embedded:arithmetic" or "package:smollm2".
-    path: str
+    path: Annotated[str, Field(min_length=1)]
     # The type of the weights in engines and learner. The optimizer's state is always float32.
     dtype: Literal["float32", "bfloat16"] = "float32"
     # The learner's attention kernels. "auto" is flash_attention_2 if it is installed and can

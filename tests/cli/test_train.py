@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from score_ray.cli.arguments import with_flags
 from score_ray.config.loading import dump, load
 from tests.support.command_line import refusal
 from tests.support.tiny_model import make_model
@@ -80,3 +81,38 @@ def test_flags_set_the_model_the_data_and_its_columns(tmp_path):
         "task.answer_column: answer -> e",
     ):
         assert line in message
+
+
+@pytest.mark.parametrize(
+    "value", ["./base model #2", "no", "1", "a: b", "x@y:z", "'q'", " s ", "[1]", "{question}"]
+)
+def test_a_flag_is_taken_as_it_stands(value):
+    chosen = with_flags(["seed=1"], {"--model_name": ("model.path", value)})
+    assert load(RECIPE, chosen).model.path == value
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--dataset_name", "/no/such/file.csv"], "task.train: the task"),
+        (["--question_column", "nope"], "task.question_column: the task"),
+        (["--answer_column", ""], "task.answer_column: the task"),
+        (["--model_name", ""], "model.path: a text is expected that is not empty"),
+        (["--model_name", "a", "model.path=b"], "--model_name 'a': 'model.path=b' sets model.path"),
+        (["--dataset_name", "a", "task={name: math, train: b}"], "sets task.train too"),
+        (["--dataset_name", "a", "task.train.0.weight=2"], "sets task.train too"),
+    ],
+)
+def test_no_flag_is_ignored(words, message, tmp_path):
+    assert message in refused(tmp_path, *words)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_flag_and_an_override_may_say_the_same():
+    assert with_flags(["model.path=a"], {"--model_name": ("model.path", "a")})[-1] == "model.path=a"
+
+
+def test_a_tilde_in_a_path_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert f"{tmp_path}/none.yaml: no such config file" in refusal("train", "~/none.yaml")
+    assert f"{tmp_path}/none" in refusal("report", "~/none")
