@@ -19,12 +19,11 @@ def evaluate(folder: FolderOfRun, overrides: Overrides = None) -> None:
     from score_ray.training.model_source import CACHE
     from score_ray.training.roles import sampling_roles
 
-    inputs = check_inputs(config, CACHE, training=False)
+    inputs = check_inputs(config, CACHE, [TEST])
     reporter = Reporter(run.evaluation, 0, 0)
     # The model is sampled from; a reference that judges stays the base model.
     with sampling_roles(inputs, str(model), reporter) as (pool, grader):
-        problems = inputs.task.problems(TEST)[: config.evaluation.problems]
-        graded = iteration.evaluate(pool, grader, problems, config)
+        graded = iteration.evaluate(pool, grader, inputs.test, config)
         reporter.answers(graded, 0)
         reporter.evaluation(eval_record(graded, 0, config.task.name, TEST), "model")
     show_results(run.evaluation)

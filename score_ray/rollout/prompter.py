@@ -4,12 +4,15 @@ Text is encoded once and never again. The prompt of a later attempt is the earli
 prompt ids, its completion ids and the ids of the correction turn.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from functools import cached_property
 from typing import Any
 
+from score_ray.rollout.control_tokens import ControlTokens
 from score_ray.tasks.prompts import Prompts
 from score_ray.types import Attempt, Finish, Problem
 
+PROMPT_KEYS = ("first", "correction", "feedback", "system")
 # Answers to try a chat template with. If it changes an earlier answer, or drops its thinking,
 # the second attempt would not see what the first one wrote.
 _ANSWERS = ("An answer.", "<think>\nA thought.\n</think>\n\nAn answer.")
@@ -80,20 +83,52 @@ class Prompter:
         turn = self._after(attempt.finish, self._feedback)
         return attempt.prompt_ids + attempt.completion_ids + turn
 
-    def check_length(
-        self, problems: Sequence[Problem], max_prompt_tokens: int, max_tokens: int
-    ) -> None:
-        """Raise ValueError naming the first problem whose prompt is too long for the model."""
-        for problem in problems:
-            length = len(self.first_ids(problem.question))
-            if problem.given:
-                # It replaces an attempt, and may be longer than one.
-                length += max(0, len(self.given_ids(problem.given)) - max_tokens)
-            if length > max_prompt_tokens:
-                raise ValueError(
-                    f"problem {problem.index}: its prompt has {length} tokens; model.max_length "
-                    f"leaves room for {max_prompt_tokens} next to the attempts"
-                )
+    def fault(self, problem: Problem, most_tokens: int, max_tokens: int) -> str:
+        """Return why a problem cannot be put to the model; "" if it can.
+
+        `most_tokens` are left for the prompt next to attempts of `max_tokens` each.
+        """
+        prompt = self.first_ids(problem.question)
+        given = self.given_ids(problem.given) if problem.given else ()
+        # A given attempt replaces a sampled one, and may be longer.
+        length = len(prompt) + max(0, len(given) - max_tokens)
+        if length > most_tokens:
+            return (
+                f"its prompt has {length} tokens; model.max_length leaves room for {most_tokens} "
+                "next to the attempts"
+            )
+        controls = self._controls
+        found = controls.count(prompt) - self._own_controls
+        names = controls.names(problem.question, found)
+        names += controls.in_text(problem.given, given[:-1])
+        named = ", ".join(dict.fromkeys(names))
+        return f"it holds control tokens, which would end a turn: {named}" if names else ""
+
+    def prompts_with_controls(self) -> dict[str, tuple[str, ...]]:
+        """Return the control tokens in the texts of `prompts`, by key, where there are any."""
+        texts = {key: getattr(self._prompts, key) for key in PROMPT_KEYS}
+        found = {
+            key: self._controls.in_text(text, self._encode(text)) for key, text in texts.items()
+        }
+        return {key: names for key, names in found.items() if names}
+
+    @cached_property
+    def _controls(self) -> ControlTokens:
+        return ControlTokens(self._tokenizer, self._marks_of_turns())
+
+    @cached_property
+    def _own_controls(self) -> Counter[int]:
+        """Those of a prompt whose question has none."""
+        return self._controls.count(self.first_ids("1"))
+
+    def _marks_of_turns(self) -> list[str]:
+        """Return the lines with which the chat template begins and ends the user's turn."""
+        if not self._tokenizer.chat_template:
+            return []
+        question = "A question."
+        turn = self._render([{"role": "user", "content": question}])
+        before, _, after = turn.rpartition(question)
+        return [*before.splitlines()[-1:], *after.splitlines()]
 
     def _after(self, finish: Finish, turn: tuple[int, ...]) -> tuple[int, ...]:
         closed = finish is Finish.STOP and turn[0] in self.stop_ids

@@ -1,9 +1,9 @@
 """Checks everything about a run that can be checked before a process starts."""
 
-import functools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from score_ray.config.config import Config
@@ -20,11 +20,13 @@ from score_ray.tasks.dataset import shared_questions
 from score_ray.tasks.model_judge import JudgeQuestion
 from score_ray.tasks.prompts import choose_prompts
 from score_ray.tasks.registry import make_task
+from score_ray.training.fitting_problems import fitting_problems, left_out_note
 from score_ray.training.model_source import resolve
-from score_ray.types import ConfigError, Problem, Task
+from score_ray.types import ConfigError, Problem, Task, UnusableRow
 
 # Keys of a model's config that multiply its logits: Cohere's and Granite's.
 SCALES = ("logit_scale", "logits_scaling")
+TRAIN = "train"  # the split that is trained on
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,9 @@ class Inputs:
     model: str
     task: Task
     make_prompter: Callable[[], Prompter]
+    train: Sequence[Problem] = ()
+    test: Sequence[Problem] = ()  # those that are evaluated
+    left_out: Sequence[UnusableRow] = ()
 
     def engine_setup(self) -> EngineSetup:
         """Return the settings of a rollout actor's engine."""
@@ -63,9 +68,8 @@ class Inputs:
 
     def training_problems(self) -> tuple[Sequence[Problem], Sequence[Problem]]:
         """Return the problems to train on, and the held-out ones that select a checkpoint."""
-        problems = self.task.problems("train")
-        end = len(problems) - self.config.evaluation.held_out
-        return problems[:end], problems[end:]
+        end = len(self.train) - self.config.evaluation.held_out
+        return self.train[:end], self.train[end:]
 
     def judge_question(self) -> JudgeQuestion:
         """Return the question to the frozen reference as judge."""
@@ -76,30 +80,33 @@ class Inputs:
         return JudgeQuestion(tokenizer, texts.judge, texts.judge_yes, texts.judge_no)
 
 
-def check_inputs(config: Config, cache: Path, training: bool = True) -> Inputs:
+def check_inputs(config: Config, cache: Path, splits: Sequence[str] = (TRAIN, TEST)) -> Inputs:
     """Check a config, and return its model, data and prompts.
 
-    A built-in model is made if `cache` does not have it. Without `training` the train split is
-    not read. Raises ConfigError, naming the key, if something is missing or does not fit.
+    A built-in model is made if `cache` does not have it. Of the data only `splits` are read.
+    Raises ConfigError, naming the key, if something is missing or does not fit.
     """
     with input_errors():
-        task = make_task(config.task)
-        if config.grading.reward:
-            import_reward(config.grading.reward)
-            task = CustomReward(task, config.grading.reward)
-        train = task.problems("train") if training else []
-        test = task.problems(TEST)[: config.evaluation.problems]
-        needed = config.rollout.problems + config.evaluation.held_out
-        _check_sizes(train, test, needed if training else 0)
+        task = _task(config)
+        for split in splits:
+            task.problems(split)  # before the model, which takes longer to look at
         model = resolve(config.model.path, cache)
         _check_loads(model, config.model.path)
         _check_logits(model, config.model)
         if config.learner.lora.rank:
             target_kinds(model, config.learner.lora.targets)
         prompts = choose_prompts(config.prompts)
-        inputs = Inputs(config, model, task, functools.partial(load_prompter, model, prompts))
-        _check_lengths(inputs, train, test)
-    return inputs
+        inputs = Inputs(config, model, task, partial(load_prompter, model, prompts))
+        _check_positions(inputs)
+        return _with_problems(inputs, splits) if splits else inputs
+
+
+def _task(config: Config) -> Task:
+    task = make_task(config.task)
+    if not config.grading.reward:
+        return task
+    import_reward(config.grading.reward)
+    return CustomReward(task, config.grading.reward)
 
 
 def _check_loads(model: str, named: str) -> None:
@@ -139,22 +146,41 @@ def _check_sizes(train: Sequence[Problem], test: Sequence[Problem], needed: int)
         )
 
 
-def _check_lengths(inputs: Inputs, train: Sequence[Problem], test: Sequence[Problem]) -> None:
-    """Raise ConfigError unless every prompt with all its attempts fits into model.max_length."""
+def _positions(model: str) -> int | None:
+    """Return the number of positions that a model names, or None."""
     from transformers import AutoConfig
 
-    config, prompter = inputs.config, inputs.make_prompter()
-    rollout = config.rollout
-    tokens_per_attempt = prompter.longest_turn(rollout.max_tokens)
-    positions = getattr(AutoConfig.from_pretrained(inputs.model), "max_position_embeddings", None)
-    if positions and config.model.max_length > positions:
+    return getattr(AutoConfig.from_pretrained(model), "max_position_embeddings", None)
+
+
+def _check_positions(inputs: Inputs) -> None:
+    """Raise ConfigError if an episode may have more tokens than the model has positions."""
+    positions, length = _positions(inputs.model), inputs.config.model.max_length
+    if positions and length > positions:
         raise ConfigError(
-            f"model.max_length: {config.model.max_length} is more than the {positions} positions "
-            "of the model"
+            f"model.max_length: {length} is more than the {positions} positions of the model"
         )
-    for problems, attempts in ((train, rollout.attempts), (test, config.evaluated_attempts)):
-        most = config.model.max_length - attempts * tokens_per_attempt
-        prompter.check_length(problems, most, rollout.max_tokens)
+
+
+def _with_problems(inputs: Inputs, splits: Sequence[str]) -> Inputs:
+    """Return inputs with the problems that can be put to the model; say what else was found."""
+    config, prompter = inputs.config, inputs.make_prompter()
+    for key, names in prompter.prompts_with_controls().items():
+        print(f"note: prompts.{key} holds control tokens: {', '.join(names)}", file=sys.stderr)
+    fitting = partial(fitting_problems, inputs.task, prompter=prompter, config=config)
+    train, test, left_out = [], [], []
+    if TRAIN in splits:
+        train, left_out = fitting(TRAIN, attempts=config.rollout.attempts, most=None)
+    if TEST in splits:
+        attempts, most = config.evaluated_attempts, config.evaluation.problems
+        test, rows = fitting(TEST, attempts=attempts, most=most)
+        left_out = [*left_out, *rows]
+    if left_out:
+        print(f"note: {left_out_note(left_out)}", file=sys.stderr)
+    needed = config.rollout.problems + config.evaluation.held_out
+    _check_sizes(train, test, needed if TRAIN in splits else 0)
     if config.grading.judge:
-        longest = positions or config.model.max_length
-        inputs.judge_question().check_length([*train, *test], rollout.max_tokens, longest)
+        longest = _positions(inputs.model) or config.model.max_length
+        question = inputs.judge_question()
+        question.check_length([*train, *test], config.rollout.max_tokens, longest)
+    return replace(inputs, train=train, test=test, left_out=left_out)

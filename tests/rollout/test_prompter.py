@@ -75,19 +75,20 @@ def test_a_base_model_gets_plain_text_and_the_second_prompt_extends_the_first():
     assert prompter.stop_ids == (13,)
 
 
-def test_a_prompt_that_is_too_long_is_named():
+def test_a_prompt_that_is_too_long_says_its_length_and_the_room():
     prompter = Prompter(character_tokenizer(), Prompts("{question}", "?"))
-    with pytest.raises(ValueError, match="problem 4: its prompt has 6 tokens.*room for 5"):
-        prompter.check_length([Problem(4, "37+48=", "85")], 5, max_tokens=4)
+    fault = prompter.fault(Problem(4, "37+48=", "85"), 5, max_tokens=4)
+    assert fault == (
+        "its prompt has 6 tokens; model.max_length leaves room for 5 next to the attempts"
+    )
 
 
 def test_a_given_attempt_is_ended_as_a_sampled_one_and_counts_where_it_is_longer():
     prompter = Prompter(character_tokenizer(), Prompts("{question}", "?"))
     assert prompter.given_ids("75") == (7, 5, 13)
     problem = Problem(4, "37+48=", "85", given="12345")
-    prompter.check_length([problem], 6, max_tokens=6)
-    with pytest.raises(ValueError, match="problem 4: its prompt has 8 tokens.*room for 7"):
-        prompter.check_length([problem], 7, max_tokens=4)
+    assert prompter.fault(problem, 6, max_tokens=6) == ""
+    assert "its prompt has 8 tokens" in prompter.fault(problem, 7, max_tokens=4)
 
 
 def test_the_first_prompt_must_contain_the_question():

@@ -137,7 +137,7 @@ def test_a_malformed_value_in_a_config_is_refused(override, message):
         ("question,answer\nö,2\n".encode("latin-1"), "train.csv", "'utf-8' codec can't decode"),
         (ROWS.splitlines()[0], "train.jsonl", r"rollout\.problems and .* need 2 training problems; the train split has 1 prob"),
         (ROWS + b'{"question": "' + b"1+" * 20 + b'1=", "answer": "21"}', "train.jsonl",
-         r"problem 2: its prompt has 42 tokens; model\.max_length leaves room for"),
+         r"row 2: its prompt has 42 tokens; model\.max_length leaves room for 22 next"),
     ],
 )  # fmt: skip
 def test_malformed_data_are_refused(tmp_path, model, content, name, message):
@@ -198,8 +198,11 @@ def test_a_length_beyond_the_model_is_refused(tmp_path, model):
 
 
 def test_attempts_that_leave_no_room_for_a_prompt_are_refused(tmp_path, model):
-    with pytest.raises(ConfigError, match=r"its prompt has 6 tokens; model\.max_length"):
+    message = r"model\.max_length: 32 leaves no room for a question: 2 attempts.* take 32 tokens"
+    with pytest.raises(ConfigError, match=message):
         check(tmp_path, model, "rollout.max_tokens=15")
+    with pytest.raises(ConfigError, match=r"train problem 0, '\d+\+\d+=': its prompt has 6 tok"):
+        check(tmp_path, model, "rollout.max_tokens=13")
 
 
 @pytest.mark.parametrize(

@@ -87,12 +87,12 @@ def inputs_with_room(
     Raises ConfigError as `check_inputs` does.
     """
     limit = [f"evaluation.problems={wanted.problems}"] if wanted.problems else []
-    inputs = check_inputs(folder.config(limit), cache, training=False)
+    inputs = check_inputs(folder.config(limit), cache, [TEST])
     attempts, length = room_for(inputs, wanted.attempts)
     if attempts < wanted.attempts:
         show(f"the model has positions for {attempts} attempts, not for {wanted.attempts}")
     longer = [f"evaluation.attempts={attempts}", f"model.max_length={length}"]
-    return check_inputs(folder.config([*limit, *longer]), cache, training=False)
+    return check_inputs(folder.config([*limit, *longer]), cache, [TEST])
 
 
 def room_for(inputs: Inputs, attempts: int) -> tuple[int, int]:
@@ -105,7 +105,7 @@ def room_for(inputs: Inputs, attempts: int) -> tuple[int, int]:
     config, prompter = inputs.config, inputs.make_prompter()
     max_tokens = config.rollout.max_tokens
     turn = prompter.longest_turn(max_tokens)
-    longest = max(_opening_tokens(prompter, p, max_tokens) for p in _problems(inputs))
+    longest = max(_opening_tokens(prompter, p, max_tokens) for p in inputs.test)
     limit = getattr(AutoConfig.from_pretrained(inputs.model), "max_position_embeddings", None)
     needed = longest + attempts * turn
     most = max(config.model.max_length, min(needed, limit or needed))
@@ -118,10 +118,6 @@ def _opening_tokens(prompter: Prompter, problem: Problem, max_tokens: int) -> in
     return len(prompter.first_ids(problem.question)) + max(0, given - max_tokens)
 
 
-def _problems(inputs: Inputs) -> Sequence[Problem]:
-    return inputs.task.problems(TEST)[: inputs.config.evaluation.problems]
-
-
 def _sample(
     inputs: Inputs, model: str, wanted: ExtraSamples, paths: dict[str, Path], show: ShowLine
 ) -> None:
@@ -132,7 +128,7 @@ def _sample(
         # A reference that judges answers stays the base model.
         with sampling_roles(inputs, model, reporter) as (pool, grader):
             for kind, path in paths.items():
-                plan, problems = plan_of(kind, inputs.config, wanted), _problems(inputs)
+                plan, problems = plan_of(kind, inputs.config, wanted), inputs.test
                 records = []
                 for part in _sampled_parts(pool, grader, problems, plan):
                     records += part
