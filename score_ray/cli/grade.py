@@ -1,10 +1,18 @@
 """`score-ray grade`: grade a data set's own solutions."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from score_ray.cli.arguments import Overrides, Recipe
+from score_ray.types import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from score_ray.types import Problem
+
+SPLITS = ("train", "test")
 
 
 def grade(
@@ -16,6 +24,8 @@ def grade(
     """Grade a data set's own solutions: which ones does the grader reject, and how fast is it?"""
     from score_ray.config.loading import input_errors, load
 
+    if split not in SPLITS:
+        raise ConfigError(f"--split: {split!r} is neither train nor test")
     chosen = load(config, overrides or [])
 
     from score_ray.tasks import gold_solutions
@@ -24,14 +34,24 @@ def grade(
 
     with input_errors():
         task = make_task(chosen.task)
-        problems, source = task.problems(split), getattr(chosen.task, split)
-        texts = gold_solutions.read_solutions(source, split, column, problems)
+        problems = task.problems(split)
+        if not problems:
+            raise ConfigError(f"task.{split}: names no data set, so there is nothing to grade")
+        texts = gold_solutions.read_solutions(split, column, problems)
     grader = ProcessGrader(task, chosen.grading.num_workers, chosen.grading.deadline)
     graded = gold_solutions.grade_solutions(grader, problems, texts)
     grader.close()
     counts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(graded.counts.items()))
     per_hundred = graded.seconds / len(texts) * 100
     typer.echo(f"{counts}; {graded.seconds:.1f} s, {per_hundred:.2f} s per 100")
+    if unusable := len(task.unusable(split)):
+        typer.echo(f"{unusable} rows cannot be used and were left out (task.skip_unusable)")
     if graded.failed:
-        typer.echo(f"not correct: {', '.join(map(str, graded.failed))}")
+        typer.echo(f"not correct: {_rows(graded.failed)}")
         raise typer.Exit(1)
+
+
+def _rows(problems: "Sequence[Problem]") -> str:
+    """Return the rows of problems, counted from 0; with their data sets if these are several."""
+    one_set = len({problem.source for problem in problems}) == 1
+    return ", ".join(str(p.row) if one_set else p.place for p in problems)

@@ -7,16 +7,19 @@ problem that it is sent, and no data file.
 import ast
 import builtins
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from score_ray.tasks.dataset import check_column, load_table
+from score_ray.config.schema import TrainSource
+from score_ray.tasks.dataset import Reading, RowSet, collect
 from score_ray.tasks.program_extraction import extract, plain_newlines
 from score_ray.tasks.prompts import MBPP_QUESTION
 from score_ray.tasks.sandbox.program_tests import ProgramTests, check_program
+from score_ray.tasks.tables.loading import load_table
+from score_ray.tasks.tables.table import check_column
 from score_ray.types import Problem, UnusableRow, Verdict
 
 # By task_id, as published; 1 to 10 are for prompts, and 511 to 600 for validation.
@@ -30,20 +33,21 @@ class Mbpp:
     A local file that is named for both splits holds all rows, and is split by task_id.
     """
 
-    train: str
+    train: str | tuple[TrainSource, ...]
     test: str
     attempt_column: str = ""
+    skip_unusable: bool = False
 
     def problems(self, split: str) -> Sequence[Problem]:
         """Return the train or test split, read once; it is empty without a source.
 
         Raises ValueError naming the file, the row and what is wrong with it.
         """
-        return _read_mbpp(self, split)
+        return _read_mbpp(self, split).problems
 
     def unusable(self, split: str) -> Sequence[UnusableRow]:
         """Return the rows that `problems` left out."""
-        return ()
+        return _read_mbpp(self, split).unusable
 
     def grade(self, problem: Problem, text: str) -> Verdict:
         """Run the program in the text against the problem's tests."""
@@ -59,19 +63,20 @@ class Mbpp:
 class HumanEval:
     """HumanEval: functions to complete; only a test split is published."""
 
-    train: str
+    train: str | tuple[TrainSource, ...]
     test: str
+    skip_unusable: bool = False
 
     def problems(self, split: str) -> Sequence[Problem]:
         """Return the train or test split, read once; it is empty without a source.
 
         Raises ValueError naming the file, the row and what is wrong with it.
         """
-        return _read_human_eval(self, split)
+        return _read_human_eval(self, split).problems
 
     def unusable(self, split: str) -> Sequence[UnusableRow]:
         """Return the rows that `problems` left out."""
-        return ()
+        return _read_human_eval(self, split).unusable
 
     def grade(self, problem: Problem, text: str) -> Verdict:
         """Run the function that the text holds, or completes, against the problem's tests."""
@@ -107,45 +112,55 @@ def _answer(tests: ProgramTests) -> str:
 
 
 @cache
-def _read_mbpp(task: Mbpp, split: str) -> list[Problem]:
-    source = task.train if split == "train" else task.test
-    holds_all = task.train == task.test and Path(source).expanduser().is_file()
+def _read_mbpp(task: Mbpp, split: str) -> Reading:
     columns = [("text", "prompt"), ("test_list",)]
-    columns += [("task_id",)] if holds_all else []
     columns += [(task.attempt_column,)] if task.attempt_column else []
-    rows = _rows(source, split, columns)
-    if holds_all:
-        rows = _rows_of_split(rows, source, split)
-    return [_mbpp_problem(i, row, task.attempt_column) for i, row in enumerate(rows)]
+    sets = []
+    for source in _sources(task, split):
+        holds_all = source in _sources(task, "train") and source == task.test
+        if holds_all and Path(source).expanduser().is_file():
+            rows = _rows(source, split, [*columns, ("task_id",)])
+            sets.append(_rows_of_split(rows, split))
+        else:
+            sets.append(_rows(source, split, columns))
+    make = partial(_mbpp_problem, attempt_column=task.attempt_column)
+    return collect(sets, lambda index, row, _: make(index, _Row(row)), task.skip_unusable)
 
 
 @cache
-def _read_human_eval(task: HumanEval, split: str) -> list[Problem]:
-    source = task.train if split == "train" else task.test
-    rows = _rows(source, split, [("prompt",), ("test",), ("entry_point",)])
-    return [_human_eval_problem(i, row) for i, row in enumerate(rows)]
+def _read_human_eval(task: HumanEval, split: str) -> Reading:
+    columns = [("prompt",), ("test",), ("entry_point",)]
+    sets = [_rows(source, split, columns) for source in _sources(task, split)]
+    make = _human_eval_problem
+    return collect(sets, lambda index, row, _: make(index, _Row(row)), task.skip_unusable)
+
+
+def _sources(task: Mbpp | HumanEval, split: str) -> list[str]:
+    """Return the sources of a split, which may be none."""
+    given = task.train if split == "train" else task.test
+    named = [given] if isinstance(given, str) else [source.path for source in given]
+    return [source for source in named if source]
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row of a data set, and its place for error messages."""
+    """A row of a data set; what is wrong with it is a ValueError."""
 
-    place: str
-    values: dict[str, Any]
+    values: Mapping[str, Any]
 
     def text(self, *columns: str) -> str:
         """Return the text in the first of these columns that the row has."""
         column = next(c for c in columns if c in self.values)
         value = self.values[column]
         if not isinstance(value, str) or not value.strip():
-            raise self.error(f"{column} must be a text that is not empty; it is {value!r}")
+            raise ValueError(f"{column} must be a text that is not empty; it is {value!r}")
         return plain_newlines(value)
 
     def texts(self, column: str) -> list[str]:
         """Return the list of texts in a column, empty if the column is missing."""
         texts = self.values.get(column) or []
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise self.error(f"{column} must be a list of texts; it is {texts!r}")
+            raise ValueError(f"{column} must be a list of texts; it is {texts!r}")
         return [plain_newlines(text).strip() for text in texts]
 
     def syntax_tree(self, source: str, name: str) -> ast.Module:
@@ -153,39 +168,36 @@ class _Row:
         try:
             return ast.parse(source)
         except SyntaxError as error:
-            raise self.error(f"{name} is not Python: {error}: {source!r}") from error
-
-    def error(self, message: str) -> ValueError:
-        """Return an error that names the row."""
-        return ValueError(f"{self.place}: {message}")
+            raise ValueError(f"{name} is not Python: {error}: {source!r}") from error
 
 
-def _rows(source: str, split: str, columns: list[tuple[str, ...]]) -> list[_Row]:
-    """Return all rows of a source; none without a source.
-
-    Raises ValueError unless the source has a column of each group.
-    """
-    if not source:
-        return []
+def _rows(source: str, split: str, columns: list[tuple[str, ...]]) -> RowSet:
+    """Return all rows of a source; raise ValueError unless it has a column of each group."""
     table = load_table(source, split)
     for group in columns:
         check_column(table, source, *group)
-    return [_Row(f"{source}: row {i}", values) for i, values in enumerate(table)]
+    return RowSet(source, list(enumerate(table.rows)))
 
 
-def _rows_of_split(rows: list[_Row], source: str, split: str) -> list[_Row]:
-    """Return the rows of a split, from a file that holds all splits."""
-    for row in rows:
-        if not isinstance(row.values["task_id"], int):
-            raise row.error("task_id must be a whole number: it decides the split")
+def _rows_of_split(rows: RowSet, split: str) -> RowSet:
+    """Return the rows of a split, from a file that holds all splits.
+
+    Raises ValueError for a row without a task_id, since it may belong to either split, and if
+    there are no rows of the split.
+    """
+    for number, row in rows.rows:
+        if not isinstance(row.get("task_id"), int):
+            raise ValueError(
+                f"{rows.source}: row {number}: task_id must be a whole number: it decides the split"
+            )
     ids = MBPP_SPLITS[split]
-    chosen = [row for row in rows if row.values["task_id"] in ids]
+    chosen = [(number, row) for number, row in rows.rows if row["task_id"] in ids]
     if not chosen:
         raise ValueError(
-            f"{source}: no rows for the {split} split, task_id {ids[0]} to {ids[-1]}; "
+            f"{rows.source}: no rows for the {split} split, task_id {ids[0]} to {ids[-1]}; "
             "a file that is named for one split only is used whole"
         )
-    return chosen
+    return RowSet(rows.source, chosen)
 
 
 def _mbpp_problem(index: int, row: _Row, attempt_column: str) -> Problem:
@@ -200,7 +212,7 @@ def _mbpp_tests(row: _Row) -> ProgramTests:
     """Return the row's tests; the entry point is a function that every test calls."""
     tests = row.texts("test_list")
     if not tests:
-        raise row.error("test_list is empty; a problem needs at least one test")
+        raise ValueError("test_list is empty; a problem needs at least one test")
     before = row.text("test_setup_code") if row.values.get("test_setup_code") else ""
     setup = "\n".join([*row.texts("test_imports"), before]).strip()
     imported = _imported(row.syntax_tree(setup, "the setup of the tests"))
@@ -208,7 +220,7 @@ def _mbpp_tests(row: _Row) -> ProgramTests:
     shared = [name for name in called[0] if all(name in names for names in called)]
     new = [name for name in shared if name not in imported and not hasattr(builtins, name)]
     if not shared:
-        raise row.error(f"no function is called in every test: {tests}")
+        raise ValueError(f"no function is called in every test: {tests}")
     return ProgramTests(setup, tuple(tests), (new or shared)[0])
 
 
@@ -230,6 +242,6 @@ def _human_eval_problem(index: int, row: _Row) -> Problem:
     for source, column, name in ((prompt, "prompt", entry_point), (test, "test", "check")):
         tree = row.syntax_tree(source, column)
         if name not in {s.name for s in tree.body if isinstance(s, ast.FunctionDef)}:
-            raise row.error(f"{column} does not define the function {name!r}")
+            raise ValueError(f"{column} does not define the function {name!r}")
     tests = ProgramTests(test, (f"check({entry_point})",), entry_point)
     return Problem(index, prompt, _answer(tests))

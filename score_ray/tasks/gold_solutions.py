@@ -2,36 +2,53 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from score_ray.tasks.dataset import check_column, load_table
 from score_ray.tasks.process_grader import ProcessGrader
-from score_ray.types import Attempt, Episode, Finish, Problem, Verdict
+from score_ray.tasks.question_template import column_text
+from score_ray.tasks.tables.loading import load_table
+from score_ray.tasks.tables.table import check_column
+from score_ray.tasks.unusable_rows import describe
+from score_ray.types import Attempt, Episode, Finish, Problem, UnusableRow, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class GradingSummary:
-    """Number of solutions by verdict, indices of the problems not solved, and the seconds."""
+    """Number of solutions by verdict, the problems that are not solved, and the seconds."""
 
     counts: dict[Verdict, int]
-    failed: tuple[int, ...]
+    failed: tuple[Problem, ...]
     seconds: float
 
 
-def read_solutions(source: str, split: str, column: str, problems: Sequence[Problem]) -> list[str]:
-    """Return the texts of a column, one per problem.
+def read_solutions(split: str, column: str, problems: Sequence[Problem]) -> list[str]:
+    """Return the texts of a column in the rows of the problems.
 
-    Raises ValueError if there is no such column, or another number of rows.
+    Raises ValueError if there is no such column, naming the rows that have no text in it, or if
+    the problems were generated.
     """
-    table = load_table(source, split, (column,))
+    rows: dict[str, Sequence[Mapping[str, Any]]] = {}
+    texts, missing = [], []
+    for problem in problems:
+        if not problem.source:
+            raise ValueError("the task generates its problems, which have no solutions to grade")
+        if problem.source not in rows:
+            rows[problem.source] = _rows(problem.source, split, column)
+        try:
+            texts.append(column_text(rows[problem.source][problem.row], column))
+        except ValueError as error:
+            missing.append(UnusableRow(problem.source, problem.row, str(error)))
+    if missing:
+        raise ValueError(describe(missing, len(problems)))
+    return texts
+
+
+def _rows(source: str, split: str, column: str) -> Sequence[Mapping[str, Any]]:
+    table = load_table(source, split, [column])
     check_column(table, source, column)
-    if len(table) != len(problems):
-        raise ValueError(
-            f"{source}: has {len(table)} rows for {len(problems)} problems of the {split} split; "
-            "name a file that holds this split alone"
-        )
-    return [str(text) for text in table[column]]
+    return table.rows
 
 
 def grade_solutions(
@@ -43,7 +60,7 @@ def grade_solutions(
     graded = grader.collect()
     seconds = time.perf_counter() - start
     counts = Counter(g.verdicts[0] for g in graded)
-    failed = [g.episode.problem.index for g in graded if g.verdicts[0] is not Verdict.CORRECT]
+    failed = [g.episode.problem for g in graded if g.verdicts[0] is not Verdict.CORRECT]
     return GradingSummary(dict(counts), tuple(failed), seconds)
 
 

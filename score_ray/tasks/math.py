@@ -18,7 +18,8 @@ from latex2sympy2_extended.sets import FiniteSet
 from math_verify import LatexExtractionConfig, parse, verify
 from sympy import Expr, UnevaluatedExpr
 
-from score_ray.tasks.dataset import load_problems
+from score_ray.config.schema import TrainSource
+from score_ray.tasks.dataset import Reading, read_questions, sources_of
 from score_ray.types import Problem, UnusableRow, Verdict
 
 # The paper's prompt asks for the sentence (arXiv 2409.12917, appendix C).
@@ -69,20 +70,28 @@ logging.getLogger("math_verify").setLevel(logging.ERROR)
 
 @dataclass(frozen=True)
 class MathAnswers:
-    """Problems from a question and an answer column, which may hold worked solutions."""
+    """Problems from a question and an answer column, which may hold worked solutions.
 
-    train: str
+    The fields are the keys of the same names in a config's `task` section.
+    """
+
+    train: str | tuple[TrainSource, ...]
     test: str
     question_column: str = "question"
     answer_column: str = "answer"
+    question: str = ""
+    skip_unusable: bool = False
 
     def problems(self, split: str) -> Sequence[Problem]:
-        """Return the train or test split; raise ValueError if a row has no gold answer."""
-        return _read(self, split)
+        """Return the usable problems of the train or test split.
+
+        Raises ValueError if a row has no gold answer and task.skip_unusable is not set.
+        """
+        return _read(self, split).problems
 
     def unusable(self, split: str) -> Sequence[UnusableRow]:
         """Return the rows that `problems` left out."""
-        return ()
+        return _read(self, split).unusable
 
     def grade(self, problem: Problem, text: str) -> Verdict:
         """Return the verdict on the last final answer in the text."""
@@ -102,15 +111,10 @@ class MathAnswers:
 
 
 @cache
-def _read(task: MathAnswers, split: str) -> list[Problem]:
-    source = task.train if split == "train" else task.test
-    problems = load_problems(source, split, task.question_column, task.answer_column)
-    for problem in problems:
-        try:
-            gold_answer(problem.answer)
-        except ValueError as error:
-            raise ValueError(f"{source}: row {problem.index}: {error}") from error
-    return problems
+def _read(task: MathAnswers, split: str) -> Reading:
+    given = task.train if split == "train" else task.test
+    sources = sources_of(given, task.question, task.question_column, task.answer_column)
+    return read_questions(sources, split, task.skip_unusable, gold_answer)
 
 
 def gold_answer(answer: str) -> str:

@@ -14,10 +14,12 @@ from score_ray.types import Task
 TASKS: dict[str, Callable[[TaskConfig], Task]] = {
     "arithmetic": lambda c: Arithmetic(held_out=c.held_out),
     "sums": lambda c: Sums(held_out=c.held_out, largest=c.largest),
-    "math": lambda c: MathAnswers(c.train, c.test, c.question_column, c.answer_column),
-    "mbpp": lambda c: Mbpp(c.train, c.test),
-    "mbpp_r": lambda c: Mbpp(c.train, c.test, c.attempt_column),
-    "humaneval": lambda c: HumanEval(c.train, c.test),
+    "math": lambda c: MathAnswers(
+        c.train, c.test, c.question_column, c.answer_column, c.question, c.skip_unusable
+    ),
+    "mbpp": lambda c: Mbpp(c.train, c.test, skip_unusable=c.skip_unusable),
+    "mbpp_r": lambda c: Mbpp(c.train, c.test, c.attempt_column, c.skip_unusable),
+    "humaneval": lambda c: HumanEval(c.train, c.test, c.skip_unusable),
 }
 RUN_PROGRAMS = ("mbpp", "mbpp_r", "humaneval")  # in a sandbox
 

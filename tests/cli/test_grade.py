@@ -41,3 +41,14 @@ def test_correct_solutions_are_counted(command):
 
 def test_a_column_that_is_not_there_is_named(command):
     assert "no column 'b'" in refusal(*command, "--column", "b")
+
+
+@pytest.mark.parametrize("split", ["zzz", "dev", "validation"])
+def test_a_split_that_is_neither_train_nor_test_is_refused(command, split):
+    assert refusal(*command, "--split", split) == f"--split: '{split}' is neither train nor test"
+
+
+def test_a_split_without_a_data_set_is_refused():
+    data = "task={name: humaneval, test: tests/fixtures/humaneval.jsonl}"
+    words = ("grade", "configs/arithmetic.yaml", data, "--split", "train", "--column", "prompt")
+    assert "task.train: names no data set" in refusal(*words)

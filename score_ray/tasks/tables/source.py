@@ -1,0 +1,70 @@
+"""The parts of a source, PLACE[:CONFIG][@SPLIT], where PLACE may hold these signs itself."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")  # of a data set on the hub
+SIGNS = re.compile(r"[:@]")
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """The parts of a source; `text` is the source itself, for messages.
+
+    `path` is None for a data set on the hub, which `place` names.
+    """
+
+    text: str
+    place: str
+    path: Path | None
+    config: str
+    split: str
+
+
+def parse_source(text: str) -> DataSource:
+    """Return the parts of a source; the longest file or folder that exists is its place.
+
+    Raises FileNotFoundError if there is no such place and the text is no name on the hub either.
+    """
+    for end in [len(text), *(match.start() for match in reversed(list(SIGNS.finditer(text))))]:
+        path = _existing(text[:end])
+        config, split = _parts(text[end:])
+        if path and "/" not in config + split:  # else only a folder on the way to it exists
+            return DataSource(text, text[:end], path, config, split)
+    place, _, split = text.partition("@")
+    place, _, config = place.partition(":")
+    if not NAME.fullmatch(place) or is_data_file(Path(place)) or "/" in config + split:
+        raise FileNotFoundError(f"{text}: no such data file or folder")
+    return DataSource(text, place, None, config, split)
+
+
+def _existing(place: str) -> Path | None:
+    """Return the path of a place; "~" is the home folder unless a file has that name."""
+    if not place:
+        return None
+    paths = (Path(place), Path(os.path.expanduser(place)))
+    return next((path for path in paths if path.exists()), None)
+
+
+def _parts(rest: str) -> tuple[str, str]:
+    """Return the config and the split in what follows a place."""
+    if rest.startswith("@"):
+        return "", rest[1:]
+    config, _, split = rest[1:].partition("@")
+    return config, split
+
+
+def kind_of(path: Path) -> str:
+    """Return json, csv or parquet by the end of a file's name, which .gz may follow; else ""."""
+    kinds = {".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
+    return kinds.get(Path(path.name.removesuffix(".gz")).suffix, "")
+
+
+def is_data_file(path: Path) -> bool:
+    """Return whether a file's name has the end of a data file's."""
+    return bool(kind_of(path))
+
+
+KNOWN_KINDS = "json, jsonl, csv, tsv, parquet"

@@ -1,0 +1,124 @@
+import os
+
+import datasets
+import pytest
+
+from score_ray.tasks.tables.loading import load_table
+
+NAMES = [
+    "exp[1]",
+    "a*b",
+    "what?",
+    "user@example.org",
+    "a:b",
+    "with space",
+    "größe",
+    "x#1",
+    "5%20",
+    "{a,b}",
+]
+
+
+@pytest.fixture(autouse=True)
+def no_downloads(monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+
+
+def write(path, *values):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f'{{"a": "{value}"}}\n' for value in values))
+    return path
+
+
+def values(source, split="train"):
+    return [row["a"] for row in load_table(str(source), split).rows]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_path_is_no_pattern(tmp_path, name):
+    write(tmp_path / "exp1/rows.jsonl", "wrong")
+    write(tmp_path / "aXb.jsonl", "wrong")
+    path = write(tmp_path / name / "rows.jsonl", "right", "last")
+    assert values(path) == ["right", "last"]
+    assert values(f"{path}@train[1:]") == ["last"]
+    assert values(write(tmp_path / f"{name}.jsonl", "right")) == ["right"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_folder_is_no_pattern(tmp_path, name):
+    write(tmp_path / "exp1/train.jsonl", "wrong")
+    write(tmp_path / name / "train.jsonl", "right")
+    write(tmp_path / name / "test [2].jsonl", "other")
+    assert values(tmp_path / name) == ["right"]
+    assert values(f"{tmp_path / name}@test") == ["other"]
+
+
+@pytest.mark.parametrize("name", NAMES[:4])
+def test_a_saved_data_set_is_no_pattern(tmp_path, name):
+    datasets.disable_progress_bars()
+    datasets.Dataset.from_dict({"a": ["1", "2"]}).save_to_disk(tmp_path / name, num_shards=2)
+    assert values(tmp_path / name) == ["1", "2"]
+
+
+def test_files_of_the_same_name_in_two_folders_are_not_mixed_up(tmp_path):
+    first, second = write(tmp_path / "1/x.jsonl", "one"), write(tmp_path / "2/x.jsonl", "two")
+    assert (values(first), values(second)) == (["one"], ["two"])
+
+
+@pytest.mark.parametrize("place", ["x.jsonl", "."])
+def test_a_file_that_changed_is_read_anew_even_with_the_same_size_and_time(tmp_path, place):
+    path = write(tmp_path / "x.jsonl", "one")
+    before = path.stat()
+    assert values(tmp_path / place) == ["one"]
+    write(path, "two")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert values(tmp_path / place) == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("train[:2]", "01"), ("train[-2:]", "89"), ("train[20%:40%]", "23"), ("train", "0123456789"),
+        ("train[8:]+train[:1]", "890"), ("train[1_0:]", ""), ("train[5:3]", ""),
+    ],
+)  # fmt: skip
+def test_parts_of_a_split(tmp_path, spec, expected):
+    path = write(tmp_path / "x.jsonl", *"0123456789")
+    if expected:
+        assert values(f"{path}@{spec}") == [*expected]
+    else:
+        with pytest.raises(ValueError, match=r"x\.jsonl@train\[.*split is empty"):
+            values(f"{path}@{spec}")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("x.jsonl@trian", r"no split 'trian'; it has \['train'\]; did you mean train\?"),
+        ("x.jsonl@test[:5]", r"no split 'test'; it has \['train'\].*@train\[:500\]"),
+        ("x.jsonl@train[:x]", r"@train\[:x\] is no part of a split; @train\[:500\]"),
+        ("x.jsonl@train[:5", r"@train\[:5 is no part of a split"),
+        ("x.jsonl:main", "has no configs, and 'main' names one"),
+        ("set@trian+test", r"no split 'trian'; it has \['train', 'test'\]; did you mean train\?"),
+        ("set:main", "'main' not found"),
+    ],
+)
+def test_an_error_says_which_splits_there_are(tmp_path, source, message):
+    for name in ("x.jsonl", "set/train.jsonl", "set/test.jsonl"):
+        write(tmp_path / name, "1")
+    with pytest.raises(ValueError, match=message) as error:
+        values(tmp_path / source)
+    assert "\n" not in str(error.value)
+
+
+def test_the_error_for_a_broken_file_of_a_folder_names_the_file(tmp_path):
+    write(tmp_path / "set/train-1.jsonl", "1")
+    (tmp_path / "set/train-2.jsonl").write_text('{"a": 1}\n{"a": 2')
+    with pytest.raises(ValueError, match=r"set: train-2\.jsonl: cannot be read: line 2: not JSON"):
+        values(tmp_path / "set")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_column(tmp_path):
+    (tmp_path / "x.csv").write_bytes(b"\xef\xbb\xbfa,b\n1,2\n")
+    (tmp_path / "x.jsonl").write_bytes(b'\xef\xbb\xbf{"a": "1"}\n')
+    assert values(tmp_path / "x.csv") == values(tmp_path / "x.jsonl") == ["1"]
