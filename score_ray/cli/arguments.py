@@ -33,7 +33,7 @@ Runs = Annotated[
 FolderOfRun = Annotated[
     Path, typer.Argument(help="A run folder, such as runs/arithmetic.", callback=_expanded)
 ]
-Measured = Annotated[int, typer.Option(help="Iterations to measure, after one warm-up.")]
+Measured = Annotated[int, typer.Option(help="Iterations to measure, after one warm-up.", min=1)]
 
 
 def with_flags(

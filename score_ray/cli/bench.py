@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from score_ray.cli.arguments import Measured, Overrides, Recipe
+from score_ray.cli.arguments import Measured, Overrides, Recipe, Runs
+from score_ray.types import ConfigError
 
 if TYPE_CHECKING:
     from score_ray.training.inputs import Inputs
 
-BENCH = Path("runs") / "bench"
+BENCH = "bench"  # in the folder of --runs; for records, models and plots
+SIZES = ("0.1B", "0.5B", "1.5B", "7B")
+USUAL_SIZES = SIZES[1:]
 SPEED = Path(__file__).parents[2] / "configs" / "speed.yaml"
 
 
@@ -37,7 +40,12 @@ bench_app = typer.Typer(
 
 
 @bench_app.command("iteration")
-def bench_iteration(config: Recipe, overrides: Overrides = None, iterations: Measured = 3) -> None:
+def bench_iteration(
+    config: Recipe,
+    overrides: Overrides = None,
+    iterations: Measured = 3,
+    runs: Runs = Path("runs"),
+) -> None:
     """Measure a recipe on this machine: seconds by phase, tokens per second, peak memory."""
     inputs = _checked(config, overrides)
 
@@ -46,7 +54,7 @@ def bench_iteration(config: Recipe, overrides: Overrides = None, iterations: Mea
     from score_ray.reporting.run_folder import RunFolder
     from score_ray.training.roles import all_roles
 
-    folder = RunFolder(BENCH)
+    folder = RunFolder(runs / BENCH)
     with all_roles(inputs, Reporter(folder, iterations + 1, 0, quiet=True)) as roles:
         typer.echo(recipe_cost.run(roles, inputs, iterations, folder))
 
@@ -57,25 +65,29 @@ def bench_gpu(
     shape: Annotated[
         list[str] | None,
         typer.Option(
-            help="A size of model: 0.5B, 1.5B or 7B. Repeatable.", show_default="all three"
+            help=f"A size of model: {', '.join(SIZES)}. Repeatable.",
+            show_default=", ".join(USUAL_SIZES),
         ),
     ] = None,
     iterations: Measured = 3,
     trl: Annotated[
         str, typer.Option(help="A Python interpreter that has TRL, to compare with.")
     ] = "",
+    runs: Runs = Path("runs"),
 ) -> None:
     """Measure every way to divide this machine's GPUs, at several sizes of model."""
     from score_ray.bench.shape_overrides import SHAPE_OVERRIDES
     from score_ray.config.loading import load
 
-    shapes = shape or ("0.5B", "1.5B", "7B")
-    for name in shapes:  # a mistyped key shows before the libraries are imported
+    shapes = shape or USUAL_SIZES
+    for name in shapes:  # a mistyped size or key shows before the libraries are imported
+        if name not in SIZES:
+            raise ConfigError(f"--shape: {name!r} is not one of {', '.join(SIZES)}")
         load(SPEED, [*SHAPE_OVERRIDES.get(name, ()), *(overrides or [])])
 
     from score_ray.bench.gpu_layouts import Bench
 
-    bench = Bench(SPEED, overrides or [], BENCH, iterations)
+    bench = Bench(SPEED, overrides or [], runs / BENCH, iterations)
     typer.echo(bench.run(shapes, trl, partial(typer.echo, err=True)))
 
 
@@ -85,17 +97,20 @@ def bench_scale(
     overrides: Overrides = None,
     actors: Annotated[
         list[int] | None,
-        typer.Option(help="A number of rollout actors. Repeatable.", show_default="1, 2 and 4"),
+        typer.Option(
+            help="A number of rollout actors. Repeatable.", show_default="1, 2 and 4", min=1
+        ),
     ] = None,
     ranks: Annotated[
         list[int] | None,
-        typer.Option(help="A number of learner ranks. Repeatable.", show_default="1 and 2"),
+        typer.Option(help="A number of learner ranks. Repeatable.", show_default="1 and 2", min=1),
     ] = None,
     iterations: Measured = 5,
     gbit: Annotated[
         float,
         typer.Option(help="Gbit/s of a node's network, for the simulation.", min=0.001),
     ] = 200.0,
+    runs: Runs = Path("runs"),
 ) -> None:
     """Measure some numbers of rollout actors and ranks here; simulate 8, 64 and 512 GPUs."""
     inputs = _checked(config, overrides)
@@ -103,11 +118,11 @@ def bench_scale(
     from score_ray.bench import scale_out
     from score_ray.bench.scaling_model import Cluster
 
-    cluster = Cluster(bytes_per_second=gbit * 1e9 / 8)
+    cluster, folder = Cluster(bytes_per_second=gbit * 1e9 / 8), runs / BENCH
     typer.echo(
-        scale_out.run(inputs, actors or (1, 2, 4), ranks or (1, 2), iterations, BENCH, cluster)
+        scale_out.run(inputs, actors or (1, 2, 4), ranks or (1, 2), iterations, folder, cluster)
     )
-    typer.echo(f"plot: {BENCH / 'scaling.png'}")
+    typer.echo(f"plot: {folder / 'scaling.png'}")
 
 
 def _checked(config: Path, overrides: list[str] | None) -> "Inputs":

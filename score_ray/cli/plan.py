@@ -25,13 +25,15 @@ def plan(
     gpu: Annotated[str, typer.Option(help="The kind of GPU.", show_default="this machine's")] = "",
     num_gpus: Annotated[
         int,
-        typer.Option("--gpus", help="GPUs that there are, 8 to a node; 0 for enough of them."),
+        typer.Option(
+            "--gpus", help="GPUs that there are, 8 to a node; 0 for enough of them.", min=0
+        ),
     ] = 0,
     prompt: Annotated[
-        int, typer.Option(help="Mean prompt tokens of an episode; 0 for half of the room.")
+        int, typer.Option(help="Mean prompt tokens of an episode; 0 for half of the room.", min=0)
     ] = 0,
     attempt: Annotated[
-        int, typer.Option(help="Mean tokens of an attempt; 0 for half of the limit.")
+        int, typer.Option(help="Mean tokens of an attempt; 0 for half of the limit.", min=0)
     ] = 0,
 ) -> None:
     """Compute what a run needs of its GPUs and how long it takes; exit 1 if something is short."""

@@ -53,6 +53,13 @@ def test_too_few_gpus_are_named(command):
     assert output(*command, "--gpu", "H100", "--gpus", "12", "rollout.num_actors=8")
 
 
+@pytest.mark.parametrize("option", ["--gpus", "--prompt", "--attempt"])
+def test_a_negative_number_is_refused_by_its_option(option, command):
+    result = invoke(*command, "--gpu", "H100", option, "-3")
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}'" in result.stderr
+
+
 def test_sides_that_share_gpus_need_as_many_as_one():
     both = load(RECIPES[0], ["rollout.share_gpus=true"])
     assert [request.gpus for request in training_requests(both)] == [4]
