@@ -1,16 +1,27 @@
 """A user's reward function in place of a task's grading."""
 
 import importlib
+import inspect
+import math
+import reprlib
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
+from numbers import Real
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from score_ray.types import Problem, Task, UnusableRow, Verdict
 
 Reward = Callable[[Problem, str], Verdict | float]
+LAZY = (
+    inspect.iscoroutinefunction,
+    inspect.isgeneratorfunction,
+    inspect.isasyncgenfunction,
+)  # kinds of functions that return before they have computed anything
 
 
 @dataclass(frozen=True)
@@ -24,12 +35,16 @@ class CustomReward:
     task: Task
     place: str
 
+    def prepare(self) -> None:
+        """Import the function; raise ValueError as `import_reward` does."""
+        import_reward(self.place)
+
     def problems(self, split: str) -> Sequence[Problem]:
         """Return the task's problems."""
         return self.task.problems(split)
 
     def unusable(self, split: str) -> Sequence[UnusableRow]:
-        """Return the rows that the task left out."""
+        """Return the rows that the task has left out."""
         return self.task.unusable(split)
 
     def grade(self, problem: Problem, text: str) -> Verdict | float:
@@ -45,7 +60,8 @@ class CustomReward:
 def import_reward(place: str) -> Reward:
     """Import the function that "module:function" names, also from the working directory.
 
-    Raises ValueError if there is no such module or function.
+    Raises ValueError in one line if the module cannot be imported, or has no function of that
+    name that can be called with a problem and a text.
     """
     module_name, separator, name = place.partition(":")
     if not (module_name and separator and name):
@@ -55,9 +71,66 @@ def import_reward(place: str) -> Reward:
         sys.path.append(working_directory)
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ValueError(f"grading.reward: cannot import {module_name!r}: {error}") from error
+    except (Exception, SystemExit) as error:
+        reason = f"{one_line(error)}{_line_of(error)}"
+        raise ValueError(f"grading.reward: cannot import {module_name!r}: {reason}") from error
     reward = getattr(module, name, None)
     if not callable(reward):
-        raise ValueError(f"grading.reward: {module.__file__} has no function {name!r}")
+        where = getattr(module, "__file__", None) or module_name
+        raise ValueError(f"grading.reward: {where} has no function {name!r}")
+    _check_call(reward, place)
     return cast(Reward, reward)
+
+
+def verdict_and_reward(result: Any) -> tuple[Verdict, float]:
+    """Return the verdict and the reward that a grader's result stands for.
+
+    A real, finite number is a reward: Python's, NumPy's, PyTorch's, or True and False. Raises
+    ValueError for everything else but a Verdict, also for text that reads as a number.
+    """
+    if isinstance(result, Verdict):
+        return result, result.reward
+    refusal = f"a reward must be a finite number or a Verdict, not {reprlib.repr(result)}"
+    try:
+        # The value of a tensor or an array with one element.
+        value = result.item() if callable(getattr(result, "item", None)) else result
+        reward = float(value) if isinstance(value, Real | Decimal) else math.nan
+    except (ValueError, RuntimeError, OverflowError, TypeError) as error:
+        raise ValueError(refusal) from error
+    if not math.isfinite(reward):
+        raise ValueError(refusal)
+    return Verdict.CORRECT if reward >= 1.0 else Verdict.WRONG, reward
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error as its type and the first line of its message."""
+    lines = traceback.format_exception_only(error)[-1].strip().splitlines()
+    return (lines or [type(error).__name__])[0]
+
+
+def _line_of(error: BaseException) -> str:
+    """Return the file and line where a module failed; "" if it was not found at all."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
+    last = frames[-1]
+    if isinstance(error, SyntaxError):
+        return f" ({error.filename}, line {error.lineno})"
+    return "" if last.filename == __file__ else f" ({last.filename}, line {last.lineno})"
+
+
+def _check_call(reward: Callable[..., object], place: str) -> None:
+    """Raise ValueError unless a function can be called with a problem and a text."""
+    called = (reward, getattr(reward, "__call__", None))  # noqa: B004 (the method of an instance)
+    if any(is_lazy(function) for function in called for is_lazy in LAZY):
+        raise ValueError(
+            f"grading.reward: {place} is an async function or a generator; it must be an "
+            "ordinary function that returns the reward"
+        )
+    try:
+        inspect.signature(reward).bind(Problem(0, "", ""), "")
+    except TypeError as error:
+        raise ValueError(
+            f"grading.reward: {place} is called with a problem and the text of an attempt, and "
+            f"does not take these two: {error}"
+        ) from error
+    except ValueError:  # some functions written in C have no signature to check
+        return

@@ -78,6 +78,7 @@ class ReferenceJudge:
     def __init__(self, score: Score, question: JudgeQuestion) -> None:
         self._score, self._question = score, question
         self._episodes: list[Episode] = []
+        self.fault = ""  # why the first failed measurement of the last `collect` failed
 
     def submit(self, episodes: Iterable[Episode]) -> None:
         """Store these episodes for `collect`."""
@@ -90,9 +91,11 @@ class ReferenceJudge:
         attempts = [(e.problem, attempt.text) for e in episodes for attempt in e.attempts]
         rows = [row for problem, text in attempts for row in self._question.rows(problem, text)]
         sums = self._score(rows, 1).reshape(-1, 2)  # [attempts, yes and no]
-        says_yes = iter(sums[:, 0] > sums[:, 1])
+        broken = ~np.isfinite(sums).all(axis=1)
+        self.fault = "the reference's log-probs are not finite numbers" if broken.any() else ""
+        judged = iter(zip(sums[:, 0] > sums[:, 1], broken, strict=True))
         return [
-            GradedEpisode.by_verdict(e, [_verdict(a, next(says_yes)) for a in e.attempts])
+            GradedEpisode.by_verdict(e, [_verdict(a, *next(judged)) for a in e.attempts])
             for e in episodes
         ]
 
@@ -101,6 +104,8 @@ class ReferenceJudge:
         self._episodes = []
 
 
-def _verdict(attempt: Attempt, says_yes: bool) -> Verdict:
+def _verdict(attempt: Attempt, says_yes: bool, is_broken: bool) -> Verdict:
+    if is_broken:
+        return Verdict.GRADER_ERROR
     judged = Verdict.CORRECT if says_yes else Verdict.WRONG
     return (judged if attempt.text else Verdict.NO_ANSWER).after(attempt.finish)

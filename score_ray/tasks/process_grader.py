@@ -3,28 +3,21 @@
 An attempt on which its worker hangs or dies becomes a TIMEOUT or GRADER_ERROR, and the worker is
 restarted; the other attempts are not affected. Attempts are sent in chunks, so that message
 passing does not dominate cheap grading. A worker replies attempt by attempt, so that the
-deadline applies to each.
+deadline applies to each. What a task has to load, it loads when a worker starts, outside any
+attempt's deadline.
 """
 
-import ctypes
 import logging
-import math
-import multiprocessing
 import queue
-import signal
 import threading
-import traceback
 from collections.abc import Iterable
-from multiprocessing.connection import Connection
 
-from score_ray.types import Episode, GradedEpisode, Problem, RunError, Task, Verdict
+from score_ray.tasks import grading_process
+from score_ray.tasks.grading_process import Grade, GradingProcess, Item
+from score_ray.types import Episode, GradedEpisode, RunError, Task, Verdict
 
 CHUNK = 64
-START_SECONDS = 120.0  # a worker has to import its task's modules
-PR_SET_PDEATHSIG = 1
 
-Grade = tuple[Verdict, float]  # verdict and reward
-Item = tuple[tuple[int, int], Problem, str]  # (episode number, attempt), problem, text
 _log = logging.getLogger(__name__)
 
 
@@ -36,10 +29,12 @@ class ProcessGrader:
         self._chunks: queue.Queue[list[Item] | None] = queue.Queue()
         self._episodes: list[Episode] = []
         self._grades: dict[tuple[int, int], Grade] = {}
+        self._shown: set[Verdict] = set()  # kinds of failures that were shown
+        self.fault = ""  # why the first failed measurement of the last `collect` failed
         self._all_graded = threading.Condition()
         self._error: BaseException | None = None
         self._closed = False
-        self._workers: dict[int, _Worker] = {}
+        self._workers: dict[int, GradingProcess] = {}
         self._feeders = [
             threading.Thread(target=self._run, args=[number], daemon=True)
             for number in range(num_workers)
@@ -71,6 +66,7 @@ class ProcessGrader:
         if self._error:
             raise self._error
         graded = [self._graded_episode(number) for number in range(len(self._episodes))]
+        self.fault = next((g.fault for g in self._grades.values() if g.fault), "")
         self._episodes, self._grades = [], {}
         return sorted(graded, key=lambda g: (g.episode.problem.index, g.episode.sample))
 
@@ -91,11 +87,9 @@ class ProcessGrader:
     def _graded_episode(self, number: int) -> GradedEpisode:
         episode = self._episodes[number]
         grades = [self._grades[number, i] for i in range(len(episode.attempts))]
-        verdicts = [
-            verdict.after(attempt.finish)
-            for (verdict, _), attempt in zip(grades, episode.attempts, strict=True)
-        ]
-        return GradedEpisode(episode, tuple(verdicts), tuple(reward for _, reward in grades))
+        both = zip(grades, episode.attempts, strict=True)
+        verdicts = [grade.verdict.after(attempt.finish) for grade, attempt in both]
+        return GradedEpisode(episode, tuple(verdicts), tuple(grade.reward for grade in grades))
 
     def _run(self, number: int) -> None:
         """Feed one worker until the grader is closed; hand any error to `collect`."""
@@ -117,115 +111,37 @@ class ProcessGrader:
                 grades = self._workers[number].grade(chunk, self._deadline)
                 if not self._workers[number].alive:
                     self._renew(number)
-                with self._all_graded:
-                    self._grades |= {
-                        item[0]: grade for item, grade in zip(chunk, grades, strict=False)
-                    }
-                    self._all_graded.notify_all()
+                self._store(chunk, grades)
                 chunk = chunk[len(grades) :]
 
+    def _store(self, chunk: list[Item], grades: list[Grade]) -> None:
+        """Store the grades of the chunk's first attempts; show the first failure of each kind."""
+        with self._all_graded:
+            for (key, problem, _), grade in zip(chunk, grades, strict=False):
+                self._grades[key] = grade
+                if grade.fault and grade.verdict not in self._shown and not self._closed:
+                    self._shown.add(grade.verdict)
+                    _log.warning(
+                        "%s: %s; such attempts give no reward and no gradient, and later ones "
+                        "are only counted, as %s\n%s",
+                        *(problem.place, grade.fault, grade.verdict.value, grade.trace),
+                    )
+            self._all_graded.notify_all()
+
     def _renew(self, number: int) -> None:
-        """Replace this feeder's worker; try a second time if the new one does not start."""
+        """Replace this feeder's worker; try a second time if the new one does not start.
+
+        Raises RunError if that fails too, or if the task cannot be prepared.
+        """
         for _ in range(2):
             if number in self._workers:
                 self._workers.pop(number).stop()
             if self._closed:
                 return
-            self._workers[number] = _Worker(self._task)
+            self._workers[number] = GradingProcess(self._task)
             if self._closed:  # `close` may have killed the workers before this one was listed
                 self._workers[number].kill()
             if self._workers[number].starts() or self._closed:
                 return
-        raise RunError(f"grading workers die, or hang for {START_SECONDS:.0f} s, when they start")
-
-
-class _Worker:
-    """One grading process and the pipe to it."""
-
-    def __init__(self, task: Task) -> None:
-        # Not fork: the driver has threads.
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, task), daemon=True)
-        self._process.start()
-        theirs.close()
-        self.alive, self._expired = True, False
-
-    def starts(self) -> bool:
-        """Wait for the worker's first message; return False if it dies or hangs before."""
-        try:
-            return self._pipe.poll(START_SECONDS) and self._pipe.recv()
-        except (EOFError, OSError):
-            return False
-
-    def grade(self, chunk: list[Item], deadline: float) -> list[Grade]:
-        """Return the grades of the chunk's attempts, up to and including one that hangs or dies."""
-        grades: list[Grade] = []
-        try:
-            self._send(chunk, deadline)
-            while len(grades) < len(chunk):
-                if not self._pipe.poll(deadline):
-                    self.alive = False
-                    return [*grades, (Verdict.TIMEOUT, 0.0)]
-                grades.append(self._pipe.recv())
-        except (EOFError, OSError):
-            self.alive = False
-            if self._expired:
-                return [*grades, (Verdict.TIMEOUT, 0.0)]
-            _log.warning("a grading process died on problem %s", chunk[len(grades)][1].index)
-            return [*grades, (Verdict.GRADER_ERROR, 0.0)]
-        return grades
-
-    def kill(self) -> None:
-        """Kill the process; a thread that waits for its reply gets an EOFError."""
-        self._process.kill()
-
-    def stop(self) -> None:
-        """Kill the process and free its resources."""
-        self.kill()
-        self._process.join()
-        self._pipe.close()
-
-    def _send(self, chunk: list[Item], deadline: float) -> None:
-        # A worker that does not read would block the sender when the pipe is full.
-        unread = threading.Timer(deadline, self._expire)
-        unread.start()
-        try:
-            self._pipe.send([(problem, text) for _, problem, text in chunk])
-        finally:
-            unread.cancel()
-
-    def _expire(self) -> None:
-        self._expired = True
-        self.kill()
-
-
-def _serve(pipe: Connection, task: Task) -> None:
-    """Run a worker process: grade attempts until the other end of the pipe is closed."""
-    # A hanging grader would not notice a closed pipe. So the kernel kills this process when the
-    # thread that started it ends.
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    try:
-        pipe.send(True)
-        while True:
-            for problem, text in pipe.recv():
-                pipe.send(_grade(task, problem, text))
-    except (EOFError, BrokenPipeError, KeyboardInterrupt):
-        return
-
-
-def _grade(task: Task, problem: Problem, text: str) -> Grade:
-    try:
-        return _as_grade(task.grade(problem, text))
-    except Exception:
-        _log.warning("grading problem %s failed:\n%s", problem.index, traceback.format_exc())
-        return Verdict.GRADER_ERROR, 0.0
-
-
-def _as_grade(result: Verdict | float) -> Grade:
-    if isinstance(result, Verdict):
-        return result, result.reward
-    reward = float(result)
-    if not math.isfinite(reward):
-        raise ValueError(f"a reward must be a finite number or a Verdict, not {result!r}")
-    return Verdict.CORRECT if reward >= 1.0 else Verdict.WRONG, reward
+        seconds = grading_process.START_SECONDS
+        raise RunError(f"grading workers die, or hang for {seconds:.0f} s, when they start")

@@ -39,6 +39,11 @@ class EpisodeGrader(Protocol):
         """Start grading episodes."""
         ...
 
+    @property
+    def fault(self) -> str:
+        """Why the first failed measurement of the last `collect` failed; "" if none did."""
+        ...
+
     def collect(self) -> list[GradedEpisode]:
         """Wait for everything submitted; return it in order of problem index and sample."""
         ...

@@ -58,3 +58,18 @@ def test_a_wrong_or_too_long_question_is_an_error():
         JudgeQuestion(TOKENS, TEXT, "1", "1")
     with pytest.raises(ValueError, match="problem 4 .* it has 12 tokens; the model has 11"):
         JudgeQuestion(TOKENS, TEXT, "1", "0").check_length([Problem(4, "3+4=", "7")], 4, 11)
+
+
+def test_a_log_prob_that_is_not_finite_is_no_judgement():
+    """Against NaN no reply is likelier, which looks like a "no"."""
+
+    def breaks_on_eights(rows, num_attempts):
+        return np.array([[np.nan if row.token_ids[-3] == 8 else -1.0] for row in rows])
+
+    judge = ReferenceJudge(breaks_on_eights, JudgeQuestion(TOKENS, TEXT, "1", "0"))
+    judge.submit([episode(0, "8", "7")])
+    assert judge.collect()[0].verdicts == (Verdict.GRADER_ERROR, Verdict.WRONG)
+    assert judge.fault == "the reference's log-probs are not finite numbers"
+    judge.submit([episode(1, "7", "7")])
+    judge.collect()
+    assert judge.fault == ""

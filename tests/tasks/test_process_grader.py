@@ -1,3 +1,4 @@
+import math
 import os
 import resource
 import signal
@@ -11,13 +12,40 @@ from pathlib import Path
 import psutil
 import pytest
 
-from score_ray.tasks import process_grader
+from score_ray.tasks import grading_process
+from score_ray.tasks.custom_reward import CustomReward
+from score_ray.tasks.grading_process import check_start
 from score_ray.tasks.process_grader import ProcessGrader
+from score_ray.tasks.sums import Sums
 from score_ray.types import Episode, Finish, Problem, RunError, Verdict
 from tests.support.text_episodes import text_episode
 
 # A bug in the grader can make these tests hang.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+def fork(problem):
+    """Return in the child too, as a program does that forgets to end it."""
+    if os.fork():
+        os.wait()
+
+
+def raise_(error: BaseException):
+    raise error
+
+
+MISDEEDS = {
+    "hang": lambda problem: time.sleep(1000),
+    "die": lambda problem: os._exit(3),
+    "raise": lambda problem: raise_(RuntimeError("a fault of the grader")),
+    "exit": lambda problem: sys.exit(0),
+    "interrupt": lambda problem: raise_(KeyboardInterrupt()),
+    "fork": fork,
+    "change the problem": lambda problem: setattr(problem, "answer", "5"),
+    "thread": lambda problem: threading.Thread(target=time.sleep, args=[1000]).start(),
+    "chdir": lambda problem: os.chdir("/"),
+    "print": lambda problem: print("x" * 2**20),
+}
 
 
 @dataclass(frozen=True)
@@ -28,12 +56,9 @@ class Hostile:
         return []
 
     def grade(self, problem, text):
-        if text == "hang":
-            time.sleep(1000)
-        if text == "die":
-            os._exit(3)
-        if text == "raise":
-            raise RuntimeError("a fault of the grader")
+        MISDEEDS.get(text, lambda problem: None)(problem)
+        if text == "gave up":
+            return Verdict.GRADER_ERROR
         if text.startswith("reward "):
             return float(text.removeprefix("reward "))
         return Verdict.CORRECT if text == "right" else Verdict.WRONG
@@ -84,15 +109,103 @@ def test_a_number_is_the_reward_and_from_1_on_it_counts_as_correct(grader):
     graded = [(g.verdicts, g.rewards) for g in grader.collect()]
     assert graded == [
         ((Verdict.WRONG, Verdict.CORRECT), (0.25, 1.0)),
-        ((Verdict.WRONG, Verdict.GRADER_ERROR), (-2.0, 0.0)),
+        ((Verdict.WRONG, Verdict.GRADER_ERROR), (-2.0, pytest.approx(math.nan, nan_ok=True))),
         ((Verdict.CORRECT, Verdict.TRUNCATED), (1.0, 0.5)),
     ]
+
+
+def test_a_grader_that_misbehaves_is_right_or_costs_its_own_attempt(grader, caplog):
+    """Each of these is followed by an attempt that the same process must still grade right."""
+    works = ["fork", "thread", "chdir", "print"]
+    fails = ["exit", "interrupt", "change the problem", "gave up"]
+    grader.submit([episode(i, text, "right") for i, text in enumerate(works + fails)])
+    process = grader._workers[0].process.pid if grader._workers else None
+    verdicts = {text: g.verdicts for text, g in zip(works + fails, grader.collect(), strict=True)}
+    wanted = dict.fromkeys(works, Verdict.WRONG) | dict.fromkeys(fails, Verdict.GRADER_ERROR)
+    assert verdicts == {text: (verdict, Verdict.CORRECT) for text, verdict in wanted.items()}
+    assert process in (None, grader._workers[0].process.pid)
+    assert grader.fault.startswith("SystemExit: 0")
+
+
+def test_the_first_failure_of_each_kind_is_shown_in_full_and_later_ones_are_counted(grader, caplog):
+    grader.submit([episode(0, "raise", "hang"), episode(1, "raise", "die"), episode(2, "hang")])
+    grader.collect()
+    first, second = [record.getMessage() for record in caplog.records]
+    assert first.startswith("problem 0: RuntimeError: a fault of the grader; such attempts give no")
+    assert first.count("Traceback") == 1
+    assert "problem 0: not graded within grading.deadline, 1 s" in second
+    assert grader.fault == "RuntimeError: a fault of the grader"
+    grader.submit([episode(0, "right", "die")])
+    grader.collect()
+    assert grader.fault == "the grading process died (exit code 3)"
+    grader.submit([episode(0, "right")])
+    grader.collect()
+    assert grader.fault == ""
+    assert len(caplog.records) == 2
+
+
+SLOW = """
+import pathlib, time
+with pathlib.Path({mark!r}).open("a") as file:
+    file.write("imported\\n")
+time.sleep(1.5)
+
+def score(problem, text):
+    if text == "hang":
+        time.sleep(1000)
+    return text == "right"
+"""
+
+
+def test_a_reward_that_is_slow_to_import_is_imported_when_a_worker_starts(tmp_path, monkeypatch):
+    """Its import takes longer than the deadline, also in the worker after one that hung."""
+    mark = tmp_path / "mark"
+    (tmp_path / "slow_import.py").write_text(SLOW.format(mark=str(mark)))
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    task = CustomReward(Sums(), "slow_import:score")
+    grader = ProcessGrader(task, num_workers=1, deadline=0.5)
+    grader.submit([episode(0, "right", "hang"), episode(1, "right", "wrong")])
+    assert [g.verdicts for g in grader.collect()] == [
+        (Verdict.CORRECT, Verdict.TIMEOUT),
+        (Verdict.CORRECT, Verdict.WRONG),
+    ]
+    grader.close()
+    assert mark.read_text() == "imported\n" * 2
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import no_such_helper", "cannot import 'bad_module': ModuleNotFoundError: No module named"),
+        ("import sys\nsys.exit(3)", r"'bad_module': SystemExit: 3 \(.*bad_module.py, line 2\)"),
+        ("import os\nos._exit(3)", "a grading process dies, or hangs"),
+    ],
+)  # fmt: skip
+def test_a_reward_that_cannot_be_imported_ends_the_run_in_one_line(
+    source, message, tmp_path, monkeypatch
+):
+    (tmp_path / "bad_module.py").write_text(source)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    task = CustomReward(Sums(), "bad_module:score")
+    with pytest.raises(RunError, match=message) as raised:
+        check_start(task)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_import_that_fails_in_a_worker_ends_the_run(tmp_path, monkeypatch):
+    """The module is gone when the worker starts, as after a change while a run is going on."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    grader = ProcessGrader(CustomReward(Sums(), "gone_module:score"), 1, deadline=1.0)
+    grader.submit([episode(0, "right")])
+    with pytest.raises(RunError, match="cannot import 'gone_module'"):
+        grader.collect()
+    grader.close()
 
 
 def test_a_stopped_worker_is_a_timeout_and_another_one_grades_the_rest(grader):
     grader.submit([episode(0, "right")])
     grader.collect()
-    os.kill(grader._workers[0]._process.pid, signal.SIGSTOP)
+    os.kill(grader._workers[0].process.pid, signal.SIGSTOP)
     # This is more than a pipe holds: a sender without a deadline would wait for ever.
     grader.submit([episode(i, "right " + "x" * 10_000) for i in range(64)])
     verdicts = [g.verdicts[0] for g in grader.collect()]
@@ -103,7 +216,7 @@ def test_close_ends_a_stopped_worker_with_work_still_queued():
     grader = ProcessGrader(Hostile(), num_workers=1, deadline=1000.0)
     grader.submit([episode(0, "right")])
     grader.collect()
-    os.kill(grader._workers[0]._process.pid, signal.SIGSTOP)
+    os.kill(grader._workers[0].process.pid, signal.SIGSTOP)
     for index in range(10):
         grader.submit([episode(index, "right")])
     assert workers()
@@ -172,7 +285,7 @@ class StopsWhenUnpickled:
 
 
 def test_a_worker_that_is_stopped_while_it_starts_is_replaced(tmp_path, monkeypatch):
-    monkeypatch.setattr(process_grader, "START_SECONDS", 10.0)
+    monkeypatch.setattr(grading_process, "START_SECONDS", 10.0)
     grader = ProcessGrader(StopsWhenUnpickled(str(tmp_path / "mark")), num_workers=1, deadline=5.0)
     grader.submit([episode(0, "right")])
     assert [g.verdicts for g in grader.collect()] == [(Verdict.CORRECT,)]
@@ -181,7 +294,7 @@ def test_a_worker_that_is_stopped_while_it_starts_is_replaced(tmp_path, monkeypa
 
 
 def test_collect_raises_if_all_workers_are_stopped_while_they_start(tmp_path, monkeypatch):
-    monkeypatch.setattr(process_grader, "START_SECONDS", 1.0)
+    monkeypatch.setattr(grading_process, "START_SECONDS", 1.0)
     grader = ProcessGrader(StopsWhenUnpickled(str(tmp_path / "mark"), always=True), 1, deadline=1.0)
     grader.submit([episode(0, "right")])
     with pytest.raises(RunError, match="hang for 1 s, when they start"):
