@@ -15,7 +15,7 @@ from score_ray.reporting.document import (
     to_html,
 )
 from score_ray.reporting.json_lines import Record
-from score_ray.reporting.metrics import StepResult
+from score_ray.reporting.metrics import TRANSFER, StepResult
 from score_ray.reporting.plot import plot_accuracy
 from score_ray.reporting.reporter import RESULT_COLUMNS, losses, result_rows
 from score_ray.reporting.run_folder import TEST, RunFolder
@@ -69,7 +69,10 @@ def config_text(folder: RunFolder) -> str:
 
 
 def time_rows(steps: Sequence[StepResult]) -> list[tuple[str, ...]]:
-    """Return per phase: its name, mean seconds, and share of the iteration's time."""
+    """Return per phase: its name, mean seconds, and share of the iteration's time.
+
+    The transfer of weights has no share of its own, since the broadcast's contains it.
+    """
     seconds: dict[str, list[float]] = {}
     for step in steps:
         for phase, value in step.all_seconds.items():
@@ -77,7 +80,9 @@ def time_rows(steps: Sequence[StepResult]) -> list[tuple[str, ...]]:
     means = {phase: fmean(values) for phase, values in seconds.items()}
     whole = means.get("iteration", 0.0)
     return [
-        (phase, f"{mean:.2f}", f"{mean / whole:.1%}" if whole else "")
+        (f"{phase} (in broadcast)", f"{mean:.2f}", "")
+        if phase == TRANSFER
+        else (phase, f"{mean:.2f}", f"{mean / whole:.1%}" if whole else "")
         for phase, mean in means.items()
     ]
 

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from score_ray.reporting.report_page import write_report
+from score_ray.reporting.metrics import step_result
+from score_ray.reporting.report_page import time_rows, write_report
 from score_ray.reporting.reporter import Reporter
 from score_ray.reporting.run_folder import RunFolder
 from tests.support.sample_run_folder import make_run, metrics_record
@@ -29,6 +30,17 @@ def test_the_report_escapes_and_holds_everything(tmp_path):
     assert "data:image/png;base64," in page
     assert "http" not in page  # nothing is loaded from elsewhere
     assert "prefers-color-scheme: dark" in page
+
+
+def test_the_transfer_has_no_share_of_its_own_as_it_lies_within_the_broadcast():
+    record = metrics_record(0) | {"time/broadcast": 0.25}
+    assert time_rows([step_result(record)]) == [
+        ("weights (in broadcast)", "0.12", ""),
+        ("rollout", "1.00", "50.0%"),
+        ("update", "0.50", "25.0%"),
+        ("iteration", "2.00", "100.0%"),
+        ("broadcast", "0.25", "12.5%"),
+    ]
 
 
 def test_the_report_shows_what_was_lost_and_when_it_was_back(tmp_path):
