@@ -1,7 +1,7 @@
 """Arguments and options that several commands take."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -58,3 +58,13 @@ def with_flags(
                 )
         chosen.append(f"{key}={value}")
     return chosen
+
+
+def refuse_unused(command: str, overrides: list[str] | None, unused: Collection[str]) -> None:
+    """Raise ConfigError if an override sets a key, or a section, that the command does not use."""
+    from score_ray.config.overrides import keys_set_by
+
+    for override in overrides or []:
+        for key in keys_set_by(override):
+            if any(f"{key}.".startswith(f"{one}.") for one in unused):
+                raise ConfigError(f"{key}: `{command}` does not use it; leave it out")

@@ -1,7 +1,14 @@
 """`score-ray eval`: evaluate the trained model of a run folder."""
 
-from score_ray.cli.arguments import FolderOfRun, Overrides
+from score_ray.cli.arguments import FolderOfRun, Overrides, refuse_unused
 from score_ray.cli.terminal import show_results
+
+# A greedy evaluation is the same for every seed; `learner` is used by grading.judge alone.
+OF_TRAINING = (
+    "name", "seed", "stages", "weights", "checkpoint", "rollout.problems", "rollout.samples",
+    "rollout.temperature", "rollout.offline_share", "rollout.overlap", "evaluation.every",
+    "evaluation.held_out",
+)  # fmt: skip
 
 
 def evaluate(folder: FolderOfRun, overrides: Overrides = None) -> None:
@@ -10,6 +17,8 @@ def evaluate(folder: FolderOfRun, overrides: Overrides = None) -> None:
 
     run = RunFolder(folder)
     config = run.config(overrides or [])
+    without_judge = () if config.grading.judge else ("learner",)
+    refuse_unused("eval", overrides, [*OF_TRAINING, *without_judge])
     model = run.trained_model()
 
     from score_ray.reporting.metrics import eval_record
@@ -22,7 +31,7 @@ def evaluate(folder: FolderOfRun, overrides: Overrides = None) -> None:
     inputs = check_inputs(config, CACHE, [TEST])
     reporter = Reporter(run.evaluation, 0, 0)
     # The model is sampled from; a reference that judges stays the base model.
-    with sampling_roles(inputs, str(model), reporter) as (pool, grader):
+    with sampling_roles(inputs, str(model.absolute()), reporter) as (pool, grader):
         graded = iteration.evaluate(pool, grader, inputs.test, config)
         reporter.answers(graded, 0)
         reporter.evaluation(eval_record(graded, 0, config.task.name, TEST), "model")

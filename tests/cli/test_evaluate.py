@@ -19,3 +19,20 @@ def test_a_run_without_a_model_cannot_be_evaluated(folder):
 
 def test_a_wrong_override_is_named(folder):
     assert "evaluation.problem: unknown key" in refusal("eval", folder, "evaluation.problem=5")
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["seed=1", "rollout.temperature=0.5", "learner.learning_rate=1", "checkpoint={every: 2}"],
+)
+def test_an_override_that_an_evaluation_does_not_use_is_refused(override, folder):
+    assert "`eval` does not use it; leave it out" in refusal("eval", folder, override)
+
+
+def test_the_keys_of_the_learner_are_used_if_it_judges(folder):
+    judged = ["grading.judge=true", "learner.logits_mb=64"]
+    assert "has no model yet" in refusal("eval", folder, *judged)
+
+
+def test_a_data_set_for_generated_problems_is_refused(folder):
+    assert "task.test: the task" in refusal("eval", folder, "task.test=math500.jsonl")

@@ -45,7 +45,10 @@ def test_the_path_of_the_config_is_relative_to_the_suite_file(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seed": [0]}, "seed: unknown key"),
+        ({"seed": [0]}, r"seed: unknown key; did you mean seeds\?"),
+        ({"variants": {"a": {"override": []}}}, "variants.a.override: .* variants.a.overrides"),
+        ({"overrides": ["seed=5"]}, "overrides: 'seed' is set by the suite"),
+        ({"variants": {"a": {"overrides": ["name=b"]}}}, "variants.a.overrides: 'name' is set"),
         ({"seeds": []}, "seeds: .*at least 1"),
         ({"seeds": ["one"]}, "seeds.0: .*valid integer.*'one'"),
         ({"seeds": [1, 1]}, "variants.score: a seed is named twice"),
