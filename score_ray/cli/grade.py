@@ -27,6 +27,12 @@ def grade(
     if split not in SPLITS:
         raise ConfigError(f"--split: {split!r} is neither train nor test")
     chosen = load(config, overrides or [])
+    for key in ("reward", "judge"):
+        if getattr(chosen.grading, key):
+            raise ConfigError(
+                f"grading.{key}: `grade` takes the task's own check; set it to an empty text or "
+                "false"
+            )
 
     from score_ray.tasks import gold_solutions
     from score_ray.tasks.process_grader import ProcessGrader

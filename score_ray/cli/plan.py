@@ -51,7 +51,7 @@ def plan(
     shape = read_shape(_resolved(chosen.model.path), chosen.model.path)
     needs = memory.plan_memory(chosen, shape, kind)
     console = Console(highlight=False)
-    console.print(_heading(chosen, shape, kind), soft_wrap=True)
+    console.print(_heading(chosen, shape, kind), soft_wrap=True, markup=False)
     console.print(table(chosen, shape, needs, kind))
     faults = [*_too_few(chosen, num_gpus), *fit.shortages(chosen, shape, kind)]
     if faults:

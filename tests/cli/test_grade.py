@@ -52,3 +52,9 @@ def test_a_split_without_a_data_set_is_refused():
     data = "task={name: humaneval, test: tests/fixtures/humaneval.jsonl}"
     words = ("grade", "configs/arithmetic.yaml", data, "--split", "train", "--column", "prompt")
     assert "task.train: names no data set" in refusal(*words)
+
+
+@pytest.mark.parametrize("override", ["grading.reward=mine:score", "grading.judge=true"])
+def test_another_grader_than_the_tasks_own_is_refused(override, command):
+    key = override.partition("=")[0]
+    assert refusal(*command, override).startswith(f"{key}: `grade` takes the task's own check")

@@ -33,6 +33,7 @@ def test_the_table_has_every_item_of_both_sides_and_the_time(command):
     assert rows["free"][1] == "11.9"  # 0.15 of 79 GiB
     assert "1.54 billion weights, bfloat16, on 8 x H100 (79.0 GiB)" in shown
     assert "computed, not measured: " in shown
+    assert "exp[a]: " in output(*command, "--gpu", "H100", "name=exp[a]")
     assert re.search(r"300 iterations: [\d.]+ hours", shown)
 
 
