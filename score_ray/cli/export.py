@@ -1,5 +1,6 @@
 """`score-ray export`: write a checkpoint as a Hugging Face model."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,8 @@ def export(
     from score_ray.training.model_source import CACHE
     from score_ray.training.roles import only_learner
 
-    with only_learner(check_inputs(config, CACHE), _print_event) as learner:
+    note = partial(typer.echo, err=True)
+    with only_learner(check_inputs(config, CACHE), _print_event, note) as learner:
         learner.restore(source)
         learner.export(out)
     typer.echo(f"{source} -> {out}")

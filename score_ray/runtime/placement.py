@@ -6,19 +6,28 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
 
+from score_ray.planning.machine import this_machine
+from score_ray.runtime.ray_files import remove_session
 from score_ray.runtime.ray_library import PlacementGroupSchedulingStrategy, ray
-from score_ray.runtime.ray_session import KEEP_VISIBLE, start_ray, stop_ray
+from score_ray.runtime.ray_session import (
+    KEEP_VISIBLE,
+    is_private,
+    may_use_gpus,
+    start_ray,
+    stop_ray,
+)
 from score_ray.runtime.resources import (
     ResourceRequest,
     separate,
     shortfall,
     threads_per_process,
 )
-from score_ray.types import ConfigError, RunError
+from score_ray.types import ConfigError, ProcessLost, RunError
 
 CPU_SHARE = 0.01  # small, because all roles use all cores: it only decides where a process runs
 CheckNodes = Callable[[list[dict[str, float]]], None]  # takes the nodes' Ray resources
@@ -78,19 +87,39 @@ def placements(
     The placements of a request's colocated processes follow its own. Without GPUs nothing is
     shared. A cluster may take `patience` seconds to grow to what is requested, and `deadline`
     seconds to free it. Raises ConfigError naming the resources that are missing, or as `check`
-    does for the nodes' GPUs; RunError if the cluster stays busy.
+    does for the nodes; RunError if the cluster stays busy.
     """
+    if is_private() and not may_use_gpus():
+        check([this_machine()])  # before anything starts
     driver = psutil.Process()
-    before = driver.children()
+    before, started = driver.children(), []
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    start_ray()
-    # Ray has set a handler of its own, which would end the driver without cleaning up.
-    signal.signal(signal.SIGTERM, on_sigterm)
-    ray_processes = [process for process in driver.children() if process not in before]
+    session: Path | None = None
     try:
+        session = start_ray()
+        # Ray has set a handler of its own, which would end the driver without cleaning up.
+        signal.signal(signal.SIGTERM, on_sigterm)
+        started = [process for process in driver.children() if process not in before]
         yield _reserve(requests, patience, deadline, check)
+    except BaseException as error:
+        if session and _needs_logs(error):
+            error.add_note(f"Ray's logs are in {session / 'logs'}")
+            session = None
+        if isinstance(error, SystemExit) and error.code == signal.SIGTERM:
+            raise KeyboardInterrupt from None  # so Ray's own handler ends the driver
+        raise
     finally:
-        stop_ray(ray_processes)
+        signal.signal(signal.SIGTERM, on_sigterm)
+        stop_ray(started or [process for process in driver.children() if process not in before])
+        if session:
+            remove_session(session)
+
+
+def _needs_logs(error: BaseException) -> bool:
+    """Whether a process failed in a way that its logs may explain."""
+    if isinstance(error, ConfigError | RunError):
+        return isinstance(error.__cause__, ProcessLost)
+    return isinstance(error, Exception)
 
 
 def _reserve(
@@ -103,8 +132,7 @@ def _reserve(
     short = shortfall(requests, [int(node.get("GPU", 0)) for node in nodes])
     if short and not patience:
         raise ConfigError(short)
-    if on_gpu:
-        check(nodes)
+    check(nodes)
     group = _placement_group(requests, on_gpu, patience if short else deadline, short)
     bundles = iter(range(group.bundle_count))
     reserved: list[list[Placement]] = []

@@ -8,8 +8,11 @@ imports does not matter. Only ray_jobs.py, which starts none, imports Ray's clie
 
 import os
 
-if not os.environ.get("RAY_ADDRESS"):
+if os.environ.get("RAY_ADDRESS", "") in ("", "local"):
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+# Under `uv run` Ray would start its workers by that command again, in an environment without the
+# packages, and wait for them without end. They run in the driver's environment instead.
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError

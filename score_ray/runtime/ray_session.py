@@ -1,48 +1,85 @@
 """Joins a Ray cluster, or starts and ends a private one on this machine."""
 
 import os
+import re
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-from score_ray.runtime.ray_library import ray
-from score_ray.types import ConfigError
+from score_ray.runtime.ray_address import check_address
+from score_ray.runtime.ray_files import folder_for_ray
+from score_ray.runtime.ray_library import RayError, ray
+from score_ray.types import ConfigError, RunError
 
 # With "0", Ray leaves CUDA_VISIBLE_DEVICES as it is for actors that ask for no GPU.
 KEEP_VISIBLE = "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"
 STOP_SECONDS = 5.0
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# Logs of healthy workers would drown the progress display; errors travel as exceptions.
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # children of a raylet
 
 
-def start_ray() -> None:
+def start_ray() -> Path | None:
     """Join the cluster that RAY_ADDRESS names, or start a private one on this machine.
 
-    Raises ConfigError if no cluster answers at that address.
+    Returns the folder with the files of a private one, None for a cluster. Raises ConfigError if
+    no cluster answers at that address, and RunError if a private one does not start.
     """
-    # Logs of healthy workers would drown the progress display; errors travel as exceptions.
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    address = os.environ.get("RAY_ADDRESS")
-    if not address:
-        _kill_orphaned_agents()
-        os.environ.setdefault(KEEP_VISIBLE, "0")
-        # Ray's workers would run at niceness 15: every other process would slow the run down.
-        os.environ.setdefault("RAY_worker_niceness", "0")
-        ray.init(address="local", include_dashboard=False, **_usable_gpus(), **quiet)
-        return
+    if is_private():
+        return _start_private()
+    address = os.environ["RAY_ADDRESS"]
+    check_address(address)
     try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"RAY_ADDRESS={address}: cannot join this cluster: {error}") from error
+        ray.init(address=address, **QUIET)
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        reason = first_line(error)
+        raise ConfigError(f"RAY_ADDRESS={address}: cannot join this cluster: {reason}") from error
+    return None
+
+
+def is_private() -> bool:
+    """Whether a run starts a Ray of its own: RAY_ADDRESS names no cluster."""
+    return os.environ.get("RAY_ADDRESS", "") in ("", "local")
+
+
+def _start_private() -> Path:
+    folder = folder_for_ray()
+    _kill_orphaned_agents()
+    os.environ.setdefault(KEEP_VISIBLE, "0")
+    # Ray's workers would run at niceness 15: every other process would slow the run down.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    options: dict[str, Any] = {"include_dashboard": False, "_temp_dir": str(folder)}
+    try:
+        context = ray.init(address="local", **options, **_usable_gpus(), **QUIET)
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        raise RunError(
+            f"Ray does not start on this machine: {first_line(error)}; its logs are in "
+            f"{folder}/session_latest/logs"
+        ) from error
+    return Path(context.address_info["session_dir"])
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, without the colours that Ray prints it in."""
+    lines = [line.strip() for line in COLOUR.sub("", str(error)).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
 
 
 def _usable_gpus() -> dict[str, int]:
     """Return the option that hides the machine's GPUs from Ray if torch has no CUDA."""
+    return {} if may_use_gpus() else {"num_gpus": 0}
+
+
+def may_use_gpus() -> bool:
+    """Whether this machine's torch can use GPUs, if there are any."""
     from torch.backends import cuda
 
-    return {} if cuda.is_built() else {"num_gpus": 0}
+    return cuda.is_built()
 
 
 def stop_ray(processes: Sequence[psutil.Process] = ()) -> None:

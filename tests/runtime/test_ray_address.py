@@ -1,0 +1,109 @@
+"""What answers at the address of a cluster, found out before Ray waits for it."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+from score_ray.runtime import ray_address
+from score_ray.runtime.ray_address import check_address, host_and_port
+from score_ray.types import ConfigError
+
+
+@pytest.fixture
+def server():
+    """Return a function that serves one connection with these bytes, and returns the port."""
+    listeners = []
+
+    def serve(answer: bytes) -> int:
+        listener = socket.create_server(("127.0.0.1", 0))
+        listeners.append(listener)
+
+        def reply():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(100)
+                if answer:
+                    connection.sendall(answer)
+                else:
+                    time.sleep(1)
+
+        threading.Thread(target=reply, daemon=True).start()
+        return listener.getsockname()[1]
+
+    yield serve
+    for listener in listeners:
+        listener.close()
+
+
+def refusal(address: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        check_address(address)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.startswith(f"RAY_ADDRESS={address}: ")
+    return text
+
+
+def test_a_server_that_greets_in_http_2_may_be_a_cluster(server):
+    check_address(f"127.0.0.1:{server(bytes([0, 0, 6, 4, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6]))}")
+    check_address(f"localhost:{server(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))}")
+
+
+def test_an_address_that_ray_finds_itself_is_left_to_it():
+    check_address("auto")
+
+
+def test_a_closed_port_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    text = refusal(f"127.0.0.1:{port}")
+    assert "no Ray cluster answers there: connection refused; start one with" in text
+
+
+def test_a_host_that_has_no_address_is_named(monkeypatch):
+    def unknown(*_, **__):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "create_connection", unknown)
+    assert "the host head.invalid is unknown" in refusal("head.invalid:6379")
+
+
+@pytest.mark.parametrize("host", ["head..cluster", "h" * 70])
+def test_a_name_that_cannot_be_one_is_refused(host):
+    assert "no Ray cluster answers there" in refusal(f"{host}:6379")
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n"])
+def test_another_service_at_the_port_is_named(answer, server):
+    assert "another service uses that port" in refusal(f"127.0.0.1:{server(answer)}")
+
+
+def test_a_server_that_says_nothing_is_named(server, monkeypatch):
+    monkeypatch.setattr(ray_address, "SECONDS", 0.2)
+    monkeypatch.setattr(ray_address, "PATIENCE", 5.0)
+    assert "no answer within" in refusal(f"127.0.0.1:{server(b'')}")
+
+
+def test_a_name_server_that_does_not_answer_ends_the_wait(monkeypatch):
+    monkeypatch.setattr(ray_address, "PATIENCE", 0.1)
+
+    def wait(*_, **__):
+        time.sleep(1)
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "create_connection", wait)
+    assert "no answer within" in refusal("head:6379")
+
+
+@pytest.mark.parametrize(
+    "address", ["head", "ray://head:10001", "http://head:8265", "head:", "head:port", "head:70000"]
+)
+def test_an_address_of_another_form_is_refused_with_the_form_that_is_right(address):
+    assert "host:port of a cluster is expected, such as head:6379" in refusal(address)
+
+
+def test_host_and_port_are_told_apart():
+    assert host_and_port("head:6379") == ("head", 6379)
+    assert host_and_port("[::1]:6379") == ("::1", 6379)
