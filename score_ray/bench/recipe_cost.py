@@ -101,7 +101,8 @@ def mean_of(steps: Sequence[StepResult]) -> MeanStep:
 
 def _against_offline(roles: Roles, config: Config, iterations: int) -> float:
     """Return the time of vLLM's offline generation over that of a rollout of the same episodes."""
-    problems = draw(roles.train, config.rollout.problems, config.seed, iterations)
+    count, weights = config.rollout.problems, config.task.weights
+    problems = draw(roles.train, count, config.seed, iterations, weights)
     plan = training_plan(config, iterations)
     began = time.perf_counter()
     episodes = [episode for part in roles.pool.sample(problems, plan) for episode in part]

@@ -85,7 +85,7 @@ def _call_by_call(
     roles: Roles, config: Config, means: Seconds, idle_rate: float
 ) -> MeasuredIteration:
     """Make the calls of an iteration, on the same problems each time, and time each alone."""
-    problems = draw(roles.train, config.rollout.problems, config.seed, 0)
+    problems = draw(roles.train, config.rollout.problems, config.seed, 0, config.task.weights)
     plan, episodes = training_plan(config, 0), []
 
     def sample() -> None:

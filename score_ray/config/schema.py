@@ -94,6 +94,11 @@ class TaskConfig(Section):
     @property
     def train_sources(self) -> tuple[TrainSource, ...]:
         """The data sets of `train` if it lists several; none if it is one text."""
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each data set of `train` by its path; none if it is one text."""
+        return {source.path: source.weight for source in self.train_sources}
+
         return () if isinstance(self.train, str) else self.train
 
 

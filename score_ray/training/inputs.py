@@ -21,6 +21,7 @@ from score_ray.tasks.model_judge import JudgeQuestion
 from score_ray.tasks.prompts import choose_prompts
 from score_ray.tasks.registry import make_task
 from score_ray.training.fitting_problems import fitting_problems, left_out_note
+from score_ray.training.mixture import check_mixture, hold_out
 from score_ray.training.model_source import resolve
 from score_ray.types import ConfigError, Problem, Task, UnusableRow
 
@@ -68,8 +69,8 @@ class Inputs:
 
     def training_problems(self) -> tuple[Sequence[Problem], Sequence[Problem]]:
         """Return the problems to train on, and the held-out ones that select a checkpoint."""
-        end = len(self.train) - self.config.evaluation.held_out
-        return self.train[:end], self.train[end:]
+        config = self.config
+        return hold_out(self.train, config.evaluation.held_out, config.task.weights)
 
     def judge_question(self) -> JudgeQuestion:
         """Return the question to the frozen reference as judge."""
@@ -179,6 +180,9 @@ def _with_problems(inputs: Inputs, splits: Sequence[str]) -> Inputs:
         print(f"note: {left_out_note(left_out)}", file=sys.stderr)
     needed = config.rollout.problems + config.evaluation.held_out
     _check_sizes(train, test, needed if TRAIN in splits else 0)
+    if TRAIN in splits:
+        weights, held_out = config.task.weights, config.evaluation.held_out
+        check_mixture(train, config.rollout.problems, held_out, weights)
     if config.grading.judge:
         longest = _positions(inputs.model) or config.model.max_length
         question = inputs.judge_question()

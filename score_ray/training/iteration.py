@@ -11,6 +11,8 @@ import numpy as np
 
 from score_ray.config.config import Config
 from score_ray.rollout.episodes import derive_seed
+from score_ray.training.failed_measurements import refuse_failed_evaluation
+from score_ray.training.mixture import NO_WEIGHTS, Weights, draw_mixture
 from score_ray.training.protocols import EpisodeGrader, EpisodeSampler
 from score_ray.types import GradedEpisode, Problem, RunError, SamplingPlan
 
@@ -37,12 +39,20 @@ class Clock:
         return {**self.seconds, "iteration": time.perf_counter() - self.start}
 
 
-def draw(problems: Sequence[Problem], count: int, seed: int, iteration: int) -> list[Problem]:
-    """Return the problems of an iteration.
+def draw(
+    problems: Sequence[Problem],
+    count: int,
+    seed: int,
+    iteration: int,
+    weights: Weights = NO_WEIGHTS,
+) -> list[Problem]:
+    """Return the problems of an iteration; with weights, of several data sets (mixture.py).
 
     Within an epoch no problem comes twice, and every epoch has its own order. Problems at the end
     of an epoch that do not fill an iteration are left out of that epoch.
     """
+    if weights:
+        return draw_mixture(problems, weights, count, seed, iteration)
     epoch, number = divmod(iteration, len(problems) // count)
     order = np.random.default_rng(derive_seed(seed, epoch)).permutation(len(problems))
     return [problems[i] for i in order[number * count : (number + 1) * count]]
@@ -62,7 +72,10 @@ def training_plan(config: Config, iteration: int) -> SamplingPlan:
 def evaluate(
     pool: EpisodeSampler, grader: EpisodeGrader, problems: Sequence[Problem], config: Config
 ) -> list[GradedEpisode]:
-    """Sample a greedy episode of every problem; return the graded episodes."""
+    """Sample a greedy episode of every problem; return the graded episodes.
+
+    Raises RunError if all measurements of an attempt failed.
+    """
     plan = SamplingPlan(
         seed=config.seed,
         samples=1,
@@ -72,7 +85,9 @@ def evaluate(
     )
     for episodes in pool.sample(problems, plan):
         grader.submit(episodes)
-    return grader.collect()
+    graded = grader.collect()
+    refuse_failed_evaluation(graded, grader.fault)
+    return graded
 
 
 def in_order(

@@ -158,7 +158,8 @@ class Trainer:
 
     def _problems(self, iteration: int) -> list[Problem]:
         config = self._config
-        return draw(self._roles.train, config.rollout.problems, config.seed, iteration)
+        weights = config.task.weights
+        return draw(self._roles.train, config.rollout.problems, config.seed, iteration, weights)
 
     def _scored(self, episodes: Sequence[GradedEpisode]) -> GradedBatch:
         """Return episodes with their rows, and the log-ratios to the reference as KL."""
