@@ -7,7 +7,9 @@ the object store in any case. They are packed for it when it starts, while the l
 
 import functools
 import time
+from itertools import chain
 
+from score_ray.algorithm.finite import refuse_non_finite
 from score_ray.runtime.colocation import ColocatedLearner, ColocatedPool
 from score_ray.runtime.engine_client import Recipients
 from score_ray.runtime.learner_group import LearnerGroup
@@ -46,7 +48,8 @@ class WeightChannel:
 
         The seconds of the result include packing where the weights go through the object store,
         but not scoring, checking, or leaving and taking GPUs. Raises WeightMismatch when an
-        engine does not serve what was sent.
+        engine does not serve what was sent, and RunError, before anything is sent, if the policy
+        gives log-probs that are not finite.
         """
         pack = functools.cache(lambda: self._learner.packed_weights(self._part_bytes))
         direct = self._backend != OBJECT_STORE
@@ -55,6 +58,8 @@ class WeightChannel:
             pack()
         packing = 0.0 if direct else time.monotonic() - began
         expected = self._learner.score(self._rows)
+        scores = {"the log-probs of the policy": chain.from_iterable(expected)}
+        refuse_non_finite(scores, f"after update {version}" if version else "at first", version)
         # After a return to a checkpoint, there are no older weights that an engine could serve.
         before = self._scores_before if version > self._version else None
         probe = Probe(version, self._rows, expected, before, self._bound)

@@ -1,7 +1,12 @@
 """The scores that the check after a broadcast compares with, over several broadcasts."""
 
+import re
+
+import pytest
+
 from score_ray.runtime.rollout_pool import Loaded
 from score_ray.runtime.weight_channel import WeightChannel
+from score_ray.types import RunError
 from score_ray.weights.probe import Probe
 
 
@@ -44,3 +49,21 @@ def test_scores_are_compared_with_those_of_the_last_broadcast_that_stood_out_fro
 
 def test_after_going_back_to_a_checkpoint_there_is_nothing_to_compare_with():
     assert compared_with(-1.0, -2.0, -1.0, -2.0, versions=(0, 1, 0, 1)) == [None, -1.0, None, -1.0]
+
+
+@pytest.mark.parametrize(
+    ("scores", "version", "text"),
+    [
+        ((-1.0, float("nan")), 1, "log-probs of the policy (nan): not finite after update 1"),
+        ((-1.0, float("-inf")), 1, "log-probs of the policy (-inf): not finite after update 1"),
+        ((float("nan"),), 0, "check the weights of model.path"),
+    ],
+)
+def test_weights_that_give_no_finite_log_probs_are_not_sent(scores, version, text):
+    pool = Pool()
+    channel = WeightChannel(Learner(*scores), pool, [(1, 2)], 0.05, 100)  # type: ignore[arg-type]
+    for number in range(version):
+        channel.broadcast(number)
+    with pytest.raises(RunError, match=re.escape(text)):
+        channel.broadcast(version)
+    assert len(pool.probes) == version
