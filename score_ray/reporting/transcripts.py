@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from score_ray.reporting.json_lines import Record
-from score_ray.types import GradedEpisode
+from score_ray.types import GradedEpisode, Problem
 
 
 def transcript(graded: GradedEpisode, iteration: int) -> Record:
@@ -14,6 +14,7 @@ def transcript(graded: GradedEpisode, iteration: int) -> Record:
         "iteration": iteration,
         "problem": episode.problem.index,
         "sample": episode.sample,
+        **_place(episode.problem),
         "question": episode.problem.question,
         "answer": episode.problem.answer,
         "attempts": [attempt.text for attempt in episode.attempts],
@@ -30,10 +31,16 @@ def answer_record(graded: GradedEpisode) -> Record:
         "problem": episode.problem.index,
         "level": episode.problem.level,
         "sample": episode.sample,
+        **_place(episode.problem),
         "question": episode.problem.question,
         "attempts": [attempt.text for attempt in episode.attempts],
         "verdicts": [verdict.value for verdict in graded.verdicts],
     }
+
+
+def _place(problem: Problem) -> Record:
+    """Return the data set and the row of a problem; nothing if it was generated."""
+    return {"source": problem.source, "row": problem.row} if problem.source else {}
 
 
 def generations_text(records: Sequence[Record]) -> str:

@@ -20,6 +20,8 @@ from typing import Any
 
 from score_ray.config.config import Config
 from score_ray.config.loading import dump
+from score_ray.config.schema import TrainSource
+from score_ray.tasks.tables.source import absolute_source
 from score_ray.types import ConfigError
 
 CODE = ("score_ray", "launch.py", "pyproject.toml", "README.md", "LICENSE")
@@ -109,10 +111,11 @@ def pack(folder: Path, config: Config) -> None:
 
 def absolute(config: Config) -> Config:
     """Return the config with absolute paths of model and data files, for another folder."""
-    task = config.task.model_copy(
-        update={key: _absolute(getattr(config.task, key)) for key in ("train", "test")}
-    )
-    model = config.model.model_copy(update={"path": _absolute(config.model.path)})
+    sources = {"train": _absolute_train(config), "test": absolute_source(config.task.test)}
+    task = config.task.model_copy(update=sources)
+    folder = Path(config.model.path).expanduser()
+    path = str(folder.absolute()) if folder.exists() else config.model.path
+    model = config.model.model_copy(update={"path": path})
     return config.model_copy(update={"task": task, "model": model})
 
 
@@ -190,11 +193,12 @@ def listing(client: Any) -> list[tuple[str, str, str]]:
     return [(j.submission_id, (j.metadata or {}).get("run", ""), str(j.status)) for j in jobs]
 
 
-def _absolute(place: str) -> str:
-    """Return PLACE[:CONFIG][@SPLIT] with an absolute PLACE if that is a file or folder here."""
-    source = place.partition("@")[0]
-    paths = [Path(p).expanduser() for p in (place, source, source.partition(":")[0]) if p]
-    return str(Path(place).expanduser().absolute()) if any(p.exists() for p in paths) else place
+def _absolute_train(config: Config) -> str | tuple[TrainSource, ...]:
+    """Return task.train with absolute paths."""
+    train = config.task.train
+    if isinstance(train, str):
+        return absolute_source(train)
+    return tuple(s.model_copy(update={"path": absolute_source(s.path)}) for s in train)
 
 
 @contextmanager

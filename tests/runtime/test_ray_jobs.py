@@ -19,6 +19,7 @@ import yaml
 from ray.job_submission import JobStatus
 
 from score_ray.config.loading import load
+from score_ray.config.schema import TrainSource
 from score_ray.runtime import ray_jobs
 from score_ray.types import ConfigError
 from tests.chaos import metrics
@@ -65,6 +66,14 @@ def test_paths_in_the_config_become_absolute_and_a_custom_reward_is_packed(tmp_p
         task = config.task.model_copy(update={"train": given})
         moved = ray_jobs.absolute(config.model_copy(update={"task": task}))
         assert moved.task.train == f"{tmp_path}/m:one@test"
+    sets = (TrainSource(path="t.jsonl@train[5:]", weight=2.0), TrainSource(path="some/hub"))
+    task = config.task.model_copy(update={"train": sets, "test": "t@[1].jsonl"})
+    Path("t@[1].jsonl").touch()
+    moved = ray_jobs.absolute(config.model_copy(update={"task": task})).task
+    assert [source.path for source in moved.train_sources] == [
+        f"{tmp_path}/t.jsonl@train[5:]", "some/hub"
+    ]  # fmt: skip
+    assert (moved.weights["some/hub"], moved.test) == (1.0, f"{tmp_path}/t@[1].jsonl")
     (tmp_path / "packed").mkdir()
     ray_jobs.pack(tmp_path / "packed", config)
     assert (tmp_path / "packed/mine/own.py").read_text() == "reward = 1"

@@ -48,7 +48,7 @@ def test_rows_without_a_solution_are_named(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": "1"}\n{"a": NaN}\n{"a": null}\n{"a": " "}\n')
     with pytest.raises(
-        ValueError, match=r"^3 of 4 rows cannot be used .*row 1: column 'a' is nan; "
+        ValueError, match=r"^3 of 4 rows cannot be used .*row 1: column 'a' is NaN; "
     ):
         read_solutions("test", "a", [problem(path, row) for row in range(4)])
 

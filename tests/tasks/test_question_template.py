@@ -40,7 +40,7 @@ def test_a_template_that_is_malformed_or_names_no_column_is_an_error(template):
         ({"Body": "x"}, "column 'Question' is missing"),
         ({"Body": None, "Question": "x"}, "column 'Body' is missing"),
         ({"Body": " ", "Question": "x"}, "column 'Body' is empty"),
-        ({"Body": float("nan"), "Question": "x"}, "column 'Body' is nan"),
+        ({"Body": float("nan"), "Question": "x"}, "column 'Body' is NaN"),
         ({"Body": ["x"], "Question": "x"}, "column 'Body' holds a list"),
     ],
 )

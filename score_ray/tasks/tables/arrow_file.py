@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from score_ray.tasks.tables.table import GuessedDate, DataTable
+from score_ray.tasks.tables.table import DataTable, GuessedDate
 
 Columns = Collection[str] | None  # None for all
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from score_ray.tasks.tables.table import Number, DataTable
+from score_ray.tasks.tables.table import DataTable, Number
 
 BLANK = re.compile(r"[ \t\r\n]*")
 MOST_DIGITS = 4000  # of an integer that Python reads

@@ -103,8 +103,9 @@ def _read_split(
 
 
 def _no_split(source: DataSource, name: str, known: list[str]) -> str:
+    ends = did_you_mean(name, known) or "."
     return (
-        f"no split {name!r}; it has {known}{did_you_mean(name, known)}. A split, or a part of "
+        f"no split {name!r}; it has {known}{ends} A split, or a part of "
         f"one, is named after @: task.train={source.place}@{known[0]}[500:] and "
         f"task.test={source.place}@{known[0]}[:500]"
     )

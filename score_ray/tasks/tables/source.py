@@ -40,6 +40,15 @@ def parse_source(text: str) -> DataSource:
     return DataSource(text, place, None, config, split)
 
 
+def absolute_source(text: str) -> str:
+    """Return a source with an absolute place if that is a file or folder here, else unchanged."""
+    try:
+        source = parse_source(text)
+    except FileNotFoundError:
+        return text
+    return f"{source.path.absolute()}{text[len(source.place) :]}" if source.path else text
+
+
 def _existing(place: str) -> Path | None:
     """Return the path of a place; "~" is the home folder unless a file has that name."""
     if not place:

@@ -146,7 +146,7 @@ def _(value: datetime.date | datetime.time) -> str:
 @text_of.register
 def _(value: float | np.floating) -> str:
     if not math.isfinite(value):
-        raise ValueError(f"is {value}; a number or a text is expected")
+        raise ValueError(f"is {'NaN' if math.isnan(value) else value}; a number is expected")
     kind = type(value) if isinstance(value, np.floating) else np.float64
     if abs(value) >= 2 ** (np.finfo(kind).nmant + 1):
         raise ValueError(

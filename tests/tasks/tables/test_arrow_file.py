@@ -44,7 +44,7 @@ def test_values_become_the_text_that_the_column_has(values, kind, expected):
     ("value", "kind", "reason"),
     [
         (None, pyarrow.int64(), "is missing"),
-        (float("nan"), pyarrow.float64(), "is nan"),
+        (float("nan"), pyarrow.float64(), "is NaN"),
         (float("-inf"), pyarrow.float32(), "is -inf"),
         (2.0**53, pyarrow.float64(), "may have lost digits; store the column as text"),
         (-1e17, pyarrow.float64(), "may have lost digits"),
@@ -63,7 +63,7 @@ def test_whole_numbers_that_pandas_made_floats_keep_their_point():
     table = pyarrow.Table.from_pandas(pandas.DataFrame({"a": [18, None]}))
     (first, second) = rows_of(table, None).rows
     assert text_of(first["a"]) == "18.0"
-    with pytest.raises(ValueError, match=r"is (missing|nan)"):
+    with pytest.raises(ValueError, match=r"is (missing|NaN)"):
         text_of(second["a"])
 
 

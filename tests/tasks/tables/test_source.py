@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from score_ray.tasks.tables.source import parse_source
+from score_ray.tasks.tables.source import absolute_source, parse_source
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +70,19 @@ def test_a_path_that_does_not_exist_is_named_whole(text):
 def test_the_home_folder_is_written_as_a_tilde(folder, monkeypatch):
     monkeypatch.setenv("HOME", str(folder))
     assert parse_source("~/x.jsonl@train").path == folder / "x.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("text", "absolute"),
+    [
+        ("x.jsonl@train[:2]", "{}/x.jsonl@train[:2]"),
+        ("a:b/x.jsonl@train", "{}/a:b/x.jsonl@train"),
+        ("a:main@train", "{}/a:main@train"),
+        ("~z.csv", "{}/~z.csv"),
+        ("openai/gsm8k:main@train", "openai/gsm8k:main@train"),
+        ("none.jsonl", "none.jsonl"),
+        ("", ""),
+    ],
+)
+def test_only_the_place_of_a_source_becomes_absolute(folder, text, absolute):
+    assert absolute_source(text) == absolute.format(folder)
