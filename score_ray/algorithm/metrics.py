@@ -54,6 +54,11 @@ class EpisodeStatistics:
         """Return the share of all attempts that have a verdict."""
         return sum(counts.get(verdict, 0) for counts in self.verdicts) / max(self.num_attempts, 1)
 
+    @property
+    def failed_share(self) -> float:
+        """Share of all attempts whose measurement failed."""
+        return sum(self.share(verdict) for verdict in Verdict if not verdict.is_measured)
+
     def measured_share(self, attempt: int) -> float:
         """Return the share of an attempt, counted from 1, that was measured; 1.0 if unknown."""
         counts = self.verdicts[attempt - 1] if attempt <= len(self.verdicts) else {}

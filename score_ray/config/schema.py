@@ -258,7 +258,10 @@ class GradingConfig(Section):
 
     num_workers: Free[PositiveInt] = 1
     # Seconds that grading one attempt may take.
-    deadline: PositiveFloat = 10.0
+    deadline: Free[PositiveFloat] = 10.0
+    # Largest share of an iteration's measurements that may fail. A run in which more of them
+    # fail three iterations in a row stops, as does one in which all of one iteration do.
+    max_failed: Free[Fraction] = 0.5
     # A reward function of your own, "module:function", in place of the task's check.
     reward: str = ""
     # Let the frozen reference judge answers, in place of the task's check.

@@ -7,6 +7,7 @@ import reprlib
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import chdir
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -16,6 +17,7 @@ from typing import Any, cast
 
 from score_ray.types import Problem, Task, UnusableRow, Verdict
 
+MOST_CHARACTERS = 500  # of an error's message
 Reward = Callable[[Problem, str], Verdict | float]
 LAZY = (
     inspect.iscoroutinefunction,
@@ -70,7 +72,8 @@ def import_reward(place: str) -> Reward:
     if working_directory not in sys.path:
         sys.path.append(working_directory)
     try:
-        module = importlib.import_module(module_name)
+        with chdir(working_directory):  # left again, wherever the module goes
+            module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         reason = f"{one_line(error)}{_line_of(error)}"
         raise ValueError(f"grading.reward: cannot import {module_name!r}: {reason}") from error
@@ -103,9 +106,9 @@ def verdict_and_reward(result: Any) -> tuple[Verdict, float]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error as its type and the first line of its message."""
+    """Return an error as its type and the first line of its message, which may be cut."""
     lines = traceback.format_exception_only(error)[-1].strip().splitlines()
-    return (lines or [type(error).__name__])[0]
+    return (lines or [type(error).__name__])[0][:MOST_CHARACTERS]
 
 
 def _line_of(error: BaseException) -> str:

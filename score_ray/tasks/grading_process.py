@@ -113,21 +113,6 @@ class GradingProcess:
         self.kill()
 
 
-def check_start(task: Task) -> None:
-    """Start a grading process as a run does, and end it again.
-
-    Raises RunError, which says why in one line, if it does not start.
-    """
-    worker = GradingProcess(task)
-    try:
-        if not worker.starts():
-            raise RunError(
-                f"a grading process dies, or hangs for {START_SECONDS:.0f} s, when it starts"
-            )
-    finally:
-        worker.stop()
-
-
 def _serve(pipe: Connection, task: Task) -> None:
     """Run a worker process: grade attempts until the other end of the pipe is closed."""
     # A hanging grader would not notice a closed pipe. So the kernel kills this process when the

@@ -19,6 +19,7 @@ from score_ray.training import checkpoint
 from score_ray.training.checkpoint import Checkpoint, Progress
 from score_ray.training.checkpoint_selection import best
 from score_ray.training.collector import Collector
+from score_ray.training.failed_measurements import refuse_failed_iteration
 from score_ray.training.first_attempts import offline_part, sample_first_attempts, with_given
 from score_ray.training.iteration import Clock, draw, evaluate, sampled_sums, training_plan
 from score_ray.training.protocols import Roles
@@ -86,6 +87,7 @@ class Trainer:
         clock.lap("rollout")
         episodes = collector.graded(iteration)
         clock.lap("grade")
+        self._refuse_failed(episodes)
         if config.is_ahead(iteration + 1):
             collector.begin(iteration + 1)
         graded = self._scored(episodes)
@@ -146,6 +148,11 @@ class Trainer:
             trained_tokens=sum(len(row.token_ids) for row in batch.rows),
             seconds=clock.done(),
         )
+
+    def _refuse_failed(self, graded: Sequence[GradedEpisode]) -> None:
+        """Raise RunError if so many measurements failed that the run must not go on."""
+        most, fault = self._config.grading.max_failed, self._roles.grader.fault
+        refuse_failed_iteration(measure_episodes(graded), self._folder.steps, most, fault)
 
     def _recover(self, lost: LearnerLost) -> Checkpoint | None:
         """Restart the learner, delete the records after the newest checkpoint, and return it."""

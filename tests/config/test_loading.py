@@ -23,6 +23,8 @@ FREE = {
     "weights.backend",
     "weights.part_mb",
     "grading.num_workers",
+    "grading.deadline",
+    "grading.max_failed",
     "checkpoint.every",
     "checkpoint.keep",
     "checkpoint.select",

@@ -2,6 +2,7 @@ import math
 import sys
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,3 +165,15 @@ def test_a_module_that_fails_is_named_with_the_line(source, message, tmp_path, m
     with pytest.raises(ValueError, match=f"cannot import 'broken_module': .*{message}") as raised:
         import_reward("broken_module:score")
     assert "\n" not in str(raised.value)
+
+
+def test_a_module_that_changes_the_working_directory_changes_it_for_itself_alone(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "wandering_module.py").write_text(
+        "import os\nos.chdir('/')\ndef score(problem, text): return 1.0"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    import_reward("wandering_module:score")
+    assert Path.cwd() == tmp_path

@@ -17,6 +17,7 @@ from score_ray.reporting.run_folder import TEST, RunFolder
 from score_ray.reporting.transcripts import answer_record
 from score_ray.rollout.episodes import derive_seed
 from score_ray.rollout.prompter import Prompter
+from score_ray.training.failed_measurements import refuse_failed_evaluation
 from score_ray.training.inputs import Inputs, check_inputs
 from score_ray.training.iteration import in_order
 from score_ray.training.protocols import EpisodeGrader, EpisodeSampler
@@ -152,6 +153,7 @@ def _sampled_parts(
         for episodes in pool.sample(part, plan):
             grader.submit(episodes)
         graded = in_order(grader.collect(), part, plan.samples, version=0)
+        refuse_failed_evaluation(graded, grader.fault)
         yield [answer_record(g) for g in graded]
 
 
