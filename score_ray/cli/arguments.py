@@ -10,14 +10,18 @@ import typer
 from score_ray.types import ConfigError
 
 
-def _expanded(path: Path) -> Path:
+def _path(text: str | Path) -> Path:
     """Return a path with the home folder in place of a `~`, as a shell would have it."""
-    return Path(os.path.expanduser(path))
+    if not str(text).strip():
+        raise typer.BadParameter("a path is expected; it is empty")
+    return Path(os.path.expanduser(text))
 
 
 Recipe = Annotated[
     Path,
-    typer.Argument(help="A config file, such as configs/arithmetic.yaml.", callback=_expanded),
+    typer.Argument(
+        help="A config file, such as configs/arithmetic.yaml.", parser=_path, metavar="CONFIG"
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -28,10 +32,11 @@ Overrides = Annotated[
     ),
 ]
 Runs = Annotated[
-    Path, typer.Option(help="The folder that holds the run folders.", callback=_expanded)
+    Path, typer.Option(help="The folder that holds the run folders.", parser=_path, metavar="PATH")
 ]
 FolderOfRun = Annotated[
-    Path, typer.Argument(help="A run folder, such as runs/arithmetic.", callback=_expanded)
+    Path,
+    typer.Argument(help="A run folder, such as runs/arithmetic.", parser=_path, metavar="FOLDER"),
 ]
 Measured = Annotated[int, typer.Option(help="Iterations to measure, after one warm-up.", min=1)]
 

@@ -7,7 +7,8 @@ from filelock import FileLock
 
 from score_ray.cli.arguments import with_flags
 from score_ray.config.loading import dump, load
-from tests.support.command_line import refusal
+from score_ray.training import inputs
+from tests.support.command_line import invoke, refusal
 from tests.support.tiny_model import make_model
 
 RECIPE = Path("configs/arithmetic.yaml")
@@ -24,7 +25,7 @@ def refused(runs: Path, *words: object) -> str:
 
 def test_a_run_folder_of_another_config_is_refused_and_left_alone(tmp_path):
     saved = tmp_path / "arithmetic" / "config.yaml"
-    saved.parent.mkdir()
+    (tmp_path / "arithmetic" / "model").mkdir(parents=True)
     content = dump(load(RECIPE, ["seed=5"]))
     saved.write_text(content)
     assert "seed: 5 -> 0" in refused(tmp_path)
@@ -67,20 +68,15 @@ def test_a_missing_column_and_an_empty_split_are_named(content, message, tmp_pat
     assert message in refused(tmp_path, f"model.path={model}", task)
 
 
-def test_flags_set_the_model_the_data_and_its_columns(tmp_path):
-    saved = tmp_path / "arithmetic" / "config.yaml"
-    saved.parent.mkdir()
-    saved.write_text(dump(load(RECIPE)))
+def test_flags_set_the_model_the_data_and_its_columns(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(inputs, "check_inputs", lambda config, *_: seen.append(config) or 1 / 0)
     flags = {"--model_name": "a/b", "--dataset_name": "c", "--question_column": "d"}
     words = [word for flag in (*flags.items(), ("--answer_column", "e")) for word in flag]
-    message = refused(tmp_path, "task.name=math", "task.test=t", *words)
-    for line in (
-        "model.path: embedded:arithmetic -> a/b",
-        "task.train:  -> c",
-        "task.question_column: question -> d",
-        "task.answer_column: answer -> e",
-    ):
-        assert line in message
+    invoke("train", RECIPE, "task.name=math", "task.test=t", *words, "--runs", tmp_path)
+    task = seen[0].task
+    assert seen[0].model.path == "a/b"
+    assert (task.train, task.question_column, task.answer_column) == ("c", "d", "e")
 
 
 @pytest.mark.parametrize(
@@ -116,3 +112,10 @@ def test_a_tilde_in_a_path_is_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert f"{tmp_path}/none.yaml: no such config file" in refusal("train", "~/none.yaml")
     assert f"{tmp_path}/none" in refusal("report", "~/none")
+
+
+@pytest.mark.parametrize("words", [["--runs", ""], ["--runs", "  "]])
+def test_an_empty_folder_of_runs_is_refused(words):
+    result = invoke("train", RECIPE, *words)
+    assert result.exit_code == 2
+    assert "a path is expected; it is empty" in result.stderr
