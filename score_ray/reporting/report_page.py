@@ -28,20 +28,22 @@ MOST_TRANSCRIPTS = 3  # shown of an iteration
 def write_report(folder: RunFolder) -> None:
     """Write accuracy.png and the self-contained page report.html from a run folder alone.
 
-    Raises FileNotFoundError if the folder has neither metrics nor evaluations.
+    Raises FileNotFoundError if the folder has neither metrics nor evaluations, and ValueError,
+    before anything is written, for a damaged record.
     """
     steps, evals = folder.steps(), folder.evals(TEST)
     if not steps and not evals:
         raise FileNotFoundError(f"{folder}: no iteration in metrics.jsonl, nothing to report")
+    document = report_document(folder, steps, evals)  # reads all, before anything is written
     plot_accuracy(steps, evals, folder.accuracy_plot)
-    page = to_html(report_document(folder, steps, evals))
+    page = to_html(document)
     replace_file(folder.report, page.encode(errors="replace"))
 
 
 def report_document(
     folder: RunFolder, steps: Sequence[StepResult], evals: Sequence[Record]
 ) -> Document:
-    """Return the report of a run folder that has an accuracy.png."""
+    """Return the report of a run folder; its picture is accuracy.png, drawn by then or later."""
     events = folder.events()
     results = result_rows(evals, [label_of(r) for r in evals])
     blocks = [

@@ -47,3 +47,13 @@ def test_a_folder_without_a_finished_run_is_named(tmp_path):
     message = "run: has no model yet; a finished run leaves one"
     assert message in refusal("figures", folder, "--no-sampling")
     assert not (folder / "figures").exists()
+
+
+@pytest.mark.parametrize("name", ["metrics", "evals", "answers/after_000004"])
+@pytest.mark.parametrize("line", ["[1, 2]", '{"iteration": '])
+def test_a_damaged_record_is_named_before_anything_is_drawn(name, line, tmp_path):
+    folder = make_run(tmp_path / "run")
+    path = folder / f"{name}.jsonl"
+    path.write_text(f"{line}\n{path.read_text()}")
+    assert f"{path}, line 1: not a JSON record" in refusal("figures", folder, "--no-sampling")
+    assert not (folder / "figures").exists()

@@ -1,3 +1,5 @@
+import pytest
+
 from tests.support.command_line import output, refusal
 from tests.support.sample_run_folder import make_run
 
@@ -11,6 +13,18 @@ def test_the_page_and_the_plot_are_written_from_the_records(tmp_path):
 
 def test_a_run_without_records_has_no_report(tmp_path):
     assert "nothing to report" in refusal("report", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["metrics", "evals", "generations", "events"])
+@pytest.mark.parametrize("line", ["[1, 2]", '"text"', "{", "7"])
+def test_a_line_that_is_no_record_is_named_and_nothing_is_written(name, line, tmp_path):
+    make_run(tmp_path, 0, 2)
+    path = tmp_path / f"{name}.jsonl"
+    before = path.read_text() if path.exists() else ""
+    path.write_text(f"{line}\n{before}{{}}\n")
+    assert f"{path}, line 1: not a JSON record" in refusal("report", tmp_path)
+    assert not (tmp_path / "report.html").exists()
+    assert not (tmp_path / "accuracy.png").exists()
 
 
 def test_a_missing_folder_is_named(tmp_path):

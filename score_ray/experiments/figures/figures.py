@@ -13,6 +13,7 @@ from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from score_ray.config.loading import input_errors
 from score_ray.experiments.figures.curves import (
     BINS,
     Curve,
@@ -72,17 +73,20 @@ class FigureKind:
 def draw(series: Sequence[Series], out: Path) -> list[Path]:
     """Draw every figure whose data exist into a folder, as NAME.png and NAME_dark.png.
 
-    Returns the light ones in order. Raises ConfigError for a run folder without a config.
+    Returns the light ones in order. Raises ConfigError, before anything is written, for a run
+    folder without a config or with damaged records.
     """
-    plotted, written = with_base_models(series), []
+    with input_errors():
+        plotted, written = with_base_models(series), []
+        collected = {name: kind.collect(plotted) for name, kind in FIGURES.items()}
     out.mkdir(parents=True, exist_ok=True)
-    for name, kind in FIGURES.items():
-        if not (data := kind.collect(plotted)):
+    for name, data in collected.items():
+        if not data:
             continue
         written.append(out / f"{name}.png")
         for dark, path in ((False, written[-1]), (True, dark_of(written[-1]))):
             with look(dark):
-                save_figure(kind.draw(data), path)
+                save_figure(FIGURES[name].draw(data), path)
     return written
 
 
