@@ -10,6 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic import NonNegativeFloat as NonNegative
 
 from score_ray.config.section import Fraction, Free, Section
+from score_ray.config.train_source import TrainSource, check_train_sources
 
 # An engine reads at most this many prompt tokens in one step, or one whole prompt if
 # model.max_length is larger. How much memory the engine needs depends on it.
@@ -28,19 +29,6 @@ class ModelConfig(Section):
     attention: Free[Literal["auto", "eager", "sdpa", "flash_attention_2"]] = "auto"
     # Most tokens of an episode: the prompts and all attempts together.
     max_length: PositiveInt
-
-
-class TrainSource(Section):
-    """One of several data sets to train on."""
-
-    # A file, a folder or a Hugging Face data set: PLACE[:CONFIG][@SPLIT].
-    path: str
-    # Share of the problems of training, in proportion to the weights of the other data sets.
-    weight: PositiveFloat = 1.0
-    # Math: as the keys of the same names in `task`, which apply where these are empty.
-    question: str = ""
-    question_column: str = ""
-    answer_column: str = ""
 
 
 class TaskConfig(Section):
@@ -70,35 +58,28 @@ class TaskConfig(Section):
     answer_column: str = "answer"
     # Mbpp_r: the column that holds the first program, which the model has to repair.
     attempt_column: str = ""
+    # Mbpp, mbpp_r, humaneval: packages beside the standard library that programs and their tests
+    # may import, such as [numpy]. They must be installed where score-ray is.
+    packages: tuple[str, ...] = ()
 
     def model_post_init(self, _: object) -> None:
         """Check what depends on several keys."""
-        for column in (self.question_column, *(s.question_column for s in self.train_sources)):
-            if self.question and column not in ("", "question"):
-                raise ValueError(
-                    "question: the template names the columns of a question, so question_column "
-                    f"must not be set too; it is {column!r}"
-                )
-        for source in self.train_sources:
-            if source.question and source.question_column:
-                raise ValueError(
-                    f"train: {source.path} has both question and question_column; set one of them"
-                )
-        paths = [source.path for source in self.train_sources]
-        for path in paths:
-            if not path or paths.count(path) > 1:
-                raise ValueError(f"train: every data set needs a path of its own; got {path!r}")
-        if self.train == ():
-            raise ValueError("train: the list of data sets is empty")
+        if self.question and self.question_column != "question":
+            raise ValueError(
+                "question: the template names the columns of a question, so question_column "
+                f"must not be set too; it is {self.question_column!r}"
+            )
+        if not isinstance(self.train, str):
+            check_train_sources(self.train)
 
-    @property
-    def train_sources(self) -> tuple[TrainSource, ...]:
-        """The data sets of `train` if it lists several; none if it is one text."""
     @property
     def weights(self) -> dict[str, float]:
         """The weight of each data set of `train` by its path; none if it is one text."""
         return {source.path: source.weight for source in self.train_sources}
 
+    @property
+    def train_sources(self) -> tuple[TrainSource, ...]:
+        """The data sets of `train` if it lists several; none if it is one text."""
         return () if isinstance(self.train, str) else self.train
 
 

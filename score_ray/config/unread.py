@@ -13,6 +13,7 @@ from score_ray.config.section import Section
 from score_ray.config.task_keys import GENERATED, TASK_KEYS
 from score_ray.types import ConfigError
 
+WHATEVER = ("task.name", "task.question")  # keys because of which others may not be set at all
 JUDGE_KEYS = ("judge", "judge_yes", "judge_no")
 
 
@@ -37,12 +38,12 @@ def unread_keys(config: Config) -> list[UnreadKey]:
 def refuse_unread(unread: list[UnreadKey], given: Collection[str], origin: str | None) -> None:
     """Raise ConfigError if somebody has set a key that does nothing.
 
-    `given` are the keys that overrides set. A key of a task is refused there whatever its value,
+    `given` are the keys that overrides set. A key of `task` is refused there whatever its value,
     any other one if it is not the default. In the file, which `origin` names, a key counts that
     is not the default, unless an override of another key is why it does nothing. Without an
     origin the file's keys are not looked at.
     """
-    own = [k for k in unread if k.key in given and (k.differs or k.because_of == "task.name")]
+    own = [k for k in unread if k.key in given and (k.differs or k.because_of in WHATEVER)]
     in_file = [k for k in unread if k.differs and k.key not in given and not _is_in(k, given)]
     in_file = in_file if origin is not None else []
     for keys, start in ((own, ""), (in_file, f"{origin}: ")):
@@ -77,6 +78,9 @@ def _of_task(config: Config) -> Iterator[UnreadKey]:
                 "task.name=math for a data set of your own"
             )
         yield from _unread(task, "task", [key], "task.name", reason)
+    if task.question and task.name == "math":
+        reason = "the template task.question names the columns of a question; leave one of them out"
+        yield from _unread(task, "task", ["question_column"], "task.question", reason)
 
 
 def _listed(names: list[str]) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 
 from score_ray.config.config import Config
 from score_ray.config.loading import dump
-from score_ray.config.schema import TrainSource
+from score_ray.config.train_source import TrainSource
 from score_ray.tasks.tables.source import absolute_source
 from score_ray.types import ConfigError
 

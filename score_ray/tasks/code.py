@@ -13,7 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from score_ray.config.schema import TrainSource
+from score_ray.config.train_source import TrainSource
 from score_ray.tasks.dataset import Reading, RowSet, collect
 from score_ray.tasks.program_extraction import extract, plain_newlines
 from score_ray.tasks.prompts import MBPP_QUESTION

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from score_ray.config.schema import TrainSource
+from score_ray.config.train_source import TrainSource
 from score_ray.tasks.question_template import (
     QuestionTemplate,
     column_text,

@@ -19,7 +19,7 @@ import yaml
 from ray.job_submission import JobStatus
 
 from score_ray.config.loading import load
-from score_ray.config.schema import TrainSource
+from score_ray.config.train_source import TrainSource
 from score_ray.runtime import ray_jobs
 from score_ray.types import ConfigError
 from tests.chaos import metrics

@@ -6,7 +6,7 @@ import datasets
 import pandas
 import pytest
 
-from score_ray.config.schema import TrainSource
+from score_ray.config.train_source import TrainSource
 from score_ray.tasks.dataset import read_questions, shared_questions, sources_of
 from score_ray.types import Problem, UnusableRow
 

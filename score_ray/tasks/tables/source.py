@@ -7,6 +7,10 @@ from pathlib import Path
 
 NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")  # of a data set on the hub
 SIGNS = re.compile(r"[:@]")
+LIST_HINT = (
+    "; a list of data sets has the form task.train=[{path: a.jsonl, weight: 2.0}, ...], with "
+    "quotes around a path that holds brackets or commas"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,8 @@ def parse_source(text: str) -> DataSource:
     place, _, split = text.partition("@")
     place, _, config = place.partition(":")
     if not NAME.fullmatch(place) or is_data_file(Path(place)) or "/" in config + split:
-        raise FileNotFoundError(f"{text}: no such data file or folder")
+        hint = LIST_HINT if text.startswith(("[", "{")) else ""
+        raise FileNotFoundError(f"{text}: no such data file or folder{hint}")
     return DataSource(text, place, None, config, split)
 
 

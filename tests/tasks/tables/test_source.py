@@ -67,6 +67,12 @@ def test_a_path_that_does_not_exist_is_named_whole(text):
     assert str(error.value) == f"{text}: no such data file or folder"
 
 
+@pytest.mark.parametrize("text", ["[]", "[{path: a@train[:5]}]", "{path: x.jsonl}"])
+def test_a_list_that_could_not_be_read_as_one_is_told_its_form(text):
+    with pytest.raises(FileNotFoundError, match=r"no such .*task\.train=\[\{path: .* with quotes"):
+        parse_source(text)
+
+
 def test_the_home_folder_is_written_as_a_tilde(folder, monkeypatch):
     monkeypatch.setenv("HOME", str(folder))
     assert parse_source("~/x.jsonl@train").path == folder / "x.jsonl"
