@@ -13,6 +13,7 @@ from deepspeed.runtime.zero.offload_config import OffloadStateTypeEnum
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from score_ray.learner.attention import caps_scores, choose_attention, flash_is_installed
+from score_ray.learner.model_files import refuse_missing
 from score_ray.learner.optimizer import adamw, deepspeed_config
 from score_ray.learner.setup import LearnerSetup
 from score_ray.learner.token_logprobs import TokenScorer
@@ -21,7 +22,10 @@ GRADIENT_BUFFER = OffloadStateTypeEnum.contiguous_grad_buffer  # ZeRO-3 uses it 
 
 
 def load_scorer(setup: LearnerSetup, num_ranks: int) -> TokenScorer:
-    """Return the model of the setup's folder, on the CPU, as a scorer of tokens."""
+    """Return the model of the setup's folder, on the CPU, as a scorer of tokens.
+
+    Raises ConfigError if a weight is missing, which transformers would make up.
+    """
     dtype, learner = setup.model.dtype, setup.learner
     kernels = choose_attention(
         setup.model.attention,
@@ -30,9 +34,14 @@ def load_scorer(setup: LearnerSetup, num_ranks: int) -> TokenScorer:
         torch.cuda.is_available(),
         caps_scores(AutoConfig.from_pretrained(setup.model_folder)),
     )
-    model = AutoModelForCausalLM.from_pretrained(
-        setup.model_folder, dtype=getattr(torch, dtype), attn_implementation=kernels
+    load: Any = AutoModelForCausalLM.from_pretrained
+    model, found = load(
+        setup.model_folder,
+        dtype=getattr(torch, dtype),
+        attn_implementation=kernels,
+        output_loading_info=True,
     )
+    refuse_missing(sorted(found["missing_keys"]), f"model.path: {setup.model_folder}")
     lockstep = learner.zero_stage == 3 and num_ranks > 1
     return TokenScorer(model, int(learner.logits_mb * 2**20), learner.packing, lockstep)
 

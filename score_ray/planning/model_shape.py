@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from score_ray.learner.attention import caps_scores
+from score_ray.planning.hub import check_hub
 from score_ray.types import ConfigError
 
 
@@ -47,10 +48,12 @@ class ModelShape:
 def read_shape(model: str, named: str) -> ModelShape:
     """Return the shape of a model folder or Hugging Face name.
 
-    Raises ConfigError, which calls the model `named`, if its config does not load.
+    Raises ConfigError, which calls the model `named`, if its config does not load, or if the hub
+    cannot be reached.
     """
     from transformers import AutoConfig
 
+    check_hub(model)
     try:
         config = AutoConfig.from_pretrained(model)
     except (OSError, ValueError) as error:

@@ -1,7 +1,8 @@
 """Checks everything about a run that can be checked before a process starts."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,9 @@ from score_ray.config.loading import input_errors
 from score_ray.config.schema import ModelConfig
 from score_ray.learner.attention import caps_scores, check_attention, flash_is_installed
 from score_ray.learner.lora_targets import target_kinds
+from score_ray.learner.model_files import check_weights
 from score_ray.learner.setup import LearnerSetup
+from score_ray.planning.hub import check_hub
 from score_ray.reporting.run_folder import TEST
 from score_ray.rollout.prompter import Prompter, load_prompter
 from score_ray.rollout.setup import EngineSetup
@@ -99,7 +102,8 @@ def check_inputs(config: Config, cache: Path, splits: Sequence[str] = (TRAIN, TE
         prompts = choose_prompts(config.prompts)
         inputs = Inputs(config, model, task, partial(load_prompter, model, prompts))
         _check_positions(inputs)
-        return _with_problems(inputs, splits) if splits else inputs
+        with _template_errors(config.model.path):
+            return _with_problems(inputs, splits) if splits else inputs
 
 
 def _task(config: Config) -> Task:
@@ -111,15 +115,32 @@ def _task(config: Config) -> Task:
 
 
 def _check_loads(model: str, named: str) -> None:
-    """Raise ConfigError, naming the model, unless its config and tokenizer load."""
+    """Raise ConfigError, naming the model, unless its config, tokenizer and weights load."""
     from transformers import AutoConfig, AutoTokenizer
 
+    check_hub(model)
     for part, loader in (("config", AutoConfig), ("tokenizer", AutoTokenizer)):
         try:
             loader.from_pretrained(model)
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().split("\n")[0]
+        except Exception as error:  # libraries underneath raise all kinds, plain Exceptions too
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ConfigError(f"model.path: {named} has no {part} that loads: {reason}") from error
+    check_weights(model, named)
+
+
+@contextmanager
+def _template_errors(named: str) -> Iterator[None]:
+    """Raise an error of the chat template as a ConfigError that names the model."""
+    from jinja2 import TemplateError
+
+    try:
+        yield
+    except TemplateError as error:
+        raise ConfigError(
+            f"model.path: the chat template of {named} fails: {error}; if it takes no system "
+            "prompt, leave prompts.system empty, else mend the model's chat_template.jinja (or "
+            "chat_template in its tokenizer_config.json)"
+        ) from error
 
 
 def _check_logits(folder: str, model: ModelConfig) -> None:

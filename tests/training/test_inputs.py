@@ -1,11 +1,13 @@
 """Malformed configs, data and models: each is one ConfigError that names what is wrong."""
 
 import pickle
+import shutil
 from pathlib import Path
 
 import datasets
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
 from score_ray.config.loading import load
@@ -222,3 +224,33 @@ def test_workers_get_sections_of_the_config_and_engines_an_adapter_if_it_is_sent
     assert (learner.model, learner.learner) == (config.model, config.learner)
     assert learner.sends_adapter == bool(rank)
     assert engine.model_folder == learner.model_folder == str(model)
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ raise_exception('System role not supported') }}", "System role not supported"),
+        ("{% for m in messages %}{{ m.content }}", "Unexpected end of template"),
+        ("{{ messages[0].content.nothing.more }}", "has no attribute 'nothing'"),
+    ],
+)
+def test_a_chat_template_that_fails_is_named_with_its_reason(template, reason, model, tmp_path):
+    folder = tmp_path / "chat"
+    shutil.copytree(model, folder)
+    (folder / "chat_template.jinja").write_text(template)
+    with pytest.raises(ConfigError) as caught:
+        check(tmp_path, folder, *sources(tmp_path))
+    text = only_error(caught)
+    assert text.startswith(f"model.path: the chat template of {folder} fails: ")
+    assert reason in text
+    assert "\n" not in text
+
+
+def test_a_model_without_one_of_its_weights_is_refused_before_anything_starts(model, tmp_path):
+    folder = tmp_path / "lost"
+    shutil.copytree(model, folder)
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.norm.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConfigError, match=r"would be random: model\.norm\.weight"):
+        check(tmp_path, folder)
