@@ -12,6 +12,7 @@ from statistics import fmean
 
 from score_ray.config.schema import Stage
 from score_ray.reporting.metrics import StepResult, value_at
+from score_ray.types import Verdict
 
 WINDOW = 10  # iterations of a stage that are averaged, because a single one is noisy
 SUDDEN = 3  # iterations averaged for KL and mismatch: a whole window would react too late
@@ -27,7 +28,14 @@ KL_FLOOR = 1.0  # nats; a smaller KL before a jump counts as this: every run sta
 FLAT = 0.95  # share of groups with equal rewards; above it too few groups give a gradient
 # Nats per token between sampler and learner; float32 has 1e-10, bfloat16 1e-3, an update 1e-3.
 MISMATCH = 0.05
+FAILED = 0.02  # share of measurements that failed; a healthy grader has none
 TRUNCATED = 0.25  # share of attempts cut; they are seldom right, so the model learns brevity
+FAILURES = {
+    Verdict.GRADER_ERROR: "The first error of the grader is shown in full where it occurred: mend "
+    "the function of grading.reward, or the data that it fails on",
+    Verdict.TIMEOUT: "Raise grading.deadline, or make grading faster; read in generations.txt "
+    "which answers it does not come to an end with",
+}
 Metric = Callable[[StepResult], float]
 
 
@@ -78,6 +86,7 @@ class Alarms:
         yield from non_finite(last[-1])
         yield from kl_blown_up(last, self._kl_limit)
         yield from mismatched(last)
+        yield from failed_measurements(last)
         if len(window) == WINDOW:
             yield from chain(copies(window), sandbagging(self._first, window), truncation(window))
             yield from flat_reward(window, self._rewarded.get(self._stage, ()))
@@ -170,6 +179,20 @@ def mismatched(last: Sequence[StepResult]) -> Iterator[Alarm]:
         )
 
 
+def failed_measurements(last: Sequence[StepResult]) -> Iterator[Alarm]:
+    """Yield an alarm for each way in which too many measurements fail."""
+    now = last[-SUDDEN:]
+    for verdict, remedy in FAILURES.items():
+        share = mean(now, lambda s, v=verdict: s.episodes.share(v))
+        if len(now) == SUDDEN and share > FAILED:
+            yield Alarm(
+                verdict.value,
+                f"{share:.1%} of the attempts have the verdict {verdict.value} over {SUDDEN} "
+                f"iterations (limit {FAILED:.0%}); they give no reward and no gradient, and count "
+                f"as not correct in the accuracies. {remedy}",
+            )
+
+
 def flat_reward(window: Sequence[StepResult], rewarded: Sequence[int]) -> Iterator[Alarm]:
     """Yield an alarm if the rewards are equal in nearly all groups, which gives no gradient."""
     shares = [mean(window, lambda s, i=i: value_at(s.episodes.flat, i)) for i in rewarded]
@@ -198,8 +221,16 @@ def truncation(window: Sequence[StepResult]) -> Iterator[Alarm]:
 
 
 def accuracy(attempt: int) -> Metric:
-    """Return the metric of an attempt's accuracy."""
-    return lambda step: value_at(step.accuracies.per_attempt, attempt)
+    """Return the metric of an attempt's accuracy among those that were measured.
+
+    Without any it is nan, which raises no alarm.
+    """
+
+    def metric(step: StepResult) -> float:
+        measured = step.episodes.measured_share(attempt)
+        return value_at(step.accuracies.per_attempt, attempt) / measured if measured else math.nan
+
+    return metric
 
 
 def kl(attempt: int) -> Metric:

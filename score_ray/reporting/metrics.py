@@ -8,7 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, takewhile
 
-from score_ray.algorithm.metrics import Accuracies, EpisodeStatistics, measure_accuracies
+from score_ray.algorithm.metrics import (
+    Accuracies,
+    EpisodeStatistics,
+    failed_shares,
+    measure_accuracies,
+)
 from score_ray.reporting.edit_distance import mean_edit_ratio
 from score_ray.reporting.json_lines import Record
 from score_ray.types import BroadcastResult, GradedEpisode, UpdateResult, Verdict
@@ -40,6 +45,11 @@ class StepResult:
     def num_attempts(self) -> int:
         """Number of attempts of an episode."""
         return len(self.accuracies.per_attempt)
+
+    @property
+    def attempts(self) -> range:
+        """The numbers of an episode's attempts, from 1."""
+        return range(1, self.num_attempts + 1)
 
     @property
     def all_seconds(self) -> dict[str, float]:
@@ -113,9 +123,10 @@ def eval_record(graded: Sequence[GradedEpisode], iteration: int, task: str, spli
     """Return a record of evals.jsonl: an evaluation taken after `iteration` updates.
 
     With a single attempt acc_t2 is acc_t1, which keeps delta = acc_t2 - acc_t1; attempts
-    beyond the second add acc_t3 and so on. Raises ValueError as `measure_accuracies` does.
+    beyond the second add acc_t3 and so on. Where measurements failed, failed_t1 and so on are
+    their shares. Raises ValueError as `measure_accuracies` does.
     """
-    accuracies = measure_accuracies(graded)
+    accuracies, failed = measure_accuracies(graded), failed_shares(graded)
     per_attempt = accuracies.per_attempt
     return {
         "iteration": iteration,
@@ -130,12 +141,27 @@ def eval_record(graded: Sequence[GradedEpisode], iteration: int, task: str, spli
         "changed": accuracies.changed,
         "edit_ratio": mean_edit_ratio(graded),
         **{f"acc_t{i}": value for i, value in enumerate(per_attempt, 1) if i > 2},
+        **(_numbered("failed_t", failed) if any(failed) else {}),
     }
 
 
 def evaluated_accuracies(record: Record) -> tuple[float, ...]:
     """Return the accuracy per attempt of a record of evals.jsonl."""
     return _values(record, "acc_t")
+
+
+def evaluated_failures(record: Record) -> tuple[float, ...]:
+    """Return the share of failed measurements per attempt of a record of evals.jsonl.
+
+    It is empty if none failed.
+    """
+    return _values(record, "failed_t")
+
+
+def failures_text(shares: Sequence[float]) -> str:
+    """Return shares of failed measurements per attempt as text; "" if they are all 0."""
+    failed = [f"t{i} {share:.1%}" for i, share in enumerate(shares, 1) if share]
+    return f"failed measurements: {', '.join(failed)}" if failed else ""
 
 
 def _numbered(prefix: str, values: Sequence[float]) -> dict[str, float]:

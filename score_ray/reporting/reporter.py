@@ -11,7 +11,7 @@ from rich.table import Table
 from score_ray.config.schema import Stage
 from score_ray.reporting.alarms import Alarms
 from score_ray.reporting.json_lines import Record
-from score_ray.reporting.metrics import StepResult
+from score_ray.reporting.metrics import StepResult, evaluated_failures, failures_text
 from score_ray.reporting.progress_bar import ProgressBar
 from score_ray.reporting.run_folder import RunFolder
 from score_ray.reporting.transcripts import accuracies_text
@@ -30,16 +30,19 @@ class Reporter:
         resume_at: int,
         quiet: bool = False,
         stages: Sequence[Stage] = (),
+        rewinds: bool = True,
     ) -> None:
         """Open a run folder at iteration `resume_at`; later records of a killed run are removed.
 
-        With `stages` it also watches for the known ways in which training fails. Raises
-        ValueError if a .jsonl file is damaged anywhere but in its last line.
+        If it does not do so at once (`rewinds`), `rewind` has to be called before anything but
+        an event is recorded. With `stages` it also watches for the known ways in which training
+        fails. Raises ValueError if a .jsonl file is damaged anywhere but in its last line.
         """
         folder.path.mkdir(parents=True, exist_ok=True)
         self._folder, self._total, self._done = folder, total_iterations, resume_at
         self._stages = stages
-        self._open()
+        if rewinds:
+            self._open()
         self._seconds: deque[float] = deque(maxlen=20)
         self._bar = ProgressBar(total_iterations, resume_at, quiet)
 
@@ -106,6 +109,7 @@ class Reporter:
 def progress_line(result: StepResult, total: int) -> str:
     """Return an iteration as one line: number, stage, accuracies, KL per attempt, seconds."""
     accuracies = result.accuracies
+    failed = failures_text([1 - result.episodes.measured_share(i) for i in result.attempts])
     return "  ".join(
         [
             f"[{result.iteration + 1:>{len(str(total))}}/{total}] {result.stage}",
@@ -113,6 +117,7 @@ def progress_line(result: StepResult, total: int) -> str:
             f"delta {short(accuracies.delta, '+')}",
             f"kl {'/'.join(map(short, result.kl))}",
             f"{result.seconds['iteration']:.1f} s",
+            *([failed] if failed else []),
         ]
     )
 
@@ -146,7 +151,7 @@ def result_rows(evals: Sequence[Record], labels: Sequence[str]) -> list[tuple[st
     """Return the rows of the results table, with cells in the order of RESULT_COLUMNS."""
     return [
         (
-            label,
+            _with_failures(label, r),
             f"{r['acc_t1']:.1%}",
             f"{r['acc_t2']:.1%}",
             f"{r['delta']:+.1%}",
@@ -155,6 +160,12 @@ def result_rows(evals: Sequence[Record], labels: Sequence[str]) -> list[tuple[st
         )
         for r, label in zip(evals, labels, strict=True)
     ]
+
+
+def _with_failures(label: str, record: Record) -> str:
+    """Return a label with what failed: an attempt that was not measured is in no accuracy."""
+    failed = failures_text(evaluated_failures(record))
+    return f"{label} ({failed})" if failed else label
 
 
 def results_table(evals: list[Record], labels: list[str]) -> Table:

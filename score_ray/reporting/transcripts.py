@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from score_ray.reporting.json_lines import Record
+from score_ray.reporting.metrics import evaluated_failures, failures_text
 from score_ray.types import GradedEpisode, Problem
 
 
@@ -63,9 +64,14 @@ def accuracies_text(evals: Sequence[Record]) -> str:
     return "".join(
         f"{label_of(r)}  {r['task']}/{r['split']} n {r['n']} after {r['iteration']} updates:  "
         f"t1 {r['acc_t1']:.4f}  t2 {r['acc_t2']:.4f}  delta {r['delta']:+.4f}  "
-        f"i->c {r['i_to_c']:.4f}  c->i {r['c_to_i']:.4f}\n"
+        f"i->c {r['i_to_c']:.4f}  c->i {r['c_to_i']:.4f}"
+        f"{_after_two_spaces(failures_text(evaluated_failures(r)))}\n"
         for r in evals
     )
+
+
+def _after_two_spaces(text: str) -> str:
+    return f"  {text}" if text else ""
 
 
 def label_of(evaluation: Record) -> str:

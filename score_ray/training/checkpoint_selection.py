@@ -4,13 +4,14 @@ Both use only the records in the run folder. A checkpoint is identified by the n
 before it; the episodes of iteration i come from weights after i updates.
 """
 
+import math
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Literal
 
 from score_ray.config.schema import Stage
 from score_ray.reporting.json_lines import Record
-from score_ray.reporting.metrics import StepResult, evaluated_accuracies
+from score_ray.reporting.metrics import StepResult, evaluated_accuracies, evaluated_failures
 from score_ray.reporting.run_folder import HELD_OUT
 
 Criterion = Literal["last", "train_reward", "held_out"]
@@ -50,8 +51,9 @@ def training_rewards(
     for before, done in zip([0, *saved], saved, strict=False):
         iterations = range(max(before, stage_start), done)
         rewards = [weighted_reward(s, stages[-1]) for s in steps if s.iteration in iterations]
-        if rewards:
-            scores[done] = fmean(rewards)
+        # The reward of an iteration in which an attempt was never measured is nan.
+        if known := [reward for reward in rewards if not math.isnan(reward)]:
+            scores[done] = fmean(known)
     return scores
 
 
@@ -65,10 +67,13 @@ def held_out_accuracies(
 ) -> dict[int, float]:
     """Return, for each checkpoint of any stage, the held-out accuracy of its last attempt.
 
-    This is the last of the `attempts` in training, or the last one evaluated if that is earlier.
+    This is the last of the `attempts` in training, or the last one evaluated if that is earlier;
+    among those that were measured, so that a failing grader does not choose the checkpoint.
     """
     scores = {}
     for record in evals:
         if record["split"] == HELD_OUT and record["iteration"] in checkpoints:
-            scores[record["iteration"]] = evaluated_accuracies(record)[:attempts][-1]
+            accuracies = evaluated_accuracies(record)[:attempts]
+            failed = evaluated_failures(record)[: len(accuracies)] or (0.0,)
+            scores[record["iteration"]] = accuracies[-1] / (1 - failed[-1])
     return scores

@@ -13,7 +13,6 @@ from score_ray.config.config import Config
 from score_ray.rollout.episodes import derive_seed
 from score_ray.training.failed_measurements import refuse_failed_evaluation
 from score_ray.training.mixture import NO_WEIGHTS, Weights, draw_mixture
-from score_ray.training.failed_measurements import refuse_failed_evaluation
 from score_ray.training.protocols import EpisodeGrader, EpisodeSampler
 from score_ray.types import GradedEpisode, Problem, RunError, SamplingPlan
 

@@ -247,3 +247,25 @@ def test_a_resumed_run_raises_the_alarms_of_the_whole_run():
         resumed = Alarms(STAGES)
         before = resumed.replay(records[:cut])
         assert before + resumed.replay(records[cut:]) == Alarms(STAGES).replay(records)
+
+
+@pytest.mark.parametrize("kind", ["grader_error", "timeout"])
+def test_measurements_that_fail_raise_an_alarm_for_each_way_and_say_what_to_do(kind):
+    """256 first attempts; 6 failures are 2.3 %, 5 are 1.95 %."""
+    failing = {f"verdict__{kind}_t1": 6, "verdict__wrong_t1": 148}
+    assert bad_for(Alarms(STAGES), 2, **failing) == []
+    (alarm,) = Alarms(STAGES).replay(step(i, **failing) for i in range(3))
+    assert alarm.kind == kind
+    assert f"2.3% of the attempts have the verdict {kind} over 3 iterations" in alarm.message
+    remedy = "grading.reward" if kind == "grader_error" else "Raise grading.deadline"
+    assert remedy in alarm.message
+    fewer = {f"verdict__{kind}_t1": 5, "verdict__wrong_t1": 149}
+    assert bad_for(Alarms(STAGES), 20, **fewer) == []
+
+
+def test_a_grader_that_begins_to_fail_is_not_taken_for_sandbagging():
+    """Of the measured first attempts .4 are right before and after; half of them fail."""
+    failing = {"train__acc_t1": 0.2, "train__acc_t2": 0.5, "verdict__correct_t1": 51,
+               "verdict__wrong_t1": 77, "verdict__grader_error_t1": 128}  # fmt: skip
+    after = [record(i, **failing) for i in range(10, 20)]
+    assert kinds(Alarms(STAGES), *(record(i) for i in range(10)), *after) == ["grader_error"]

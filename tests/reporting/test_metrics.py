@@ -9,6 +9,8 @@ from score_ray.algorithm.metrics import measure_episodes, training_accuracies
 from score_ray.reporting.metrics import (
     eval_record,
     evaluated_accuracies,
+    evaluated_failures,
+    failures_text,
     step_record,
     step_result,
     value_at,
@@ -124,3 +126,24 @@ def test_the_seconds_of_a_transfer_that_an_older_run_did_not_record_are_left_out
     del record["time/weights"]
     assert step_result(record).all_seconds == step_result(record).seconds
     assert "weights" in step_result(metrics_record(3)).all_seconds
+
+
+def test_an_evaluation_says_which_share_of_its_measurements_failed_if_any_did():
+    some = [graded(("4", "4"), (C, Verdict.TIMEOUT)), graded(("4", "4"), (W, C))]
+    record = eval_record(some, 0, "sums", "test")
+    assert (record["acc_t1"], record["acc_t2"]) == (0.5, 0.5)
+    assert evaluated_failures(record) == (0.0, 0.5)
+    assert failures_text(evaluated_failures(record)) == "failed measurements: t2 50.0%"
+    assert failures_text(evaluated_failures(eval_record(FIVE, 0, "t", "test"))) == ""
+
+
+def test_failed_measurements_are_read_back_and_are_in_no_mean_of_rewards():
+    some = [graded(("4", "4"), (Verdict.GRADER_ERROR, C)), graded(("4", "4"), (W, C))]
+    result = replace(
+        step_result(metrics_record(0)),
+        accuracies=training_accuracies(some),
+        episodes=measure_episodes(some),
+    )
+    again = step_result(step_record(result))
+    assert again.episodes.failed_share == 0.25
+    assert again.episodes.rewards == (0.0, 1.0)

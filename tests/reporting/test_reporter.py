@@ -5,7 +5,14 @@ from rich.console import Console
 
 from score_ray.reporting.json_lines import read_jsonl
 from score_ray.reporting.metrics import step_result
-from score_ray.reporting.reporter import Reporter, duration, losses, progress_line, results_table
+from score_ray.reporting.reporter import (
+    Reporter,
+    duration,
+    losses,
+    progress_line,
+    result_rows,
+    results_table,
+)
 from score_ray.reporting.run_folder import RunFolder
 from tests.support.sample_run_folder import eval_line, make_run, metrics_record, numbers
 
@@ -88,3 +95,15 @@ def test_the_results_table_has_a_row_and_a_label_for_each_evaluation():
     assert all(name in shown for name in ("weights", "t1", "t2", "delta", "i->c", "c->i"))
     with pytest.raises(ValueError, match="zip"):
         results_table([eval_line(0)], [])
+
+
+def test_failed_measurements_are_shown_with_an_iteration_and_an_evaluation(tmp_path, capsys):
+    failing = {"verdict/grader_error_t1": 20, "verdict/wrong_t1": 35}
+    line = progress_line(step_result(metrics_record(11) | failing), 200)
+    assert line.endswith("2.0 s  failed measurements: t1 25.0%")
+    evaluated = {**eval_line(12), "failed_t1": 0.0, "failed_t2": 0.3}
+    reporter = Reporter(RunFolder(tmp_path), 200, 11)
+    reporter.evaluation(evaluated, "stage_1")
+    reporter.close()
+    assert capsys.readouterr().err.endswith("  failed measurements: t2 30.0%\n")
+    assert result_rows([evaluated], ["one"])[0][0] == "one (failed measurements: t2 30.0%)"

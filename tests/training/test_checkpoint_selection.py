@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from score_ray.config.schema import Stage
@@ -81,3 +83,16 @@ def test_the_last_attempt_is_the_last_one_trained_and_evaluated():
 def test_without_a_measure_the_newest_is_taken():
     assert best("last", RUN, [], SAVED, STAGES) == 10
     assert best("last", RUN, [], [], STAGES) is None
+
+
+def test_failed_measurements_do_not_choose_the_checkpoint():
+    """Iteration 7 measured no first attempt; of checkpoint 8 half the second attempts failed."""
+    run = steps(*[(0.0, 0.0)] * 4, (0.2, 0.4), (0.4, 0.8), (0.6, 0.8), (math.nan, 0.9))
+    assert training_rewards(run, [6, 8], STAGES) == pytest.approx({6: 0.6, 8: 1.0})
+    nothing = steps(*[(0.0, 0.0)] * 4, (math.nan, 0.4), (0.4, math.nan))
+    assert training_rewards(nothing, [6], STAGES) == {}
+    evals = [
+        held_out(4, acc_t1=0.1, acc_t2=0.7),
+        held_out(8, acc_t1=0.1, acc_t2=0.4, failed_t1=0.0, failed_t2=0.5),
+    ]
+    assert held_out_accuracies(evals, SAVED, 2) == {4: 0.7, 8: 0.8}
