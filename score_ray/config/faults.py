@@ -6,11 +6,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from score_ray.config.config import Config
-from score_ray.config.key_types import inside
+from score_ray.config.key_types import inside, types_of
 from score_ray.config.section import Section
 from score_ray.config.suggestions import did_you_mean, suggest_key
 
 MOST_SHOWN = 80  # characters of a wrong value
+OF_OURS = "Value error, "  # what pydantic puts before a message of a check of ours
 SAYINGS = {
     "string_too_short": "a text is expected that is not empty",
     "missing": "this key is required",
@@ -45,6 +46,8 @@ def fault_lines(
     found: dict[str, list[Any]] = {}
     for one in error.errors(include_url=False):
         key = _key(one["loc"], schema)
+        if one["type"] == "value_error":  # its message may begin with a key of its section
+            key = _own_key(key, one["msg"].removeprefix(OF_OURS), schema)
         if one["type"] == "extra_forbidden":  # an override may have made the section of its key
             key = next((own for own in given if own.startswith(f"{key}.")), key)
         found.setdefault(key, []).append(one)
@@ -53,9 +56,8 @@ def fault_lines(
         # What can be a text or a list fails as both; what is wrong inside the list says more.
         if any(other.startswith(f"{key}.") for other in found if key):
             continue
-        lines[key] = (
-            f"{key}: {_reason(key, errors, schema)}" if key else _reason(key, errors, schema)
-        )
+        reason = _reason(key, errors, schema)
+        lines[key] = f"{key}: {reason}" if key else reason
     return _without_consequences(lines)
 
 
@@ -72,6 +74,12 @@ def _key(location: tuple[int | str, ...], schema: type[Section]) -> str:
     return ".".join(parts)
 
 
+def _own_key(section: str, message: str, schema: type[Section]) -> str:
+    """Return the key below a section that a message begins with, or the section."""
+    key = f"{section}.{message.partition(': ')[0]}".removeprefix(".")
+    return key if types_of(key, schema) else section
+
+
 def _reason(key: str, errors: list[Any], schema: type[Section]) -> str:
     kinds = {error["type"] for error in errors}
     error, value = errors[0], errors[0]["input"]
@@ -80,7 +88,9 @@ def _reason(key: str, errors: list[Any], schema: type[Section]) -> str:
     if error["type"] == "json_invalid":
         return "a text in it is not valid Unicode"
     if error["type"] == "value_error":
-        return error["msg"].removeprefix("Value error, ")
+        message = error["msg"].removeprefix(OF_OURS)
+        named = [f"{key}: ", f"{key.rpartition('.')[2]}: "]
+        return next((message.removeprefix(n) for n in named if message.startswith(n)), message)
     if len(kinds) > 1:
         return f"a text or a list is expected; got {_shown(value)}"
     if error["type"] == "string_type":

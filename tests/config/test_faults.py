@@ -43,6 +43,21 @@ def test_a_fault_in_a_file_is_one_line_with_file_and_key(old, new, message, tmp_
     assert refusal(tmp_path, old, new) == message
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stages.1.refresh=2", "stages.1.refresh: reinforce needs episodes of the current weights"),
+        ("task.train=[]", "task.train: "),
+        ("checkpoint.select=held_out", "checkpoint.select: held_out needs evaluation.held_out"),
+        ("stages.0.kl_target=[1]", "stages.0.kl_target: needs 2 numbers"),
+    ],
+)
+def test_what_a_section_checks_is_named_by_its_whole_key(override, message):
+    with pytest.raises(ConfigError) as caught:
+        load(ARITHMETIC, [override])
+    assert str(caught.value).startswith(message)
+
+
 def test_every_wrong_key_has_a_line_of_its_own(tmp_path):
     found = refusal(tmp_path, "num_actors: 1", "num_actors: one", "learner.lr=1", "seed=x")
     assert found.splitlines() == [

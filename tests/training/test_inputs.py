@@ -85,7 +85,7 @@ def test_a_malformed_config_file_is_refused(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("optimizer.name=adam", "optimizer: unknown key"),
+        ("optimizer.name=adam", r"optimizer\.name: unknown key"),
         ("rollout.sample=4", r"rollout\.sample: unknown key"),
         ("rollout.samples=four", r"rollout\.samples: .*valid integer.*'four'"),
         ("rollout.samples=1.5", r"rollout\.samples: .*valid integer"),
