@@ -7,6 +7,8 @@ import os
 import queue
 import socket
 import threading
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from score_ray.types import ConfigError
 
@@ -73,3 +75,14 @@ def _fault(host: str, port: int) -> str:
     except (OSError, ValueError) as error:  # a name that cannot be one is a ValueError
         return (getattr(error, "strerror", None) or str(error)).lower()
     return "" if answer[3:4] == bytes([SETTINGS]) else "another service uses that port"
+
+
+def through_proxy(url: str) -> str:
+    """Return words on the proxy that the environment names for a URL, or nothing."""
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    if not proxy or proxy_bypass(parts.hostname or ""):
+        return ""
+    return (
+        f" through the proxy {parts.scheme}_proxy={proxy}; no_proxy={parts.hostname} goes without"
+    )

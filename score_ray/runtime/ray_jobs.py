@@ -21,6 +21,7 @@ from typing import Any
 from score_ray.config.config import Config
 from score_ray.config.loading import dump
 from score_ray.config.train_source import TrainSource
+from score_ray.runtime.ray_address import through_proxy
 from score_ray.tasks.tables.source import absolute_source
 from score_ray.types import ConfigError
 
@@ -225,10 +226,12 @@ def _server_errors(address: str, job: str = "") -> Iterator[None]:
             "to the cluster's token"
         ) from error
     except (OSError, ClientError) as error:
-        raise ConfigError(f"{address}: no Ray job server answers there") from error
+        way = through_proxy(address)
+        raise ConfigError(f"{address}: no Ray job server answers there{way}") from error
     except (RuntimeError, ValueError) as error:
         text = str(error).strip()
         if job and "status code 404" in text:
             raise ConfigError(f"{address}: no job {job} there; `job list` names them") from error
         # The server sends whole tracebacks.
-        raise ConfigError(f"{address}: {text.splitlines()[-1]}") from error
+        way = through_proxy(address)
+        raise ConfigError(f"{address}: {text.splitlines()[-1]}{way}") from error

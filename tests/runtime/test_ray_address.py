@@ -7,7 +7,7 @@ import time
 import pytest
 
 from score_ray.runtime import ray_address
-from score_ray.runtime.ray_address import check_address, host_and_port
+from score_ray.runtime.ray_address import check_address, host_and_port, through_proxy
 from score_ray.types import ConfigError
 
 
@@ -107,3 +107,20 @@ def test_an_address_of_another_form_is_refused_with_the_form_that_is_right(addre
 def test_host_and_port_are_told_apart():
     assert host_and_port("head:6379") == ("head", 6379)
     assert host_and_port("[::1]:6379") == ("::1", 6379)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://head:8265", " through the proxy http_proxy=http://p:3128; no_proxy=head goes "),
+        ("http://inside:8265", ""),
+        ("https://head:8265", ""),
+    ],
+)
+def test_the_proxy_that_stands_before_a_job_server_is_named(url, words, monkeypatch):
+    for name in ("https_proxy", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://p:3128")
+    monkeypatch.setenv("no_proxy", "inside")
+    assert through_proxy(url).startswith(words)
+    assert bool(through_proxy(url)) == bool(words)
