@@ -56,8 +56,7 @@ def _is_single(path: Path) -> bool:
 def _files_of_splits(source: DataSource, path: Path) -> Mapping[str, Sequence[Path]]:
     """Return the files of each split of a file or folder."""
     if (path / "dataset_dict.json").is_file():
-        names = json.loads((path / "dataset_dict.json").read_text())["splits"]
-        splits = {name: _shards(path / name) for name in names}
+        splits = {name: _shards(path / name) for name in _saved_splits(path / "dataset_dict.json")}
     elif _is_single(path):
         splits = {ONLY: [path] if path.is_file() else _shards(path)}
     else:
@@ -69,6 +68,14 @@ def _files_of_splits(source: DataSource, path: Path) -> Mapping[str, Sequence[Pa
             f"{source.text}: {source.place} has no configs, and {source.config!r} names one"
         )
     return splits
+
+
+def _saved_splits(path: Path) -> list[str]:
+    """Return the names of the splits of a saved data set."""
+    try:
+        return list(json.loads(path.read_text())["splits"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: does not list the splits of a saved data set") from error
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -91,14 +98,14 @@ def _read_split(
         return tables[spec]
     from datasets import ReadInstruction
 
+    sizes = {name: len(table.rows) for name, table in tables.items()}
     try:
-        parts = ReadInstruction.from_spec(spec)
+        ranges = ReadInstruction.from_spec(spec).to_absolute(sizes)
     except ValueError as error:
         raise ValueError(
             f"{source.text}: @{spec} is no part of a split; "
             f"@{names[0]}[:500] and @{names[0]}[10%:20%] would be"
         ) from error
-    ranges = parts.to_absolute({name: len(table.rows) for name, table in tables.items()})
     return joined([tables[part.splitname].part(part.from_, part.to) for part in ranges])
 
 
@@ -139,7 +146,7 @@ def _rows(path: Path, wanted: Columns) -> DataTable:
     text = _decoded(data)
     if kind == "json":
         return read_json(text)
-    return read_csv(text, "\t" if ".tsv" in path.suffixes else ",")
+    return read_csv(text, "\t" if path.name.removesuffix(".gz").endswith(".tsv") else ",")
 
 
 def _decoded(data: bytes) -> str:

@@ -1,3 +1,4 @@
+import gzip
 import os
 
 import datasets
@@ -101,11 +102,16 @@ def test_parts_of_a_split(tmp_path, spec, expected):
         ("x.jsonl:main", "has no configs, and 'main' names one"),
         ("set@trian+test", r"no split 'trian'; it has \['train', 'test'\]; did you mean train\?"),
         ("set:main", "'main' not found"),
+        ("x.jsonl@train[:500%]", r"@train\[:500%\] is no part of a split"),
+        ("x.jsonl@train[:5%](pct1_dropremainder)", "is no part of a split"),
+        ("saved", r"dataset_dict\.json: does not list the splits"),
     ],
 )
 def test_an_error_says_which_splits_there_are(tmp_path, source, message):
     for name in ("x.jsonl", "set/train.jsonl", "set/test.jsonl"):
         write(tmp_path / name, "1")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved/dataset_dict.json").write_text("[]")
     with pytest.raises(ValueError, match=message) as error:
         values(tmp_path / source)
     assert "\n" not in str(error.value)
@@ -122,3 +128,11 @@ def test_a_byte_order_mark_is_no_part_of_a_column(tmp_path):
     (tmp_path / "x.csv").write_bytes(b"\xef\xbb\xbfa,b\n1,2\n")
     (tmp_path / "x.jsonl").write_bytes(b'\xef\xbb\xbf{"a": "1"}\n')
     assert values(tmp_path / "x.csv") == values(tmp_path / "x.jsonl") == ["1"]
+
+
+@pytest.mark.parametrize("name", ["x.csv", "my.tsv.x.csv", "x.csv.gz"])
+def test_only_a_tsv_is_separated_by_tabs(tmp_path, name):
+    opened = gzip.open if name.endswith(".gz") else open
+    with opened(tmp_path / name, "wt") as file:
+        file.write("a,b\n1\t2,3\n")
+    assert values(tmp_path / name) == ["1\t2"]
