@@ -65,7 +65,8 @@ class Config(Section):
             raise ValueError("grading: judge and reward exclude each other; set one of them")
         first, preset = self.prompts.first, self.prompts.preset
         if "{question}" not in (first or "") and not (preset and first is None):
-            raise ValueError("prompts.first: must contain {question}, or name a preset")
+            other = f"leave it out for that of {preset}" if preset else "name a preset"
+            raise ValueError(f"prompts.first: must contain {{question}}, or {other}")
         self._check_learner()
         self._check_gpus()
         self._check_sources()
