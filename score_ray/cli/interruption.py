@@ -95,7 +95,7 @@ def is_interrupted() -> bool:
 
 
 @contextmanager
-def interruptible(advice: str) -> Iterator[None]:
+def interruptible(advice: str | Callable[[], str]) -> Iterator[None]:
     """Exit with code 130 on Ctrl-C or SIGTERM, with `advice` on stderr."""
     try:
         yield
@@ -104,7 +104,7 @@ def interruptible(advice: str) -> Iterator[None]:
             raise
         import typer
 
-        _interruption.tell(advice)
+        _interruption.tell(advice if isinstance(advice, str) else advice())
         raise typer.Exit(EXIT_CODE) from None
 
 

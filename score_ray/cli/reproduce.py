@@ -49,7 +49,7 @@ def reproduce(
 
 def _carry_out(planned: "list[SuiteRun]", jobs: int, folder: Path) -> "list[Failure]":
     from score_ray.experiments.suites import runner
-    from score_ray.reporting.run_folder import locked
+    from score_ray.reporting.folder_lock import locked
 
     with locked(folder, "another process runs this suite"):
         return runner.carry_out(planned, jobs)

@@ -1,5 +1,6 @@
 """`score-ray train`: train a model to correct itself."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +13,12 @@ from score_ray.cli.terminal import show_results
 if TYPE_CHECKING:
     from score_ray.config.config import Config
     from score_ray.reporting.run_folder import RunFolder
-    from score_ray.training.inputs import Inputs
+    from score_ray.training.start import Start
+
+ADVICE = "choose another name=..., or begin anew with --fresh, which moves the folder aside"
 
 
-def train(
+def train(  # noqa: PLR0913  (a parameter is an option)
     config: Recipe,
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
@@ -29,9 +32,16 @@ def train(
     answer_column: Annotated[
         str | None, typer.Option("--answer_column", help="Sets task.answer_column.")
     ] = None,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh", help="Begin anew; what the run folder holds is moved to NAME.1, NAME.2 ..."
+        ),
+    ] = False,
 ) -> None:
     """Train a model to correct itself; the same command resumes a run that was cut off."""
     from score_ray.config.loading import load
+    from score_ray.reporting.run_claim import refuse_foreign_folder, refuse_other_config
     from score_ray.reporting.run_folder import RunFolder
 
     flags = {
@@ -42,41 +52,46 @@ def train(
     }
     chosen = load(config, with_flags(overrides, flags))
     folder = RunFolder(runs / chosen.name)
-    with folder.locked():
-        folder.refuse_other_config(chosen, "choose another name=... or remove the folder")
-        inputs = _checked(chosen)
-        # The config is saved only now: while the inputs have faults, a mended config must not
-        # be refused for differing from a saved one.
-        folder.write_config(chosen)
-        with interruptible("interrupted: the same command resumes from the last checkpoint"):
-            _run(inputs, folder)
+    refuse_foreign_folder(folder)
+    with folder.locked(), interruptible(partial(_advice, folder)):
+        if not fresh:
+            refuse_other_config(folder, chosen, ADVICE)
+        _run(_planned(chosen, folder, fresh))
 
 
-def _checked(config: "Config") -> "Inputs":
+def _advice(folder: "RunFolder") -> str:
+    """Return what an interruption means for the run in a folder."""
+    if folder.has_checkpoint:
+        return "interrupted: the same command resumes from the last checkpoint"
+    return "interrupted before the first checkpoint: the same command starts anew"
+
+
+def _planned(config: "Config", folder: "RunFolder", fresh: bool) -> "Start":
     from score_ray.training.inputs import check_inputs
     from score_ray.training.model_source import CACHE
+    from score_ray.training.start import plan_start
 
-    return check_inputs(config, CACHE)
+    return plan_start(folder, check_inputs(config, CACHE), fresh)
 
 
-def _run(inputs: "Inputs", folder: "RunFolder") -> None:
+def _run(start: "Start") -> None:
     from score_ray.reporting.report_page import write_report
     from score_ray.reporting.reporter import Reporter, losses
-    from score_ray.training import checkpoint
     from score_ray.training.roles import all_roles
     from score_ray.training.trainer import Trainer
 
-    config = inputs.config
-    damaged: list[str] = []
-    saved = checkpoint.newest(folder.checkpoints, damaged.append)
-    start = saved.progress.iteration if saved else 0
-    reporter = Reporter(folder, config.iterations, start, stages=config.stages)
-    for fault in damaged:
-        reporter.checkpoint_fault(fault)
-    with all_roles(inputs, reporter) as roles:
-        if saved:
-            reporter.note(f"resuming from {saved.path}")
-        Trainer(roles, config, folder).train(saved)
+    folder, config = start.folder, start.inputs.config
+    reporter = Reporter(
+        folder, config.iterations, start.iteration, stages=config.stages, rewinds=False
+    )
+    with all_roles(start.inputs, reporter) as roles:
+        start.claim(reporter.note)
+        reporter.rewind(start.iteration)
+        for fault in start.damaged:
+            reporter.checkpoint_fault(fault)
+        if start.saved:
+            reporter.note(f"resuming from {start.saved.path}")
+        Trainer(roles, config, folder).train(start.saved)
     write_report(folder)
     show_results(folder, {0, *config.stage_ends()})
     events = folder.events()

@@ -8,25 +8,32 @@ from typing import Any
 Record = dict[str, Any]
 
 
-def read_jsonl(path: Path) -> list[Record]:
+def read_jsonl(path: Path, key: str = "") -> list[Record]:
     """Return a file's records, without a last line that a kill left half-written; [] if absent.
 
-    Raises ValueError, naming file and line, for damage anywhere else.
+    Raises ValueError, naming file and line, for damage anywhere else, and for a record without
+    `key` if that is given.
     """
     if not path.exists():
         return []
     # Split as bytes, because a half-written line may end inside a character.
     *whole, last = path.read_bytes().split(b"\n")
-    records = []
-    for number, line in enumerate(whole, 1):
-        try:
-            records.append(json.loads(line))
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: not a JSON record") from error
+    records = [_record(path, number, line, key) for number, line in enumerate(whole, 1)]
     try:
-        return [*records, json.loads(last)]
+        return [*records, _record(path, len(whole) + 1, last, key)]
     except ValueError:
         return records
+
+
+def _record(path: Path, number: int, line: bytes, key: str) -> Record:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict) or (key and key not in record):
+        what = f"no {key!r} in this record" if isinstance(record, dict) else "not a JSON record"
+        raise ValueError(f"{path}, line {number}: {what}; mend the line, or remove it")
+    return record
 
 
 def as_lines(records: Iterable[Record]) -> str:

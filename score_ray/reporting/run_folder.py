@@ -4,16 +4,15 @@ The .jsonl files are the truth: generations.txt, accuracies.txt, accuracy.png an
 can be made from them again at any time.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from score_ray.config.config import Config
-from score_ray.config.loading import differences, dump, load
+from score_ray.config.loading import dump, load
 from score_ray.reporting.atomic_files import replace_file
+from score_ray.reporting.folder_lock import LOCK, locked, set_aside
 from score_ray.reporting.json_lines import (
     Record,
     append_lines,
@@ -28,7 +27,7 @@ from score_ray.reporting.transcripts import (
     generations_text,
     transcript,
 )
-from score_ray.types import ConfigError, GradedEpisode
+from score_ray.types import ConfigError, GradedEpisode, RunError, UnusableRow
 
 TEST, HELD_OUT = "test", "held_out"  # the splits that a run is evaluated on
 METRICS = "metrics.jsonl"  # a record per iteration
@@ -38,6 +37,11 @@ EVENTS = "events.jsonl"  # lost processes and alarms
 ANSWERS = "answers"  # a file for each evaluation on the test split
 FIRST_ATTEMPTS = "first_attempts.jsonl"  # of the base model, for rollout.offline_share
 EXTRA_SAMPLES = "study"  # a file for each kind and model; named so for older runs
+INPUTS, ROW_HASHES = "inputs.json", "row_hashes.npz"  # what the run has read
+UNUSABLE = "unusable_rows.jsonl"  # rows of the data that were left out
+MODEL_UPDATES = "model_updates.txt"  # the updates that the trained model has seen
+KEY = "iteration"  # in every record of a run's progress
+UNFINISHED_CHECKPOINT = ".tmp-"  # how the name of a checkpoint begins that is not yet whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,6 @@ class RunFolder:
 
     def __str__(self) -> str:
         return str(self.path)
-
-    # Places in the folder.
 
     @property
     def config_file(self) -> Path:
@@ -65,6 +67,16 @@ class RunFolder:
     def model(self) -> Path:
         """The folder of the trained model, which a finished run leaves."""
         return self.path / "model"
+
+    @property
+    def inputs(self) -> Path:
+        """The names and digests of what the run has read."""
+        return self.path / INPUTS
+
+    @property
+    def row_hashes(self) -> Path:
+        """The hash of each row that the run has read, by split."""
+        return self.path / ROW_HASHES
 
     @property
     def report(self) -> Path:
@@ -93,23 +105,38 @@ class RunFolder:
 
         Raises ConfigError if there is none, or if it does not fit.
         """
-        return load(self.config_file, overrides)
+        return load(self.config_file, overrides, saved=True)
 
     def write_config(self, config: Config) -> None:
-        """Claim the folder for a config."""
-        self.config_file.write_text(dump(config))
+        """Write the config that the run has from now on."""
+        replace_file(self.config_file, dump(config).encode())
 
-    def refuse_other_config(self, config: Config, advice: str) -> None:
-        """Raise ConfigError if the folder holds a run of another config.
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is a checkpoint, be it damaged."""
+        names = (path.name for path in self.checkpoints.glob("*"))
+        return any(not name.startswith(UNFINISHED_CHECKPOINT) for name in names)
 
-        The message names the keys that differ, and ends the first line with the advice.
-        """
-        changed = differences(config, self.config()) if self.config_file.is_file() else []
-        if changed:
-            raise ConfigError(
-                f"{self} holds a run of another config; {advice}. These keys differ:\n  "
-                + "\n  ".join(changed)
-            )
+    @property
+    def is_claimed(self) -> bool:
+        """Whether a run is kept here that can go on, or that has left a model."""
+        return self.has_model or self.has_checkpoint
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether a run was started here, or the folder is empty or missing."""
+        names = {path.name for path in self.path.glob("*")}
+        return not names or bool(names & {LOCK, METRICS, EVALS, INPUTS})
+
+    @property
+    def has_records(self) -> bool:
+        """Whether an iteration or an evaluation was recorded."""
+        paths = (self.path / METRICS, self.path / EVALS)
+        return any(path.is_file() and path.stat().st_size for path in paths)
+
+    def set_aside(self) -> Path | None:
+        """Move all that the locked folder holds into a new one beside it; return that, if any."""
+        return set_aside(self.path, self.config_file.name)
 
     @property
     def has_model(self) -> bool:
@@ -128,11 +155,34 @@ class RunFolder:
         """Lock the folder for a block; raise ConfigError if another process runs in it."""
         return locked(self.path, "another process is running in this run folder")
 
+    @property
+    def model_updates(self) -> int:
+        """Number of updates that the trained model has seen.
+
+        Folders of an older version do not say; there it was the last model to be evaluated.
+        """
+        path = self.path / MODEL_UPDATES
+        if path.is_file():
+            return int(path.read_text())
+        return max((r["iteration"] for r in self.evals(TEST)[-1:]), default=0)
+
+    def write_model_updates(self, updates: int) -> None:
+        """Record the updates of the trained model; rename extra samples of the one before it."""
+        if updates != (before := self.model_updates):
+            for path in (self.path / EXTRA_SAMPLES).glob("*_model.jsonl"):
+                path.rename(path.with_name(f"{path.name}.after_{before}"))
+        replace_file(self.path / MODEL_UPDATES, str(updates).encode())
+
     # Reading.
+
+    def check_records(self) -> None:
+        """Raise ValueError, naming file and line, if a record of the run cannot be read."""
+        for read in (self.metrics, self.evals, self.generations, self.events):
+            read()
 
     def metrics(self) -> list[Record]:
         """Return a record per iteration."""
-        return read_jsonl(self.path / METRICS)
+        return read_jsonl(self.path / METRICS, KEY)
 
     def steps(self) -> list[StepResult]:
         """Return the result of each iteration."""
@@ -145,30 +195,31 @@ class RunFolder:
 
     def evals(self, split: str | None = None) -> list[Record]:
         """Return a record per evaluation, on one split or on all."""
-        return [r for r in read_jsonl(self.path / EVALS) if split in (None, r["split"])]
+        return [r for r in read_jsonl(self.path / EVALS, KEY) if split in (None, r["split"])]
 
     def generations(self) -> list[Record]:
         """Return the transcripts of training episodes."""
-        return read_jsonl(self.path / GENERATIONS)
+        return read_jsonl(self.path / GENERATIONS, KEY)
 
     def events(self) -> list[Record]:
         """Return what happened to the run's processes, and its alarms."""
-        return read_jsonl(self.path / EVENTS)
+        return read_jsonl(self.path / EVENTS, KEY)
 
     def answers(self) -> dict[int, list[Record]]:
         """Return the answers of each evaluation on the test split, by the updates before it."""
         paths = sorted((self.path / ANSWERS).glob("after_*.jsonl"))
         return {int(path.stem.removeprefix("after_")): read_jsonl(path) for path in paths}
 
-    def first_attempts(self) -> dict[int, str]:
-        """Return the base model's first attempts by problem index.
-
-        Raises FileNotFoundError if the file is gone.
-        """
+    def first_attempts(self) -> list[Record]:
+        """Return the base model's first attempts; raise RunError if the file is gone."""
         path = self.path / FIRST_ATTEMPTS
         if not path.is_file():
-            raise FileNotFoundError(f"{path}: the base model's first attempts are missing")
-        return {record["problem"]: record["text"] for record in read_jsonl(path)}
+            raise RunError(f"{path}: the base model's first attempts are missing")
+        return read_jsonl(path)
+
+    def unusable_rows(self) -> list[Record]:
+        """Return the rows of the data that were left out."""
+        return read_jsonl(self.path / UNUSABLE)
 
     def extra_samples(self, kind: str, model: str) -> Path:
         """Return the path of the extra samples of a kind that "model" or "base" gave."""
@@ -206,10 +257,21 @@ class RunFolder:
         lines = as_lines(answer_record(g) for g in graded)
         replace_file(folder / f"after_{done:06d}.jsonl", lines.encode(errors="replace"))
 
-    def write_first_attempts(self, texts: Mapping[int, str]) -> None:
-        """Write the base model's first attempts, given by problem index."""
-        records = ({"problem": index, "text": texts[index]} for index in sorted(texts))
+    def write_first_attempts(self, records: Iterable[Record]) -> None:
+        """Write the base model's first attempts."""
         replace_file(self.path / FIRST_ATTEMPTS, as_lines(records).encode())
+
+    def write_unusable_rows(self, rows: Iterable[UnusableRow]) -> None:
+        """Write the rows of the data that were left out."""
+        lines = as_lines(asdict(row) for row in rows)
+        replace_file(self.path / UNUSABLE, lines.encode(errors="replace"))
+
+    def rename_evaluation(self, done: int, label: str, new_label: str) -> None:
+        """Give the evaluation with this label after `done` updates another one."""
+        for record in (records := self.evals()):
+            if (record["iteration"], record.get("label")) == (done, label):
+                record["label"] = new_label
+        replace_file(self.path / EVALS, as_lines(records).encode())
 
     def rewind(self, resume_at: int) -> None:
         """Delete the records after `resume_at` updates; events stay.
@@ -230,23 +292,8 @@ class RunFolder:
             replace_file(path, text.encode(errors="replace"))
 
 
-@contextmanager
-def locked(folder: Path, refusal: str) -> Iterator[None]:
-    """Lock a folder for a block; raise ConfigError(refusal) if another process has locked it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ConfigError(f"{folder}: {refusal}") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _keep(path: Path, wanted: Callable[[Record], bool]) -> list[Record]:
     """Rewrite a .jsonl file with the records that are wanted, and return them."""
-    records = [record for record in read_jsonl(path) if wanted(record)]
+    records = [record for record in read_jsonl(path, KEY) if wanted(record)]
     replace_file(path, as_lines(records).encode())
     return records

@@ -8,8 +8,10 @@ after the policy's first attempts have become different.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from score_ray.reporting.json_lines import Record
+from score_ray.tasks.data_digest import question_hash
 from score_ray.training.protocols import EpisodeSampler
-from score_ray.types import Problem, SamplingPlan
+from score_ray.types import Problem, RunError, SamplingPlan
 
 
 def offline_part(problems: Sequence[Problem], share: float) -> Sequence[Problem]:
@@ -19,18 +21,44 @@ def offline_part(problems: Sequence[Problem], share: float) -> Sequence[Problem]
 
 def sample_first_attempts(
     pool: EpisodeSampler, problems: Iterable[Problem], plan: SamplingPlan
-) -> dict[int, str]:
-    """Sample a first attempt of every distinct problem; return the texts by problem index.
+) -> list[Record]:
+    """Sample a first attempt of every distinct problem; return records in order of their index.
 
-    The weights being served must be the base model's.
+    Each has the problem's index, a hash of its question, and the text. The weights being served
+    must be the base model's.
     """
     distinct = {problem.index: problem for problem in problems}
     once = replace(plan, samples=1, attempts=1)
-    return {
-        episode.problem.index: episode.attempts[0].text
+    records = [
+        {
+            "problem": episode.problem.index,
+            "question": question_hash(episode.problem.question),
+            "text": episode.attempts[0].text,
+        }
         for episodes in pool.sample(list(distinct.values()), once)
         for episode in episodes
-    }
+    ]
+    return sorted(records, key=lambda record: record["problem"])
+
+
+def texts_of(records: Iterable[Record], problems: Iterable[Problem]) -> dict[int, str]:
+    """Return the recorded first attempts of problems, by problem index.
+
+    Raises RunError, naming the problem, if one has none, or if the attempt was at another question.
+    """
+    known = {record["problem"]: record for record in records}
+    texts = {}
+    for problem in problems:
+        record = known.get(problem.index)
+        # Records of an older version have no hash.
+        if record is None or record.get("question") not in (None, question_hash(problem.question)):
+            which = "no first attempt" if record is None else "a first attempt at another question"
+            raise RunError(
+                f"{problem.place}: the base model's recorded first attempts hold {which} for it; "
+                "the training data changed since they were sampled"
+            )
+        texts[problem.index] = record["text"]
+    return texts
 
 
 def with_given(

@@ -20,7 +20,12 @@ from score_ray.training.checkpoint import Checkpoint, Progress
 from score_ray.training.checkpoint_selection import best
 from score_ray.training.collector import Collector
 from score_ray.training.failed_measurements import refuse_failed_iteration
-from score_ray.training.first_attempts import offline_part, sample_first_attempts, with_given
+from score_ray.training.first_attempts import (
+    offline_part,
+    sample_first_attempts,
+    texts_of,
+    with_given,
+)
 from score_ray.training.iteration import Clock, draw, evaluate, sampled_sums, training_plan
 from score_ray.training.protocols import Roles
 from score_ray.types import (
@@ -73,8 +78,9 @@ class Trainer:
                     self._evaluate_test(progress.iteration, self._label(progress.iteration))
                 if config.is_saved(progress.iteration):
                     progress = self._save(progress)
-        self._restore_selected(progress)
+        trained = self._restore_selected(progress)
         roles.learner.export(self._folder.model)
+        self._folder.write_model_updates(trained)
 
     def step(self, collector: Collector, iteration: int, kl: Sequence[float] = ()) -> StepResult:
         """Make one iteration: collect episodes, update the policy, broadcast it.
@@ -224,14 +230,15 @@ class Trainer:
         )
         return progress
 
-    def _restore_selected(self, progress: Progress) -> None:
+    def _restore_selected(self, progress: Progress) -> int:
         """Go back to the checkpoint that the config selects, and evaluate it.
 
-        Raises RunError if it cannot be read.
+        Return the updates that the learner's weights have seen then. Raises RunError if the
+        checkpoint cannot be read.
         """
         selected = self._selected(progress)
         if selected is None or selected >= self._config.iterations:
-            return
+            return progress.iteration
         try:
             source = checkpoint.find(self._folder.checkpoints, selected)
         except FileNotFoundError as error:
@@ -240,6 +247,7 @@ class Trainer:
         self._roles.learner.restore(source)
         self._roles.channel.broadcast(selected)
         self._evaluate_test(selected, f"selected, iteration {selected}")
+        return selected
 
     def _selected(self, progress: Progress) -> int | None:
         """Return the best checkpoint ever saved; None if the config selects the last weights."""
@@ -258,10 +266,10 @@ class Trainer:
         share = config.rollout.offline_share
         if not share:
             return {}
+        parts = (offline_part(self._problems(i), share) for i in range(config.iterations))
+        planned = [problem for part in parts for problem in part]
         if progress.iteration == 0:
-            parts = (offline_part(self._problems(i), share) for i in range(config.iterations))
-            planned = [problem for part in parts for problem in part]
             plan = training_plan(config, config.iterations)
-            texts = sample_first_attempts(self._roles.pool, planned, plan)
-            self._folder.write_first_attempts(texts)
-        return self._folder.first_attempts()
+            records = sample_first_attempts(self._roles.pool, planned, plan)
+            self._folder.write_first_attempts(records)
+        return texts_of(self._folder.first_attempts(), planned)

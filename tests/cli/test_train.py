@@ -6,7 +6,9 @@ import pytest
 from filelock import FileLock
 
 from score_ray.cli.arguments import with_flags
+from score_ray.cli.train import _advice
 from score_ray.config.loading import dump, load
+from score_ray.reporting.run_folder import RunFolder
 from score_ray.training import inputs
 from tests.support.command_line import invoke, refusal
 from tests.support.tiny_model import make_model
@@ -23,9 +25,14 @@ def refused(runs: Path, *words: object) -> str:
     return refusal("train", RECIPE, *words, "--runs", runs)
 
 
+def claimed(runs: Path) -> Path:
+    """Make a checkpoint, without content, in the run folder; return the place of its config."""
+    (runs / "arithmetic" / "checkpoints" / "iteration_000010").mkdir(parents=True)
+    return runs / "arithmetic" / "config.yaml"
+
+
 def test_a_run_folder_of_another_config_is_refused_and_left_alone(tmp_path):
-    saved = tmp_path / "arithmetic" / "config.yaml"
-    (tmp_path / "arithmetic" / "model").mkdir(parents=True)
+    saved = claimed(tmp_path)
     content = dump(load(RECIPE, ["seed=5"]))
     saved.write_text(content)
     assert "seed: 5 -> 0" in refused(tmp_path)
@@ -46,13 +53,40 @@ def test_a_run_folder_in_use_is_refused(tmp_path):
         ("rollout.samples=four", "rollout.samples"),
         ("model.path=./nowhere", "there is no folder ./nowhere"),
         ("model.max_length=12", "its prompt has 6 tokens"),
+        ("model.max_length=10", "leaves no room for a question"),
         ("model.max_length=4096", "is more than the"),
         ("task={name: math, train: none.jsonl, test: none.jsonl}", "none.jsonl: no such data file"),
     ],
 )
-def test_bad_input_is_one_clear_error_and_claims_no_folder(override, message, tmp_path, model):
+def test_bad_input_is_one_clear_error_and_leaves_nothing(override, message, tmp_path, model):
     assert message in refused(tmp_path, f"model.path={model}", override)
-    assert not (tmp_path / "arithmetic" / "config.yaml").exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_input_does_not_move_an_older_run_aside(tmp_path, model):
+    saved = claimed(tmp_path)
+    saved.write_text(dump(load(RECIPE)))
+    before = sorted(tmp_path.rglob("*"))
+    words = ("--fresh", f"model.path={model}", "model.max_length=10")
+    assert "leaves no room for a question" in refused(tmp_path, *words)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_of_another_program_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "arithmetic").mkdir()
+    (tmp_path / "arithmetic" / "notes.txt").write_text("mine")
+    for words in ((), ("--fresh",)):
+        message = refused(tmp_path, *words)
+        assert "arithmetic: this is no run folder, but it holds notes.txt; choose" in message
+    assert [path.name for path in tmp_path.rglob("*")] == ["arithmetic", "notes.txt"]
+
+
+def test_an_interruption_before_the_first_checkpoint_says_that_there_is_nothing_to_resume(tmp_path):
+    assert _advice(RunFolder(tmp_path / "arithmetic")) == (
+        "interrupted before the first checkpoint: the same command starts anew"
+    )
+    claimed(tmp_path)
+    assert "resumes from the last checkpoint" in _advice(RunFolder(tmp_path / "arithmetic"))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from score_ray.reporting.json_lines import read_jsonl
 from score_ray.reporting.metrics import step_record
 from score_ray.reporting.report_page import write_report
 from score_ray.reporting.reporter import Reporter
-from score_ray.reporting.run_folder import RunFolder, locked
+from score_ray.reporting.run_folder import RunFolder
 from score_ray.reporting.transcripts import accuracies_text, generations_text
 from score_ray.types import ConfigError
 from tests.support.sample_run_folder import episode, eval_line, make_run, metrics_record, numbers
@@ -93,8 +93,24 @@ def test_only_the_last_line_may_be_half_written(tmp_path):
     path.write_text('{"a": 1}\n{"a": ')
     assert read_jsonl(path) == [{"a": 1}]
     path.write_text('{"a": 1}\n{"a": \n{"a": 3}\n')
-    with pytest.raises(ValueError, match=r"a\.jsonl, line 2"):
+    with pytest.raises(ValueError, match=r"a\.jsonl, line 2: not a JSON record; mend the line"):
         read_jsonl(path)
+
+
+@pytest.mark.parametrize("line", ["[1, 2]", "3", "null", "\0\0", ""])
+def test_a_line_that_is_no_record_is_named(tmp_path, line):
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"a": 1}}\n{line}\n{{"a": 3}}\n')
+    with pytest.raises(ValueError, match=r"a\.jsonl, line 2: not a JSON record"):
+        read_jsonl(path)
+
+
+def test_a_record_without_the_key_that_it_needs_is_named(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1}\n{"b": 2}\n{"a": 3}')
+    assert len(read_jsonl(path)) == 3
+    with pytest.raises(ValueError, match=r"a\.jsonl, line 2: no 'a' in this record"):
+        read_jsonl(path, "a")
 
 
 def test_any_text_is_kept_in_the_records_and_in_the_report(tmp_path):
@@ -104,17 +120,6 @@ def test_any_text_is_kept_in_the_records_and_in_the_report(tmp_path):
     Reporter(RunFolder(tmp_path), 4, 1, quiet=True).close()
     assert numbers(tmp_path, "generations") == [0, 0]
     write_report(RunFolder(tmp_path))
-
-
-def test_a_folder_is_held_by_one_process_at_a_time(tmp_path):
-    folder = RunFolder(tmp_path / "run")
-    with folder.locked():
-        with pytest.raises(ConfigError, match="run: another process is running in this run folder"):
-            folder.locked().__enter__()
-        with pytest.raises(ConfigError, match="run: another process runs this suite"):
-            locked(folder.path, "another process runs this suite").__enter__()
-    with folder.locked():
-        pass
 
 
 def test_a_trained_model_needs_a_config_and_a_model(tmp_path):
@@ -129,14 +134,42 @@ def test_a_trained_model_needs_a_config_and_a_model(tmp_path):
     assert folder.trained_model() == tmp_path / "model"
 
 
-def test_a_run_of_another_config_is_refused_by_the_keys_that_differ(tmp_path):
+def test_a_folder_says_whether_a_run_was_started_there_and_what_it_left(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    assert folder.is_ours
+    (folder.checkpoints / ".tmp-iteration_000010").mkdir(parents=True)
+    assert not folder.is_ours
+    assert not folder.is_claimed
+    make_run(folder.path, 0, 1)
+    assert folder.is_ours
+    assert folder.has_records
+    assert not folder.has_checkpoint
+    (folder.checkpoints / "iteration_000010").mkdir()
+    assert folder.has_checkpoint
+    assert folder.is_claimed
+
+
+def test_the_updates_of_the_model_are_recorded_and_otherwise_those_of_its_last_evaluation(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.refuse_other_config(CONFIG, "do something else")
-    folder.write_config(CONFIG)
-    folder.refuse_other_config(CONFIG, "do something else")
-    assert folder.config() == CONFIG
-    with pytest.raises(ConfigError, match=r"do something else. These keys differ:\n  seed: 0 -> 1"):
-        folder.refuse_other_config(folder.config(["seed=1"]), "do something else")
+    assert folder.model_updates == 0
+    make_run(tmp_path, 0, 4)
+    assert folder.model_updates == 4
+    folder.write_model_updates(2)
+    assert folder.model_updates == 2
+
+
+def test_extra_samples_of_the_model_before_are_kept_under_another_name(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_model_updates(4)
+    for model in ("model", "base"):
+        folder.extra_samples("attempts", model).parent.mkdir(exist_ok=True)
+        folder.extra_samples("attempts", model).write_text("")
+    folder.write_model_updates(4)
+    assert len(folder.all_extra_samples()) == 2
+    folder.write_model_updates(6)
+    names = {path.name for path in (tmp_path / "study").iterdir()}
+    assert names == {"attempts_model.jsonl.after_4", "attempts_base.jsonl"}
+    assert folder.all_extra_samples() == [folder.extra_samples("attempts", "base")]
 
 
 def test_records_are_read_by_split_and_counted_without_parsing(tmp_path):

@@ -14,6 +14,7 @@ from score_ray.types import (
     GradedEpisode,
     LearnerLost,
     Problem,
+    RunError,
     Verdict,
 )
 from tests.support.fake_roles import PROBLEMS, Coin, metrics, run
@@ -175,7 +176,8 @@ def test_metrics_have_the_names_that_others_read(tmp_path):
 def test_the_base_models_first_attempts_are_sampled_once_and_given_to_their_share(tmp_path):
     coin = run(tmp_path, stages=(2, 2), more=["rollout.offline_share=0.4"])
     assert coin.log[:4] == ["broadcast 0", "sample", "sample", "sample"]
-    texts = RunFolder(tmp_path).first_attempts()
+    records = RunFolder(tmp_path).first_attempts()
+    texts = {record["problem"]: record["text"] for record in records}
     planned = {p.index for i in range(4) for p in draw(PROBLEMS, 5, 0, i)[:2]}
     assert texts.keys() == planned
     assert set(texts.values()) <= {"4", "5"}
@@ -184,7 +186,7 @@ def test_the_base_models_first_attempts_are_sampled_once_and_given_to_their_shar
     assert {line["tokens/sampled"] for line in lines} == {64}
     (tmp_path / "first_attempts.jsonl").unlink()
     saved = sorted((tmp_path / "checkpoints").iterdir())[0]
-    with pytest.raises(FileNotFoundError, match="first attempts are missing"):
+    with pytest.raises(RunError, match="first attempts are missing"):
         run(
             tmp_path,
             saved=Checkpoint(saved, Progress(2)),

@@ -17,6 +17,7 @@ from score_ray.config.loading import load, read_tree
 from score_ray.config.overrides import split_override
 from score_ray.config.section import Section
 from score_ray.reporting.json_lines import Record
+from score_ray.reporting.run_claim import refuse_other_config
 from score_ray.reporting.run_folder import TEST, RunFolder
 from score_ray.types import ConfigError
 
@@ -144,7 +145,7 @@ def runs_of(suite: Suite, runs: Path) -> list[SuiteRun]:
         if seed in suite.seeds_of(variant)
     ]
     for run in planned:
-        run.folder.refuse_other_config(run.config, "rename the suite or remove the folder")
+        refuse_other_config(run.folder, run.config, "rename the suite or remove the folder")
     return planned
 
 

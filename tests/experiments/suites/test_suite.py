@@ -88,7 +88,7 @@ def test_a_variant_whose_config_does_not_fit_is_named_before_anything_starts(tmp
 
 def test_a_run_folder_of_another_config_is_refused_by_name(tmp_path):
     _, runs = planned(tmp_path)
-    runs[1].folder.path.mkdir(parents=True)
+    runs[1].folder.model.mkdir(parents=True)
     other = load(ARITHMETIC, [*runs[1].overrides, "rollout.samples=8", "checkpoint.keep=7"])
     runs[1].folder.write_config(other)
     with pytest.raises(ConfigError, match=r"plain/seed_0[^$]*rollout\.samples: 8 -> 4") as caught:
