@@ -1,0 +1,38 @@
+"""The extension is built one process at a time, and a lock that was left does not stop that."""
+
+import threading
+import time
+
+import pytest
+
+from score_ray.learner.extension import build_past_lock
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_a_lock_that_a_killed_process_left_is_removed_before_the_build(left, tmp_path):
+    folder = tmp_path / "deepspeed_shm_comm"
+    folder.mkdir()
+    if left:
+        (folder / "lock").touch()
+    found = []
+    build_past_lock(folder, lambda: found.append((folder / "lock").exists()))
+    assert found == [False]
+
+
+def test_the_lock_of_a_build_that_goes_on_is_left_alone(tmp_path):
+    folder = tmp_path / "deepspeed_shm_comm"
+    folder.mkdir()
+    seen = []
+
+    def build():
+        (folder / "lock").touch()
+        time.sleep(0.3)
+        seen.append((folder / "lock").exists())
+        (folder / "lock").unlink()
+
+    threads = [threading.Thread(target=build_past_lock, args=(folder, build)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [True, True, True]
