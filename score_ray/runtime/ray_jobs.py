@@ -1,7 +1,8 @@
 """Submits runs as jobs of a Ray cluster, and follows and ends them.
 
-A job gets the code, the resolved config and the pinned dependencies, and nothing else from the
-machine it was submitted from. On a cluster that has the packages installed this works too:
+A job gets the code, the resolved config, the pinned dependencies and the files of a reward of
+one's own, and nothing else from the machine it was submitted from. On a cluster that has the
+packages installed this works too:
 `ray job submit --working-dir . -- python launch.py train CONFIG --runs /shared/runs`.
 """
 
@@ -22,6 +23,7 @@ from score_ray.config.config import Config
 from score_ray.config.loading import dump
 from score_ray.config.train_source import TrainSource
 from score_ray.runtime.ray_address import through_proxy
+from score_ray.runtime.reward_files import reward_files
 from score_ray.tasks.tables.source import absolute_source
 from score_ray.types import ConfigError
 
@@ -101,10 +103,9 @@ def pack(folder: Path, config: Config) -> None:
             shutil.copytree(root / name, folder / name, ignore=ignored)
         else:
             shutil.copy(root / name, folder / name)
-    reward_file = Path(config.grading.reward.partition(":")[0].replace(".", "/") + ".py")
-    if config.grading.reward and reward_file.is_file():
-        (folder / reward_file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(reward_file, folder / reward_file)
+    for file, source in reward_files(config.grading.reward).items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, folder / file)
     (folder / RECIPE).write_text(dump(absolute(config)))
     pins = tomllib.loads((root / "pyproject.toml").read_text())
     (folder / OVERRIDES).write_text("\n".join(pins["tool"]["uv"]["override-dependencies"]))

@@ -1,7 +1,9 @@
+import sys
+
 import pytest
 
 from score_ray.runtime import ray_jobs
-from tests.support.command_line import output, refusal
+from tests.support.command_line import invoke, output, refusal
 
 COMMAND = ("submit", "configs/arithmetic.yaml", "--address", "http://head:8265")
 
@@ -45,3 +47,16 @@ def test_named_packages_and_variables_are_sent_with_the_job(environments, monkey
     assert without["env_vars"]["TOKEN"] == "secret"
     assert "uv" not in without
     assert "[cpu," in with_packages["uv"]["packages"][0]
+
+
+def test_the_files_of_a_reward_that_travel_are_named(environments, tmp_path, monkeypatch):
+    (tmp_path / "my_reward.py").write_text("import my_helper\ndef score(p, t): return 1.0")
+    (tmp_path / "my_helper.py").write_text("")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    shown = output(*COMMAND, "--no-wait", "grading.reward=my_reward:score")
+    assert shown.startswith("with the job, for grading.reward: my_reward.py, my_helper.py\n")
+
+
+def test_a_reward_that_does_not_travel_is_announced(environments):
+    shown = invoke(*COMMAND, "--no-wait", "grading.reward=not_here:score").stderr
+    assert "note: grading.reward: not_here is no file of yours here" in shown
