@@ -6,8 +6,8 @@ TASK_KEYS: dict[str, tuple[str, ...]] = {
     "arithmetic": ("name", "held_out"),
     "sums": ("name", "held_out", "largest"),
     "math": ("name", *_FILES, "question", "question_column", "answer_column"),
-    "mbpp": ("name", *_FILES),
-    "mbpp_r": ("name", *_FILES, "attempt_column"),
-    "humaneval": ("name", *_FILES),
+    "mbpp": ("name", *_FILES, "packages"),
+    "mbpp_r": ("name", *_FILES, "packages", "attempt_column"),
+    "humaneval": ("name", *_FILES, "packages"),
 }
 GENERATED = ("arithmetic", "sums")  # the tasks that make their own problems

@@ -9,7 +9,7 @@ import builtins
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from score_ray.config.train_source import TrainSource
 from score_ray.tasks.dataset import Reading, RowSet, collect
 from score_ray.tasks.program_extraction import extract, plain_newlines
 from score_ray.tasks.prompts import MBPP_QUESTION
+from score_ray.tasks.sandbox.packages import missing_import
 from score_ray.tasks.sandbox.program_tests import ProgramTests, check_program
 from score_ray.tasks.tables.loading import load_table
 from score_ray.tasks.tables.table import check_column
@@ -37,6 +38,7 @@ class Mbpp:
     test: str
     attempt_column: str = ""
     skip_unusable: bool = False
+    packages: tuple[str, ...] = ()
 
     def problems(self, split: str) -> Sequence[Problem]:
         """Return the train or test split, read once; it is empty without a source.
@@ -52,7 +54,7 @@ class Mbpp:
     def grade(self, problem: Problem, text: str) -> Verdict:
         """Run the program in the text against the problem's tests."""
         tests = program_tests(problem)
-        return _verdict(extract(text, tests.entry_point), tests)
+        return _verdict(extract(text, tests.entry_point), tests, self.packages)
 
     def answer(self, text: str) -> str:
         """Return the program in the text, as `program_lines` does."""
@@ -66,6 +68,7 @@ class HumanEval:
     train: str | tuple[TrainSource, ...]
     test: str
     skip_unusable: bool = False
+    packages: tuple[str, ...] = ()
 
     def problems(self, split: str) -> Sequence[Problem]:
         """Return the train or test split, read once; it is empty without a source.
@@ -81,7 +84,7 @@ class HumanEval:
     def grade(self, problem: Problem, text: str) -> Verdict:
         """Run the function that the text holds, or completes, against the problem's tests."""
         tests = program_tests(problem)
-        return _verdict(extract(text, tests.entry_point, problem.question), tests)
+        return _verdict(extract(text, tests.entry_point, tests.header), tests, self.packages)
 
     def answer(self, text: str) -> str:
         """Return the program in the text, as `program_lines` does."""
@@ -91,7 +94,7 @@ class HumanEval:
 def program_tests(problem: Problem) -> ProgramTests:
     """Return the tests in the answer of a problem of this module."""
     fields = json.loads(problem.answer)
-    return ProgramTests(fields["setup"], tuple(fields["tests"]), fields["entry_point"])
+    return ProgramTests(**fields | {"tests": tuple(fields["tests"])})
 
 
 def program_lines(text: str) -> str:
@@ -103,11 +106,18 @@ def program_lines(text: str) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _verdict(program: str, tests: ProgramTests) -> Verdict:
-    return check_program(program, tests) if program else Verdict.NO_ANSWER
+def _verdict(program: str, tests: ProgramTests, packages: tuple[str, ...]) -> Verdict:
+    return check_program(program, tests, packages=packages) if program else Verdict.NO_ANSWER
 
 
-def _answer(tests: ProgramTests) -> str:
+def _answer(tests: ProgramTests, packages: tuple[str, ...]) -> str:
+    """Return tests as JSON; raise ValueError if they import what the sandbox does not have."""
+    missing = missing_import(tests.source, packages)
+    if missing:
+        raise ValueError(
+            f"the tests import {missing}, which programs cannot import: "
+            f"add it to task.packages, or leave the row out"
+        )
     return json.dumps(asdict(tests))
 
 
@@ -123,16 +133,18 @@ def _read_mbpp(task: Mbpp, split: str) -> Reading:
             sets.append(_rows_of_split(rows, split))
         else:
             sets.append(_rows(source, split, columns))
-    make = partial(_mbpp_problem, attempt_column=task.attempt_column)
-    return collect(sets, lambda index, row, _: make(index, _Row(row)), task.skip_unusable)
+    return collect(
+        sets, lambda index, row, _: _mbpp_problem(index, _Row(row), task), task.skip_unusable
+    )
 
 
 @cache
 def _read_human_eval(task: HumanEval, split: str) -> Reading:
     columns = [("prompt",), ("test",), ("entry_point",)]
     sets = [_rows(source, split, columns) for source in _sources(task, split)]
-    make = _human_eval_problem
-    return collect(sets, lambda index, row, _: make(index, _Row(row)), task.skip_unusable)
+    return collect(
+        sets, lambda index, row, _: _human_eval_problem(index, _Row(row), task), task.skip_unusable
+    )
 
 
 def _sources(task: Mbpp | HumanEval, split: str) -> list[str]:
@@ -200,12 +212,13 @@ def _rows_of_split(rows: RowSet, split: str) -> RowSet:
     return RowSet(rows.source, chosen)
 
 
-def _mbpp_problem(index: int, row: _Row, attempt_column: str) -> Problem:
+def _mbpp_problem(index: int, row: _Row, task: Mbpp) -> Problem:
     tests = _mbpp_tests(row)
     shown = {"task": row.text("text", "prompt").strip(), "tests": "\n".join(tests.tests)}
     # An attempt at the 3-shot prompt ends with [DONE].
-    given = f"{row.text(attempt_column).rstrip()}\n[DONE]" if attempt_column else ""
-    return Problem(index, MBPP_QUESTION.format(**shown), _answer(tests), given)
+    column = task.attempt_column
+    given = f"{row.text(column).rstrip()}\n[DONE]" if column else ""
+    return Problem(index, MBPP_QUESTION.format(**shown), _answer(tests, task.packages), given)
 
 
 def _mbpp_tests(row: _Row) -> ProgramTests:
@@ -221,7 +234,8 @@ def _mbpp_tests(row: _Row) -> ProgramTests:
     new = [name for name in shared if name not in imported and not hasattr(builtins, name)]
     if not shared:
         raise ValueError(f"no function is called in every test: {tests}")
-    return ProgramTests(setup, tuple(tests), (new or shared)[0])
+    # A name with a capital may be a class, of which the tests make what they pass.
+    return ProgramTests(setup, tuple(tests), min(new or shared, key=lambda name: name[0].isupper()))
 
 
 def _called(tree: ast.Module) -> list[str]:
@@ -237,11 +251,12 @@ def _imported(tree: ast.Module) -> set[str]:
     return {alias.asname or alias.name for alias in aliases}
 
 
-def _human_eval_problem(index: int, row: _Row) -> Problem:
+def _human_eval_problem(index: int, row: _Row, task: HumanEval) -> Problem:
+    """Return the row's problem; the helpers in its prompt are the tests' own."""
     prompt, test, entry_point = map(row.text, ("prompt", "test", "entry_point"))
     for source, column, name in ((prompt, "prompt", entry_point), (test, "test", "check")):
         tree = row.syntax_tree(source, column)
         if name not in {s.name for s in tree.body if isinstance(s, ast.FunctionDef)}:
             raise ValueError(f"{column} does not define the function {name!r}")
-    tests = ProgramTests(test, (f"check({entry_point})",), entry_point)
-    return Problem(index, prompt, _answer(tests))
+    tests = ProgramTests(test, (f"check({entry_point})",), entry_point, header=prompt)
+    return Problem(index, prompt, _answer(tests, task.packages))

@@ -6,6 +6,7 @@ from score_ray.config.schema import TaskConfig
 from score_ray.tasks.arithmetic import Arithmetic
 from score_ray.tasks.code import HumanEval, Mbpp
 from score_ray.tasks.math import MathAnswers
+from score_ray.tasks.sandbox.packages import package_files
 from score_ray.tasks.sandbox.sandbox import find_isolation
 from score_ray.tasks.sums import Sums
 from score_ray.types import Task
@@ -17,9 +18,9 @@ TASKS: dict[str, Callable[[TaskConfig], Task]] = {
     "math": lambda c: MathAnswers(
         c.train, c.test, c.question_column, c.answer_column, c.question, c.skip_unusable
     ),
-    "mbpp": lambda c: Mbpp(c.train, c.test, skip_unusable=c.skip_unusable),
-    "mbpp_r": lambda c: Mbpp(c.train, c.test, c.attempt_column, c.skip_unusable),
-    "humaneval": lambda c: HumanEval(c.train, c.test, c.skip_unusable),
+    "mbpp": lambda c: Mbpp(c.train, c.test, "", c.skip_unusable, c.packages),
+    "mbpp_r": lambda c: Mbpp(c.train, c.test, c.attempt_column, c.skip_unusable, c.packages),
+    "humaneval": lambda c: HumanEval(c.train, c.test, c.skip_unusable, c.packages),
 }
 RUN_PROGRAMS = ("mbpp", "mbpp_r", "humaneval")  # in a sandbox
 
@@ -27,10 +28,12 @@ RUN_PROGRAMS = ("mbpp", "mbpp_r", "humaneval")  # in a sandbox
 def make_task(config: TaskConfig) -> Task:
     """Return the task of a config's `task` section.
 
-    Raises ValueError if the task runs programs and they cannot be isolated on this machine.
+    Raises ValueError if the task runs programs and they cannot be isolated on this machine, or
+    a package that they may import is missing here.
     """
     if config.name in RUN_PROGRAMS:
         find_isolation()
+        package_files(config.packages)
     return TASKS[config.name](config)
 
 

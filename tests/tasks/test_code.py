@@ -24,7 +24,7 @@ def write(path: Path, *rows: dict) -> str:
     return str(path)
 
 
-def run_here(program: str, tests: ProgramTests) -> Verdict:
+def run_here(program: str, tests: ProgramTests, packages: tuple[str, ...]) -> Verdict:
     """Run tests on a program without a sandbox; for the programs of this file only."""
     names: dict = {}
     try:
@@ -254,7 +254,7 @@ def test_programs_are_graded_in_the_sandbox(tmp_path, monkeypatch, text, verdict
     from score_ray.tasks.sandbox.sandbox import Limits
 
     quick = Limits(seconds=3.0)
-    monkeypatch.setattr(code, "check_program", lambda p, t: check_program(p, t, quick))
+    monkeypatch.setattr(code, "check_program", lambda p, t, packages: check_program(p, t, quick))
     task = Mbpp("", write(tmp_path / "rows.jsonl", ROW))
     assert task.grade(task.problems("test")[0], text) is verdict
 

@@ -4,6 +4,7 @@ A sandbox shows the standard library only. A package of `task.packages` is shown
 that it requires, read-only, in a folder that holds nothing else.
 """
 
+import ast
 import sys
 from collections.abc import Iterable
 from functools import cache
@@ -37,10 +38,27 @@ def package_files(names: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def importable(names: tuple[str, ...]) -> frozenset[str]:
-    """Return the names of the modules at the top level that a sandbox with these packages has."""
-    shown = {Path(target).name for target in package_files(names).values()}
-    return sys.stdlib_module_names | {name.split(".")[0] for name in shown}
+def missing_import(source: str, packages: tuple[str, ...]) -> str:
+    """Return a module that the code imports and a sandbox with these packages lacks; else "".
+
+    An import whose failure the code itself expects does not count.
+    """
+    shown = {Path(target).name.split(".")[0] for target in package_files(packages).values()}
+    has = sys.stdlib_module_names | shown
+    waiting: list[ast.AST] = [ast.parse(source)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Try) and node.handlers:
+            waiting += [*node.handlers, *node.orelse, *node.finalbody]
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names]
+            modules = [node.module or "."] if isinstance(node, ast.ImportFrom) else names
+            missing = [name for name in modules if name.split(".")[0] not in has]
+            if missing:
+                return missing[0]
+        waiting += ast.iter_child_nodes(node)
+    return ""
 
 
 def _with_requirements(dists: Iterable[Distribution]) -> dict[str, Distribution]:

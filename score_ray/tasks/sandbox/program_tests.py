@@ -1,8 +1,9 @@
 """Grades programs by running tests on them, in such a way that no program can forge its verdict.
 
 The program and its tests run in two sandboxes (sandbox.py), joined by one channel that carries
-plain data (rpc.py). The process of the tests writes the verdict to a pipe that the program does
-not have, and expected values exist only in that process. So the program can only answer calls.
+plain data (program_side.py, tests_side.py). The process of the tests writes the verdict to a pipe
+that the program does not have, and expected values exist only in that process. So the program can
+only answer calls.
 """
 
 import ast
@@ -16,46 +17,67 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import import_module
 from pathlib import Path
 from select import select
 from symtable import SymbolTable, symtable
 from typing import IO
 
+from score_ray.tasks.sandbox.compared_classes import compared_class
 from score_ray.tasks.sandbox.sandbox import Limits, ProcessShortageError, await_start, sandboxed
 from score_ray.types import Verdict
 
 Process = subprocess.Popen[bytes]
 
-RPC_SOURCE = Path(__file__).with_name("rpc.py").read_text()
+SHARED = ("plain_values", "packing", "channel")  # modules that both processes run
 # Seconds before each new try while no process can be started: together longer than most programs
 # run, and shorter than the deadline of a grading process.
 PAUSES = (0.1, 0.4, 1.5, 3.0)
+
+
+class UnrunnableTestsError(ValueError):
+    """A failure of tests that no program can pass or cause; the message says what they need."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramTests:
     """Statements that raise an exception if a program is wrong, run in order after `setup`.
 
-    `setup` and `tests` are trusted, and run in another process than the program. Names that they
-    use and do not define are the program's. `entry_point` is the program's even if setup has a
-    stub of it or it is the name of a builtin.
+    `header` is code that the program starts with: its functions and classes are the tests' own,
+    whatever the program makes of them, and instances of its classes can be passed to and from
+    the program. Header, setup and tests are trusted, and run in another process than the
+    program. Names that they use and do not define are the program's. `entry_point` is the
+    program's even if they have a stub of it or it is the name of a builtin.
 
-    Raises ValueError if there is no test, or one is not Python.
+    Raises ValueError if there is no test, one is not Python, or one compares objects that only
+    the program can compare.
     """
 
     setup: str
     tests: tuple[str, ...]
     entry_point: str = ""
+    header: str = ""
 
     def __post_init__(self) -> None:
         if not self.tests:
             raise ValueError("a program needs at least one test")
-        for text in (self.setup, *self.tests):
+        for text in (self.header, self.setup, *self.tests):
             try:
                 ast.parse(text)
             except SyntaxError as error:
                 raise ValueError(f"a test is not Python ({error}): {text!r}") from error
+        if compared := compared_class(self.source, frozenset(_names_of(self)[0]), self.entry_point):
+            raise ValueError(
+                f"the tests compare objects of {compared}, a class of the program's own, which a "
+                f"program could make equal to everything: compare their attributes, or define "
+                f"{compared} before the tests"
+            )
+
+    @property
+    def source(self) -> str:
+        """All code of the tests."""
+        return "\n".join([self.header, self.setup, *self.tests])
 
 
 def check_program(
@@ -66,10 +88,11 @@ def check_program(
 ) -> Verdict:
     """Return CORRECT if every test passes in time, else WRONG, or NO_ANSWER if there is no code.
 
-    A program that takes too long, or too much memory, is WRONG. GRADER_ERROR is for the tests
-    themselves, where no program can cause it: they import a module that is missing here, or
-    pass the program something that cannot be sent. Raises IsolationError if the program cannot
-    be isolated, so that it was not run; a shortage of processes is waited for at first.
+    A program that takes too long, or too much memory, is WRONG. It is GRADER_ERROR if somebody
+    else killed the process of the tests. Raises UnrunnableTestsError where the tests cannot be run, which
+    no program can cause: they import a module that is missing here, or pass the program what
+    cannot be sent. Raises IsolationError if the program cannot be isolated, so that it was not
+    run; a shortage of processes is waited for at first.
     """
     if not program.strip():
         return Verdict.NO_ANSWER
@@ -89,7 +112,7 @@ def _run_tests(
         await_start(judge)
         if not select([verdict_pipe], [], [], limits.seconds)[0]:
             return Verdict.WRONG
-        return _verdict(verdict_pipe.read(64), judge, limits)
+        return _verdict(verdict_pipe.read(2000), judge, limits)
 
 
 @contextmanager
@@ -101,7 +124,13 @@ def _both_sandboxes(
         judge_end, program_end = (stack.enter_context(s) for s in socket.socketpair())
         reader, writer = (stack.enter_context(open(fd, "rb", 0)) for fd in os.pipe())
         fds = (judge_end.fileno(), writer.fileno())
-        sources = _candidate_source(program, program_end.fileno()), _judge_source(tests, fds)
+        sources = (
+            _process_source(
+                "program_side",
+                f"serve({program!a}, {_classes_of(tests.header)}, {program_end.fileno()})",
+            ),
+            _process_source("tests_side", _judge_call(tests, fds)),
+        )
         candidate, judge = (
             stack.enter_context(sandboxed(source, limits, packages, inherited))
             for source, inherited in zip(sources, ((program_end.fileno(),), fds), strict=True)
@@ -111,15 +140,38 @@ def _both_sandboxes(
         yield reader, candidate, judge
 
 
-def _candidate_source(program: str, fd: int) -> str:
-    return f"{RPC_SOURCE}\nserve({program!a}, {fd})\n"
+@cache
+def _modules(last: str) -> str:
+    """Return the code that makes the modules of a process, and runs the last one as its own."""
+    folder, lines = Path(__file__).parent, ["import sys"]
+    for name in SHARED:
+        source = folder.joinpath(f"{name}.py").read_text()
+        full = f"{__package__}.{name}"
+        lines.append(f"sys.modules[{full!r}] = module = type(sys)({full!r})")
+        lines.append(
+            f"exec(compile({source!a}, {name!r}, 'exec', dont_inherit=True), vars(module))"
+        )
+    # Imports of the future stand at the top, and the lines before them do not matter.
+    return "\n".join(
+        [*lines, f"exec(compile({folder.joinpath(f'{last}.py').read_text()!a}, {last!r}, 'exec'))"]
+    )
 
 
-def _judge_source(tests: ProgramTests, fds: tuple[int, int]) -> str:
+def _process_source(module: str, call: str) -> str:
+    return f"{_modules(module)}\n{call}\n"
+
+
+def _judge_call(tests: ProgramTests, fds: tuple[int, int]) -> str:
     names, modules = _names_of(tests)
     setup = "".join(f"import {module}\n" for module in modules) + tests.setup
-    arguments = f"{setup!a}, {tests.tests!a}, {names}, {tests.entry_point!r}, {fds}"
-    return f"{RPC_SOURCE}\njudge({arguments})\n"
+    sources = (tests.header, setup, *tests.tests)
+    return f"judge({sources!a}, {names}, {tests.entry_point!r}, {_classes_of(tests.header)}, {fds})"
+
+
+@lru_cache(maxsize=4096)
+def _classes_of(header: str) -> list[str]:
+    """Return the names of the classes that a header defines at the top level."""
+    return [node.name for node in ast.parse(header).body if isinstance(node, ast.ClassDef)]
 
 
 def _verdict(written: bytes, judge: Process, limits: Limits) -> Verdict:
@@ -128,8 +180,11 @@ def _verdict(written: bytes, judge: Process, limits: Limits) -> Verdict:
     What it receives from the program may have killed it, by its size for instance. Only somebody
     else can have killed it with SIGKILL before its processor time was used up.
     """
-    if written:
-        return Verdict(written.decode())
+    verdict, _, reason = written.decode(errors="replace").partition(" ")
+    if reason:
+        raise UnrunnableTestsError(reason)
+    if verdict:
+        return Verdict(verdict)
     _, status, usage = os.wait4(judge.pid, 0)
     judge.returncode = os.waitstatus_to_exitcode(status)
     in_time = usage.ru_utime + usage.ru_stime < 0.9 * limits.cpu_seconds
@@ -144,9 +199,10 @@ def _names_of(tests: ProgramTests) -> tuple[list[str], list[str]]:
     Builtins are not taken from the program: it cannot pass by redefining `abs` or `all`. If the
     tests name nothing else (`assert sum(10, 15) == 6`), the builtins that they name are.
     """
-    text = "\n".join([tests.setup, *tests.tests])
+    text = tests.source
     top = symtable(text, "tests", "exec")
     defined = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+    defined |= _imported_by_star(text)
     used = _globals_used(top) - defined
     unknown = {name for name in used if not hasattr(builtins, name)} | {tests.entry_point} - {""}
     modules = _used_as_modules(text) & unknown & sys.stdlib_module_names - {tests.entry_point}
@@ -161,6 +217,21 @@ def _globals_used(table: SymbolTable) -> set[str]:
         if symbol.is_referenced() and (table.get_type() == "module" or symbol.is_global())
     }
     return used.union(*map(_globals_used, table.get_children()))
+
+
+def _imported_by_star(text: str) -> set[str]:
+    """Return the names that `from module import *` defines, for the standard library."""
+    stars = [
+        node.module
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ImportFrom) and node.module and node.names[0].name == "*"
+    ]
+    found: set[str] = set()
+    for name in stars:
+        if name.split(".")[0] in sys.stdlib_module_names:
+            module = import_module(name)
+            found |= set(getattr(module, "__all__", [n for n in vars(module) if n[0] != "_"]))
+    return found
 
 
 def _used_as_modules(text: str) -> set[str]:
