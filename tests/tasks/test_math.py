@@ -5,8 +5,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from score_ray.tasks import math
-from score_ray.tasks.math import MathAnswers, given_answer, gold_answer, last_boxed, same_answer
+from score_ray.tasks.answers import equality
+from score_ray.tasks.answers.equality import same_answer
+from score_ray.tasks.answers.extraction import given_answer, gold_answer, last_boxed
+from score_ray.tasks.math import MathAnswers
 from score_ray.tasks.process_grader import ProcessGrader
 from score_ray.types import Episode, Problem, Verdict
 from tests.support.text_episodes import text_episode
@@ -133,7 +135,7 @@ def test_an_error_names_the_row_whose_gold_answer_cannot_be_read(tmp_path):
 
 
 def test_last_boxed_balances_braces():
-    assert last_boxed(r"\boxed{1} and \boxed{\sqrt{x_{2}}}") == r"\sqrt{x_{2}}"
+    assert last_boxed(r"\boxed{1}, so it is \boxed{\sqrt{x_{2}}}") == r"\sqrt{x_{2}}"
     assert last_boxed("none") is None
     assert last_boxed(r"\boxed{open") is None
 
@@ -154,12 +156,19 @@ def grader():
     assert not [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
 
 
-@pytest.mark.slow
-def test_answers_that_sympy_cannot_finish_time_out_and_grading_goes_on(grader):
-    for answer in ("9^{9^{9^{9}}}", "10^{10^{10}}", "(10^{10})!", r"\prod_{k=1}^{10^9} k!"):
-        grader.submit([one_attempt(PAPER.format(answer)), one_attempt(PAPER.format("7"))])
-        verdicts = [g.verdicts[0] for g in grader.collect()]
-        assert verdicts == [Verdict.TIMEOUT, Verdict.CORRECT], answer
+@pytest.mark.parametrize(
+    "bomb",
+    ["9^{9^{9^{9}}}", "10^{10^{10}}", "(10^{10})!", "999999999!", r"\prod_{k=1}^{10^9} k!",
+     r"\sum_{k=1}^{10^8} k^k", "2^{10^9}", r"\binom{10^9}{10^8}", "(x+1)^{10000}", "(x+y+z)^{200}",
+     r"e^{e^{e^{e^{e}}}}", r"\sin(10^{10^{10}})", "(1, 9^{9^{9^9}})", r"\gcd(10^{10^{8}}, 3)",
+     "x = 9^{9^{9^9}}", "x^{" * 30 + "x" + "}" * 30, r"\sqrt{" * 60 + "7" + "}" * 60,
+     "(" * 300 + "7" + ")" * 300, r"7 \cdot " * 500 + "1", r"\int_0^1 x^{x^x} dx",
+     "9^9^9^9", "((10!)!)!", "1e999999999", "{" * 5000, "7," * 3000],
+)  # fmt: skip
+def test_an_answer_that_sympy_cannot_finish_is_wrong_within_a_moment(bomb):
+    began = time.process_time()
+    assert grade("7", PAPER.format(bomb)) is W
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.slow
@@ -200,7 +209,7 @@ def test_the_answer_in_a_hostile_text_is_read_in_two_seconds(piece):
     assert time.monotonic() - began < 2
 
 
-@pytest.mark.parametrize("power", ["9^{9^{9^{9}}}", "999999999!", r"\int_0^1 x^{x^{x}} dx"])
+@pytest.mark.parametrize("power", ["9^{9^{9^{9}}}", "999999999!", r"\int_0^{1} x^{x^{x}} dx"])
 def test_reading_an_answer_does_not_evaluate_it(power, monkeypatch):
-    monkeypatch.setattr(math, "parse", None)
+    monkeypatch.setattr(equality, "parse", None)
     assert MATH.answer(PAPER.format(power)) == power.replace(" ", "")
