@@ -22,13 +22,17 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-FENCE = re.compile(r"```[ \t]*(\w*)[^\n`]*\n(.*?)(```|\Z)", re.S)
+FENCE = "```"
+LANGUAGE = re.compile(r"[ \t]*(\w*)")
 PYTHON = ("", "python", "python3", "py")
 START = re.compile(r"(?:import|from|def|async|class)\b|@|[A-Za-z_]\w*\s*=")
 BODY_INDENT = "    "
 # Without limits, the time for a text of broken lines would grow with the square of their number.
 # Code with prose around it needs far fewer attempts than these.
 MAX_STARTS, MAX_CUTS = 100, 30
+# Characters that are parsed in all, for each character of the text and the header. Ordinary
+# completions need 2 to 10; the limit keeps the time for hostile ones in proportion to their length.
+PARSED_PER_CHARACTER = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,59 @@ class _Run:
     tree: ast.Module
 
 
+NOTHING = _Run([], ast.Module([], []))
+
+
+class _Parser:
+    """Finds the Python in lines, for as long as its budget of characters lasts."""
+
+    def __init__(self, budget: int) -> None:
+        self._left = budget
+        self._runs: dict[str, list[_Run]] = {}
+
+    def beginning(self, lines: list[str]) -> _Run | None:
+        """Return the longest beginning of the lines that is Python; None if there is none."""
+        end = len(lines)
+        for _ in range(MAX_CUTS):
+            source = "\n".join(lines[:end])
+            if len(source) > self._left:
+                return None
+            self._left -= len(source)
+            try:
+                return _Run(lines[:end], ast.parse(source))
+            except SyntaxError as error:
+                end = min((error.lineno or end) - 1, end - 1)
+            except (ValueError, MemoryError, RecursionError):
+                return None
+            if end <= 0:
+                return None
+        return None
+
+    def runs(self, piece: str) -> Iterator[_Run]:
+        """Yield the runs of lines that are Python, each as long as possible."""
+        if piece in self._runs:
+            yield from self._runs[piece]
+            return
+        found: list[_Run] = []
+        for run in self._find_runs(piece):
+            found.append(run)
+            yield run
+        self._runs[piece] = found
+
+    def _find_runs(self, piece: str) -> Iterator[_Run]:
+        lines = textwrap.dedent(piece).strip("\n").split("\n")
+        if START.match(lines[0].lstrip()):
+            lines[0] = lines[0].lstrip()  # a tokenizer's leading space
+        starts = [0, *(i for i, line in enumerate(lines) if i and START.match(line))]
+        done = 0
+        for start in starts[:MAX_STARTS]:
+            if start >= done:
+                run = self.beginning(lines[start:])
+                if run:
+                    yield run
+                    done = start + len(run.lines)
+
+
 def extract(text: str, entry_point: str, header: str = "") -> str:
     """Return the program in a completion; "" if it contains no code.
 
@@ -47,13 +104,15 @@ def extract(text: str, entry_point: str, header: str = "") -> str:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes in a model's strings would warn
-        marked = _between_markers(plain_newlines(text))
-        pieces, header = _pieces(marked), plain_newlines(header)
+        text, header = plain_newlines(text), plain_newlines(header)
+        parser = _Parser(PARSED_PER_CHARACTER * (len(text) + len(header)))
+        pieces = _pieces(_between_markers(text))
+        before_entry = _header_before_entry(header, entry_point, parser)
         for piece in pieces:
-            program = _program_in(piece, entry_point, header)
+            program = _program_in(piece, entry_point, header, before_entry, parser)
             if program:
                 return program
-        return next(_runs_with_effect(pieces), "")
+        return next(_runs_with_effect(pieces, parser), "")
 
 
 def plain_newlines(text: str) -> str:
@@ -68,53 +127,43 @@ def _between_markers(text: str) -> str:
 
 def _pieces(text: str) -> list[str]:
     """Return the fenced blocks in the order in which they are tried, then the whole text."""
-    blocks = [m for m in FENCE.finditer(text) if m[1].lower() in PYTHON]
-    complete = [m[2] for m in reversed(blocks) if m[3]]
-    return [*complete, *(m[2] for m in blocks if not m[3]), text]
+    complete: list[str] = []
+    cut: list[str] = []
+    start, line_end = 0, -1
+    while (start := text.find(FENCE, start)) >= 0:
+        opened = start + len(FENCE)
+        if line_end < opened:  # else it is still the end of this line
+            line_end = text.find("\n", opened)
+        if line_end < 0:
+            break
+        tick = text.find("`", opened, line_end)
+        if tick >= 0:
+            start += 1
+            continue
+        end = text.find(FENCE, line_end)
+        language = LANGUAGE.match(text, opened, line_end)
+        if language and language[1].lower() in PYTHON:
+            (cut if end < 0 else complete).append(
+                text[line_end + 1 : len(text) if end < 0 else end]
+            )
+        if end < 0:
+            break
+        start = end + len(FENCE)
+    return [*reversed(complete), *cut, text]
 
 
-def _program_in(piece: str, entry_point: str, header: str) -> str:
+def _program_in(
+    piece: str, entry_point: str, header: str, before_entry: str, parser: _Parser
+) -> str:
     """Return the program in a piece; "" if the piece does not define the entry point."""
     continues = bool(header) and piece.lstrip("\n")[:1].isspace()
-    if continues and (program := _continue(header, [piece], entry_point)):
+    if continues and (program := _continue(header, [piece], entry_point, parser)):
         return program
-    for run in _runs(piece):
+    for run in parser.runs(piece):
         places = [i for i, s in enumerate(run.tree.body) if entry_point in _names(s)]
         if places:
-            return _header_before_entry(header, entry_point) + _without_use(
-                run, places[-1], entry_point
-            )
-    return _continue(header, _indentations(piece), entry_point) if header else ""
-
-
-def _runs(piece: str) -> Iterator[_Run]:
-    """Yield the runs of lines that are Python, each as long as possible."""
-    lines = textwrap.dedent(piece).strip("\n").split("\n")
-    if START.match(lines[0].lstrip()):
-        lines[0] = lines[0].lstrip()  # a tokenizer's leading space
-    starts = [0, *(i for i, line in enumerate(lines) if i and START.match(line))]
-    done = 0
-    for start in starts[:MAX_STARTS]:
-        if start >= done:
-            run = _parse(lines[start:])
-            if run:
-                yield run
-                done = start + len(run.lines)
-
-
-def _parse(lines: list[str]) -> _Run | None:
-    """Return the longest beginning of the lines that is Python; None if there is none."""
-    end = len(lines)
-    for _ in range(MAX_CUTS):
-        try:
-            return _Run(lines[:end], ast.parse("\n".join(lines[:end])))
-        except SyntaxError as error:
-            end = min((error.lineno or end) - 1, end - 1)
-        except (ValueError, MemoryError, RecursionError):
-            return None
-        if end <= 0:
-            return None
-    return None
+            return before_entry + _without_use(run, places[-1], entry_point)
+    return _continue(header, _indentations(piece), entry_point, parser) if header else ""
 
 
 def _names(statement: ast.stmt) -> set[str]:
@@ -160,9 +209,9 @@ def _calls(statement: ast.stmt) -> bool:
     return any(isinstance(node, effects) for node in ast.walk(statement))
 
 
-def _header_before_entry(header: str, entry_point: str) -> str:
+def _header_before_entry(header: str, entry_point: str, parser: _Parser) -> str:
     """Return the header's lines before the entry point: its imports and helper functions."""
-    run = _parse(header.split("\n")) or _Run([], ast.Module([], []))
+    run = parser.beginning(header.split("\n")) or NOTHING
     for statement in run.tree.body:
         if entry_point in _names(statement):
             return "".join(f"{line}\n" for line in run.lines[: _first_line(statement) - 1])
@@ -174,12 +223,12 @@ def _indentations(piece: str) -> list[str]:
     return [piece, BODY_INDENT + piece.lstrip(), textwrap.indent(piece, BODY_INDENT)]
 
 
-def _continue(header: str, bodies: list[str], entry_point: str) -> str:
+def _continue(header: str, bodies: list[str], entry_point: str, parser: _Parser) -> str:
     """Return the header with the body that makes the longest function; "" if none makes one."""
     head = header.rstrip("\n").split("\n")
     longest, program = 0, ""
     for body in bodies:
-        run = _parse([*head, *body.split("\n")]) or _Run([], ast.Module([], []))
+        run = parser.beginning([*head, *body.split("\n")]) or NOTHING
         for place, statement in enumerate(run.tree.body):
             end = statement.end_lineno or 0
             if end > longest and _has_body(statement, entry_point, len(head)):
@@ -196,9 +245,9 @@ def _has_body(statement: ast.stmt, entry_point: str, head: int) -> bool:
     return statement.lineno <= head and not redefined and not all(_is_prose(s) for s in added)
 
 
-def _runs_with_effect(pieces: list[str]) -> Iterator[str]:
+def _runs_with_effect(pieces: list[str], parser: _Parser) -> Iterator[str]:
     """Yield the runs that are not just prose."""
     for piece in pieces:
-        for run in _runs(piece):
+        for run in parser.runs(piece):
             if not all(_is_prose(statement) for statement in run.tree.body):
                 yield "\n".join(run.lines) + "\n"

@@ -2,7 +2,7 @@ import ast
 
 import pytest
 
-from score_ray.tasks.program_extraction import MAX_CUTS, MAX_STARTS, extract
+from score_ray.tasks.program_extraction import PARSED_PER_CHARACTER, extract
 
 F = "def f(x):\n    return x + 1\n"
 WRONG_F = "def f(x):\n    return x\n"
@@ -145,15 +145,34 @@ def test_a_cut_function_is_kept_up_to_the_cut():
     assert extract("def f(x):\n    y = x\n    return (y +", "f") == "def f(x):\n    y = x\n"
 
 
-BROKEN = ["def f(\n", "x = (\n", "x = 1\ny = (\n", "It's (\n", '"""\n', "def g():\n    '''x\n"]
+BROKEN = {
+    "cut functions": "def f(\n",
+    "cut assignments": "x = (\n",
+    "every second line is cut": "x = 1\ny = (\n",
+    "prose": "It's (\n",
+    "quotes": '"""\n',
+    "texts that are not closed": "def g():\n    '''x\n",
+    "fences of broken lines": "```\nx = (\n```\n",
+    "fences that are not closed": "```python\nx = (\n",
+    "openings within a line": "```a",
+    "nested brackets": "x = (\n    [\n",
+    "blocks": "if x:\n    y = [\n",
+}
 
 
-@pytest.mark.parametrize("lines", BROKEN)
-def test_a_text_of_broken_lines_is_parsed_a_limited_number_of_times(lines, monkeypatch):
-    parse, calls = ast.parse, []
-    monkeypatch.setattr(ast, "parse", lambda *a, **k: calls.append(a) or parse(*a, **k))
-    assert "def f" not in extract(lines * 150, "f")
-    assert len(calls) <= MAX_STARTS * MAX_CUTS * 2
+@pytest.mark.parametrize("header", ["", HEADER])
+@pytest.mark.parametrize("lines", BROKEN.values(), ids=BROKEN)
+def test_the_characters_that_are_parsed_grow_with_the_text_alone(lines, header, monkeypatch):
+    parse, parsed = ast.parse, []
+    monkeypatch.setattr(ast, "parse", lambda text: parsed.append(len(text)) or parse(text))
+    text = lines * (3000 // len(lines))
+    assert "def f" not in extract(text, "f", header)
+    assert sum(parsed) <= PARSED_PER_CHARACTER * (len(text) + len(header))
+
+
+def test_a_program_among_many_broken_lines_is_still_found():
+    assert result(extract("x = (\n" * 20 + F, "f")) == 2
+    assert result(extract("```\nx = (\n```\n" * 50 + f"```python\n{F}```", "f")) == 2
 
 
 def test_code_that_is_nested_too_deeply_to_parse_is_no_program():
