@@ -19,6 +19,7 @@ from score_ray.tasks.program_extraction import extract, plain_newlines
 from score_ray.tasks.prompts import MBPP_QUESTION
 from score_ray.tasks.sandbox.packages import missing_import
 from score_ray.tasks.sandbox.program_tests import ProgramTests, check_program
+from score_ray.tasks.sandbox.sandbox import find_isolation
 from score_ray.tasks.tables.loading import load_table
 from score_ray.tasks.tables.table import check_column
 from score_ray.types import Problem, UnusableRow, Verdict
@@ -51,6 +52,10 @@ class Mbpp:
         """Return the rows that `problems` left out."""
         return _read_mbpp(self, split).unusable
 
+    def prepare(self) -> None:
+        """Find out how programs are isolated; raise IsolationError if they cannot be."""
+        find_isolation()
+
     def grade(self, problem: Problem, text: str) -> Verdict:
         """Run the program in the text against the problem's tests."""
         tests = program_tests(problem)
@@ -80,6 +85,10 @@ class HumanEval:
     def unusable(self, split: str) -> Sequence[UnusableRow]:
         """Return the rows that `problems` left out."""
         return _read_human_eval(self, split).unusable
+
+    def prepare(self) -> None:
+        """Find out how programs are isolated; raise IsolationError if they cannot be."""
+        find_isolation()
 
     def grade(self, problem: Problem, text: str) -> Verdict:
         """Run the function that the text holds, or completes, against the problem's tests."""

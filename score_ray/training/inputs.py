@@ -22,7 +22,8 @@ from score_ray.tasks.custom_reward import CustomReward, import_reward
 from score_ray.tasks.dataset import shared_questions
 from score_ray.tasks.model_judge import JudgeQuestion
 from score_ray.tasks.prompts import choose_prompts
-from score_ray.tasks.registry import make_task
+from score_ray.tasks.registry import RUN_PROGRAMS, make_task
+from score_ray.tasks.sandbox.sandbox import Limits
 from score_ray.training.fitting_problems import fitting_problems, left_out_note
 from score_ray.training.mixture import check_mixture, hold_out
 from score_ray.training.model_source import resolve
@@ -30,6 +31,7 @@ from score_ray.types import ConfigError, Problem, Task, UnusableRow
 
 # Keys of a model's config that multiply its logits: Cohere's and Granite's.
 SCALES = ("logit_scale", "logits_scaling")
+STARTS_SECONDS = 4.0  # the least time left to start and end a program, beside its own
 TRAIN = "train"  # the split that is trained on
 
 
@@ -109,9 +111,25 @@ def check_inputs(config: Config, cache: Path, splits: Sequence[str] = (TRAIN, TE
 def _task(config: Config) -> Task:
     task = make_task(config.task)
     if not config.grading.reward:
+        _check_deadline(config)
         return task
     import_reward(config.grading.reward)
     return CustomReward(task, config.grading.reward)
+
+
+def _check_deadline(config: Config) -> None:
+    """Raise ConfigError if the grader would not wait for the end of a program that is too slow.
+
+    A program that exceeds its own limit is wrong. One that exceeds the grader's deadline is not
+    measured, so that a model could escape a wrong answer by a program that does not end.
+    """
+    own, deadline = Limits().seconds, config.grading.deadline
+    runs_programs = config.task.name in RUN_PROGRAMS and not config.grading.judge
+    if runs_programs and deadline < own + STARTS_SECONDS:
+        raise ConfigError(
+            f"grading.deadline: a program may take {own:g} s, and has to be started and ended; "
+            f"set it to {own + STARTS_SECONDS:g} or more ({deadline:g} is set)"
+        )
 
 
 def _check_loads(model: str, named: str) -> None:

@@ -254,3 +254,13 @@ def test_a_model_without_one_of_its_weights_is_refused_before_anything_starts(mo
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(ConfigError, match=r"would be random: model\.norm\.weight"):
         check(tmp_path, folder)
+
+
+@pytest.mark.parametrize("seconds", [5.0, 9.9])
+def test_a_deadline_that_ends_before_a_program_does_is_refused(seconds, tmp_path, model):
+    """A program that does not end would otherwise never be judged wrong."""
+    programs = ["task.name=mbpp", "task.train=tests/fixtures/mbpp.jsonl",
+                "task.test=tests/fixtures/mbpp.jsonl", f"grading.deadline={seconds}"]  # fmt: skip
+    with pytest.raises(ConfigError, match="grading.deadline: a program may take 6 s") as caught:
+        check(tmp_path, model, *programs)
+    assert "set it to 10 or more" in only_error(caught)
