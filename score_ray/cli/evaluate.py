@@ -24,15 +24,21 @@ def evaluate(folder: FolderOfRun, overrides: Overrides = None) -> None:
     from score_ray.reporting.metrics import eval_record
     from score_ray.reporting.reporter import Reporter
     from score_ray.training import iteration
+    from score_ray.training.input_record import note_on_test, refuse_other_model
     from score_ray.training.inputs import check_inputs
     from score_ray.training.model_source import CACHE
     from score_ray.training.roles import sampling_roles
 
     inputs = check_inputs(config, CACHE, [TEST])
+    if config.grading.judge:
+        refuse_other_model(run, inputs)
     reporter = Reporter(run.evaluation, 0, 0)
+    if note := note_on_test(run, inputs):
+        reporter.note(f"note: {note}")
+    updates = run.model_updates
     # The model is sampled from; a reference that judges stays the base model.
     with sampling_roles(inputs, str(model.absolute()), reporter) as (pool, grader):
         graded = iteration.evaluate(pool, grader, inputs.test, config)
-        reporter.answers(graded, 0)
-        reporter.evaluation(eval_record(graded, 0, config.task.name, TEST), "model")
+        reporter.answers(graded, updates)
+        reporter.evaluation(eval_record(graded, updates, config.task.name, TEST), "model")
     show_results(run.evaluation)

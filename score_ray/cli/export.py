@@ -1,5 +1,6 @@
 """`score-ray export`: write a checkpoint as a Hugging Face model."""
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +8,7 @@ from typing import Annotated
 import typer
 
 from score_ray.cli.arguments import FolderOfRun
+from score_ray.types import ConfigError
 
 
 def export(
@@ -25,16 +27,29 @@ def export(
     config = run.config()
     with input_errors():
         source = checkpoint.find(run.checkpoints, iteration)
+    _refuse_unwritable(out)
 
+    from score_ray.training.input_record import refuse_other_model
     from score_ray.training.inputs import check_inputs
     from score_ray.training.model_source import CACHE
     from score_ray.training.roles import only_learner
 
     note = partial(typer.echo, err=True)
-    with only_learner(check_inputs(config, CACHE), _print_event, note) as learner:
+    inputs = check_inputs(config, CACHE, splits=())
+    refuse_other_model(run, inputs)
+    with only_learner(inputs, _print_event, note) as learner:
         learner.restore(source)
         learner.export(out)
     typer.echo(f"{source} -> {out}")
+
+
+def _refuse_unwritable(out: Path) -> None:
+    """Raise ConfigError if no folder can be written at a place."""
+    nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise ConfigError(f"{out}: {nearest} is a file; a folder to write the model to is expected")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(f"{out}: the folder {nearest} cannot be written to")
 
 
 def _print_event(_: str, who: str, what: str, **numbers: float) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from score_ray.types import ProcessLost, RunError
 
 MANIFEST, STATE = "manifest.json", "state.json"
+PREFIX = "iteration_"  # of a checkpoint's name
 UNFINISHED, REPLACED = ".tmp-", ".old-"  # prefixes of a checkpoint's name
 # What an error from another process says if the disk is full; its type is lost on the way.
 DISK_FULL = ("No space left on device", "PytorchStreamWriter failed")
@@ -58,7 +59,7 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     _tidy(folder)
     target = folder / _name(progress.iteration)
-    for path in folder.glob("iteration_*"):
+    for path in folder.glob(f"{PREFIX}*"):
         if path.name >= target.name and _fault(path):
             shutil.rmtree(path)  # first, because the new checkpoint may need its space
     unfinished = folder / f"{UNFINISHED}{target.name}"
@@ -72,7 +73,7 @@ def save(
         raise
     _put_in_place(unfinished, target)
     spared = _name(spare) if spare is not None else ""
-    for old in sorted(folder.glob("iteration_*"))[:-keep]:
+    for old in sorted(folder.glob(f"{PREFIX}*"))[:-keep]:
         if old.name != spared:
             shutil.rmtree(old)
     return target
@@ -92,7 +93,8 @@ def newest(folder: Path, report: Callable[[str], None] = warnings.warn) -> Check
         report(f"{faults[-1]}; trying the one before it")
     if faults:
         raise CheckpointError(
-            f"no checkpoint can be read: {'; '.join(faults)}. Remove {folder.parent} to start again"
+            f"no checkpoint can be read: {'; '.join(faults)}. To begin anew, train with --fresh: "
+            f"it moves {folder.parent} aside"
         )
     return None
 
@@ -105,8 +107,13 @@ def find(folder: Path, iteration: int) -> Path:
     last = newest(folder) if iteration == 0 else None
     path = last.path if last else folder / _name(iteration)
     if not path.is_dir():
-        kept = [p.name for p in sorted(folder.glob("iteration_*"))]
-        raise FileNotFoundError(f"{folder}: no checkpoint {path.name}; kept are {kept}")
+        kept = [str(int(p.name.removeprefix(PREFIX))) for p in sorted(folder.glob(f"{PREFIX}*"))]
+        if not kept:
+            raise FileNotFoundError(f"{folder.parent}: the run has no checkpoint yet")
+        raise FileNotFoundError(
+            f"{folder.parent}: no checkpoint after {iteration} updates; kept are those after "
+            f"{', '.join(kept)}"
+        )
     fault = _fault(path)
     if fault:
         raise FileNotFoundError(f"checkpoint {path} is damaged ({fault})")
@@ -121,7 +128,7 @@ def read_progress(path: Path) -> Progress:
 
 
 def _name(iteration: int) -> str:
-    return f"iteration_{iteration:06d}"
+    return f"{PREFIX}{iteration:06d}"
 
 
 def _write(folder: Path, write: Callable[[Path], None], progress: Progress) -> None:
@@ -136,7 +143,7 @@ def _write(folder: Path, write: Callable[[Path], None], progress: Progress) -> N
 
 def _put_in_place(unfinished: Path, target: Path) -> None:
     """Rename a complete checkpoint; a kill at any moment leaves the new one or the old one."""
-    for path in target.parent.glob("iteration_*"):
+    for path in target.parent.glob(f"{PREFIX}*"):
         if path.name > target.name:
             shutil.rmtree(path)
     if target.exists():
@@ -161,7 +168,7 @@ def _tidy(folder: Path) -> None:
 def _newest_first(folder: Path) -> list[Path]:
     """Return all checkpoints, newest first; one renamed aside counts if it was not replaced."""
     paths = {_place(path): path for path in folder.glob(f"{REPLACED}*")}
-    paths |= {path: path for path in folder.glob("iteration_*")}
+    paths |= {path: path for path in folder.glob(f"{PREFIX}*")}
     return [paths[place] for place in sorted(paths, reverse=True)]
 
 

@@ -111,6 +111,28 @@ def changes(before: InputRecord, now: InputRecord, inputs: Inputs) -> list[str]:
     return found
 
 
+def refuse_other_model(folder: RunFolder, inputs: Inputs) -> None:
+    """Raise ConfigError if the base model is not the one that the run in a folder began with."""
+    before = read_record(folder)
+    named = inputs.config.model.path
+    if before and before.model != model_digest(inputs.model, named):
+        raise ConfigError(f"model.path: {named} holds another model than when {folder} began")
+
+
+def note_on_test(folder: RunFolder, inputs: Inputs) -> str:
+    """Return how the test problems differ from those of the run in a folder; "" if they do not.
+
+    Where the numbers of problems differ, those that both have are compared.
+    """
+    before = read_record(folder)
+    if before is None or TEST not in before.rows:
+        return ""
+    then, now = before.rows[TEST], row_hashes(inputs.test)
+    shared = min(len(then), len(now))
+    change = rows_change(then[:shared], now[:shared], inputs.test)
+    return f"these are not the test problems of the run: {change}" if change else ""
+
+
 def rows_change(before: np.ndarray, now: np.ndarray, problems: Sequence[Problem]) -> str:
     """Return how the rows now differ from those before; "" if they are the same."""
     if np.array_equal(before, now):

@@ -169,7 +169,8 @@ def test_when_every_checkpoint_is_damaged_none_is_removed(tmp_path):
         (path / "manifest.json").write_text("{")
     reports = []
     with pytest.raises(
-        CheckpointError, match=f"iteration_000002.*iteration_000001.*Remove {tmp_path}"
+        CheckpointError,
+        match=f"iteration_000002.*iteration_000001.*--fresh: it moves {tmp_path} aside",
     ):
         newest(tmp_path / "checkpoints", reports.append)
     assert len(reports) == 2

@@ -15,6 +15,7 @@ from score_ray.training.input_record import (
     BLOCKS,
     changes,
     model_digest,
+    note_on_test,
     read_record,
     record_of,
     rows_change,
@@ -168,3 +169,17 @@ def test_a_damaged_record_is_one_error_that_names_both_files(inputs, tmp_path, n
         return  # then it is a folder of an older version
     with pytest.raises(ConfigError, match=r"inputs\.json and row_hashes\.npz cannot be read"):
         read_record(folder)
+
+
+def test_an_evaluation_on_other_problems_says_how_they_differ_and_one_on_fewer_does_not(
+    inputs, tmp_path
+):
+    folder = RunFolder(tmp_path)
+    assert note_on_test(folder, inputs) == ""
+    write_record(folder, record_of(inputs))
+    for texts in ("xy", "x", "xyz"):
+        assert note_on_test(folder, replace(inputs, test=problems(texts))) == ""
+    assert note_on_test(folder, replace(inputs, test=problems("zyx"))) == (
+        "these are not the test problems of the run: 2 rows before, 2 now; the first that differs "
+        "is a.jsonl: row 2"
+    )

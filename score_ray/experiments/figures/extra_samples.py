@@ -18,6 +18,7 @@ from score_ray.reporting.transcripts import answer_record
 from score_ray.rollout.episodes import derive_seed
 from score_ray.rollout.prompter import Prompter
 from score_ray.training.failed_measurements import refuse_failed_evaluation
+from score_ray.training.input_record import refuse_other_model
 from score_ray.training.inputs import Inputs, check_inputs
 from score_ray.training.iteration import in_order
 from score_ray.training.protocols import EpisodeGrader, EpisodeSampler
@@ -89,6 +90,7 @@ def inputs_with_room(
     """
     limit = [f"evaluation.problems={wanted.problems}"] if wanted.problems else []
     inputs = check_inputs(folder.config(limit), cache, [TEST])
+    refuse_other_model(folder, inputs)
     attempts, length = room_for(inputs, wanted.attempts)
     if attempts < wanted.attempts:
         show(f"the model has positions for {attempts} attempts, not for {wanted.attempts}")
