@@ -81,7 +81,6 @@ def watch() -> None:
     """From now on, let Ctrl-C and SIGTERM end this process in the way described above."""
     # A job, a pod or a service is ended with SIGTERM, which here ends a run as Ctrl-C does.
     signal.signal(signal.SIGTERM, _interruption.on_signal)
-    # A shell starts commands in the background with SIGINT ignored, which is to stay so.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, _interruption.on_signal)
     sys.unraisablehook = _interruption.on_dropped

@@ -85,6 +85,8 @@ def may_use_gpus() -> bool:
 def stop_ray(processes: Sequence[psutil.Process] = ()) -> None:
     """Leave the cluster, and kill `processes`, those of a private one, with their children."""
     tree = [p for root in processes if root.is_running() for p in (root, *root.children(True))]
+    if not ray.is_initialized():
+        _kill(tree)  # a start that was cut short has nothing to shut down
     # A shutdown that hangs returns once the processes that it waits for are gone.
     timer = threading.Timer(STOP_SECONDS, _kill, [tree])
     timer.start()
