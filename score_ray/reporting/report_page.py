@@ -21,7 +21,7 @@ from score_ray.reporting.reporter import RESULT_COLUMNS, losses, result_rows
 from score_ray.reporting.run_folder import TEST, RunFolder
 from score_ray.reporting.transcripts import generations_text, label_of
 
-MOST_EVENTS = 50  # shown; events.jsonl has them all
+MOST_EVENTS = 50  # or rows left out, shown; their files have them all
 MOST_TRANSCRIPTS = 3  # shown of an iteration
 
 
@@ -56,6 +56,7 @@ def report_document(
         *event_blocks([e for e in events if e["kind"] != "alarm"]),
         Heading("Alarms"),
         alarm_block([e for e in events if e["kind"] == "alarm"]),
+        *left_out_blocks(folder.unusable_rows()),
         Heading("Transcripts"),
         *transcript_blocks(folder.generations()),
         Heading("Configuration"),
@@ -110,6 +111,21 @@ def alarm_block(alarms: Sequence[Record]) -> Block:
         return Paragraph("None.")
     columns = ("after iteration", "alarm", "what is seen, and what may help")
     return Table(columns, tuple((str(a["iteration"]), a["who"], a["what"]) for a in alarms))
+
+
+def left_out_blocks(rows: Sequence[Record]) -> list[Block]:
+    """Return a heading and a table of the rows of the data that were left out, if any were."""
+    if not rows:
+        return []
+    cells = [(r["source"], str(r["row"]), r["reason"]) for r in rows[:MOST_EVENTS]]
+    blocks: list[Block] = [
+        Heading("Rows left out of the data"),
+        Paragraph(f"{len(rows)} rows cannot be used; rows are counted from 0."),
+        Table(("data set", "row", "reason"), tuple(cells)),
+    ]
+    if hidden := len(rows[MOST_EVENTS:]):
+        blocks.append(Paragraph(f"{hidden} more are in unusable_rows.jsonl."))
+    return blocks
 
 
 def transcript_blocks(generations: Sequence[Record]) -> list[Block]:

@@ -6,6 +6,7 @@ from score_ray.reporting.metrics import step_result
 from score_ray.reporting.report_page import time_rows, write_report
 from score_ray.reporting.reporter import Reporter
 from score_ray.reporting.run_folder import RunFolder
+from score_ray.types import UnusableRow
 from tests.support.sample_run_folder import make_run, metrics_record
 
 EVIL = "<script>alert('x')</script> & <b>4</b>"
@@ -41,6 +42,20 @@ def test_the_transfer_has_no_share_of_its_own_as_it_lies_within_the_broadcast():
         ("iteration", "2.00", "100.0%"),
         ("broadcast", "0.25", "12.5%"),
     ]
+
+
+def test_the_report_names_the_rows_that_were_left_out(tmp_path):
+    make_run(tmp_path, 0, 1)
+    write_report(RunFolder(tmp_path))
+    assert "Rows left out" not in (tmp_path / "report.html").read_text()
+    rows = [UnusableRow("a<b>.csv", row, "too long") for row in range(53)]
+    RunFolder(tmp_path).write_unusable_rows(rows)
+    write_report(RunFolder(tmp_path))
+    page = (tmp_path / "report.html").read_text()
+    assert "<p>53 rows cannot be used; rows are counted from 0.</p>" in page
+    assert "<tr><td>a&lt;b&gt;.csv</td><td>49</td><td>too long</td></tr>" in page
+    assert "<td>50</td>" not in page
+    assert "3 more are in unusable_rows.jsonl" in page
 
 
 def test_the_report_shows_what_was_lost_and_when_it_was_back(tmp_path):
