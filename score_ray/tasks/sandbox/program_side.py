@@ -50,6 +50,7 @@ class ObjectServer:
         self.names, self.channel = names, channel
         self.shared = SharedClasses(shared, names)
         self.objects, self.numbers = [], {}
+        self.library: dict = {}  # by id: what the tests passed of the standard library
         actions = (self.name, self.call, self.get, self.set, self.next, self.operate)
         self.actions = {action.__name__: action for action in actions}
 
@@ -124,6 +125,8 @@ class ObjectServer:
     def to_other(self, value: Any) -> dict:
         if type(value) in (TestsFunction, TestsIterator):
             return {"tests": value.number}
+        if id(value) in self.library:
+            return {"global": self.library[id(value)]}
         number = self.numbers.setdefault(id(value), len(self.objects))
         if number == len(self.objects):
             self.objects.append(value)
@@ -143,6 +146,7 @@ class ObjectServer:
         found = __import__(module, fromlist=["any"])
         for name in path.split("."):
             found = getattr(found, name)
+        self.library[id(found)] = pieces
         return found
 
 

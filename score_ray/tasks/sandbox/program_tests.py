@@ -89,10 +89,10 @@ def check_program(
     """Return CORRECT if every test passes in time, else WRONG, or NO_ANSWER if there is no code.
 
     A program that takes too long, or too much memory, is WRONG. It is GRADER_ERROR if somebody
-    else killed the process of the tests. Raises UnrunnableTestsError where the tests cannot be run, which
-    no program can cause: they import a module that is missing here, or pass the program what
-    cannot be sent. Raises IsolationError if the program cannot be isolated, so that it was not
-    run; a shortage of processes is waited for at first.
+    else killed the process of the tests. Raises UnrunnableTestsError where the tests cannot be
+    run, which no program can cause: they import a module that is missing here, or pass the
+    program what cannot be sent. Raises IsolationError if the program cannot be isolated, so that
+    it was not run; a shortage of processes is waited for at first.
     """
     if not program.strip():
         return Verdict.NO_ANSWER

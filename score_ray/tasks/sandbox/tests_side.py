@@ -68,6 +68,7 @@ class RemoteProgram:
         self.channel, self.verdict, self.shared = MessageSocket(channel), verdict, shared
         self.objects: dict = {}  # of the program, by number
         self.own: list = []  # functions and iterators of the tests that the program may call
+        self.library: dict = {}  # functions and classes of the standard library that were sent
 
     def end(self, verdict: str) -> NoReturn:
         """Write the verdict and exit at once, so that no test can catch the end."""
@@ -115,6 +116,7 @@ class RemoteProgram:
             if known is value:  # a class of exceptions
                 return {"program": number}
         if path := stdlib_path(value):
+            self.library[tuple(path)] = value
             return {"global": path}
         kind = type(value)
         if hasattr(kind, "__next__"):
@@ -130,6 +132,8 @@ class RemoteProgram:
     def from_other(self, kind: str, pieces: Any, unpacker: Unpacker) -> Any:
         if kind == "tests":
             return self.own[pieces]
+        if kind == "global":
+            return self.library[tuple(pieces)]
         if kind == "error":
             number, name, bases = pieces
             if number not in self.objects:
