@@ -66,6 +66,21 @@ def test_steered_kl_coefficients_begin_with_the_stages_and_continue_after_a_resu
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("more", [[], KEEP_KL])
+def test_a_run_that_is_made_longer_goes_on_as_the_longer_run_would(tmp_path, more):
+    whole = run(tmp_path / "whole", stages=(6, 12), more=more)
+    run(tmp_path / "cut", stages=(6, 6), more=more)
+    path = sorted((tmp_path / "cut" / "checkpoints").iterdir())[-1]
+    saved = Checkpoint(path, read_progress(path))
+    assert saved.progress.iteration == 12
+    longer = run(tmp_path / "cut", saved=saved, stages=(6, 12), more=more)
+    torch.testing.assert_close(longer.logits, whole.logits, rtol=0, atol=0)
+    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
+    evals = [r["iteration"] for r in read_jsonl(tmp_path / "cut" / "evals.jsonl")]
+    assert evals == [0, 6, 12, 18]
+    assert RunFolder(tmp_path / "cut").model_updates == 18
+
+
 STAR = ["stages=[{name: star, iterations: 7, learn: star, keep: [i_to_c, c_to_c], reward: [0, 1],"
         " kl: [0, 0], refresh: 3}]"]  # fmt: skip
 
