@@ -37,6 +37,7 @@ from score_ray.learner.setup import LearnerSetup
 from score_ray.learner.sleep import MovedStorages, move_back, move_to_host, tensors_in
 from score_ray.learner.token_logprobs import TokenScorer
 from score_ray.weights.packing import PackedTensor, parts
+from score_ray.weights.plain_folder import plain_folder
 from score_ray.weights.policy_source import PolicySource
 
 if TYPE_CHECKING:
@@ -153,9 +154,10 @@ class Learner:
 
     def restore(self, folder: Path) -> None:
         """Load what `save` wrote; a collective. Raises FileNotFoundError if there is nothing."""
-        path, _ = self._engine.load_checkpoint(
-            str(folder), tag="learner", custom_load_fn=self._policy.load_weights
-        )
+        with plain_folder(folder) as named:
+            path, _ = self._engine.load_checkpoint(
+                named, tag="learner", custom_load_fn=self._policy.load_weights
+            )
         if path is None:
             raise FileNotFoundError(f"{folder}: holds no learner state")
 

@@ -30,6 +30,7 @@ from score_ray.types import Completion, Finish, PeerLost, Request
 from score_ray.weights.backend import OBJECT_STORE
 from score_ray.weights.lora_adapter import Adapter, adapter_options
 from score_ray.weights.packing import PackedTensor
+from score_ray.weights.plain_folder import plain_folder
 from score_ray.weights.plugin import ENGINES, is_registered
 from score_ray.weights.rendezvous import CALLED_OFF, was_called_off
 
@@ -49,24 +50,8 @@ class VllmEngine:
         self._updating = False
         self._stop_ids = list(stop_ids)
         self._tokenizer = AutoTokenizer.from_pretrained(setup.model_folder)
-        self._llm: Any = LLM(
-            model=setup.model_folder,
-            skip_tokenizer_init=True,
-            dtype=setup.model.dtype,  # type: ignore[arg-type]
-            max_model_len=setup.model.max_length,
-            max_num_seqs=setup.rollout.max_running,
-            max_num_batched_tokens=step_tokens(setup),
-            enable_prefix_caching=True,
-            tensor_parallel_size=setup.rollout.tensor_parallel,
-            seed=0,
-            disable_log_stats=True,
-            # Log-probs of the distribution that tokens are sampled from; vLLM's default ignores the
-            # temperature.
-            logprobs_mode="processed_logprobs",
-            weight_transfer_config=WeightTransferConfig(backend=ENGINES[setup.backend][0]),
-            **adapter_options(setup.adapter_rank, setup.adapter_layers),
-            **_platform_options(setup),
-        )
+        with plain_folder(setup.model_folder) as folder:
+            self._llm: Any = _start(folder, setup)
         self._adapter = Adapter(self._llm.llm_engine) if setup.adapter_rank else None
         _check_registered(setup.backend)
         if setup.backend == OBJECT_STORE:  # the learner's side sets up the others
@@ -212,6 +197,28 @@ class VllmEngine:
     def _check_called_off(self) -> None:
         if any(self._llm.collective_rpc(was_called_off)):
             raise PeerLost(CALLED_OFF)
+
+
+def _start(folder: str, setup: EngineSetup) -> LLM:
+    """Start vLLM with the model in a folder, or of a Hugging Face name."""
+    return LLM(
+        model=folder,
+        skip_tokenizer_init=True,
+        dtype=setup.model.dtype,  # type: ignore[arg-type]
+        max_model_len=setup.model.max_length,
+        max_num_seqs=setup.rollout.max_running,
+        max_num_batched_tokens=step_tokens(setup),
+        enable_prefix_caching=True,
+        tensor_parallel_size=setup.rollout.tensor_parallel,
+        seed=0,
+        disable_log_stats=True,
+        # Log-probs of the distribution that tokens are sampled from; vLLM's default ignores the
+        # temperature.
+        logprobs_mode="processed_logprobs",
+        weight_transfer_config=WeightTransferConfig(backend=ENGINES[setup.backend][0]),
+        **adapter_options(setup.adapter_rank, setup.adapter_layers),
+        **_platform_options(setup),
+    )
 
 
 def _check_registered(backend: str) -> None:

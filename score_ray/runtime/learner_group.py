@@ -124,16 +124,16 @@ class LearnerGroup:
 
     def save(self, folder: Path) -> None:
         """Write policy and optimizer of every rank."""
-        self._call("saving a checkpoint", lambda rank: rank.save.remote(folder))
+        self._call("saving a checkpoint", lambda rank: rank.save.remote(folder.absolute()))
         self._retries.refill()
 
     def restore(self, folder: Path) -> None:
         """Load what `save` wrote."""
-        self._call("restoring a checkpoint", lambda rank: rank.restore.remote(folder))
+        self._call("restoring a checkpoint", lambda rank: rank.restore.remote(folder.absolute()))
 
     def export(self, folder: Path) -> None:
         """Write the policy as a Hugging Face model folder."""
-        self._call("exporting the model", lambda rank: rank.export.remote(folder))
+        self._call("exporting the model", lambda rank: rank.export.remote(folder.absolute()))
 
     def sleep(self) -> None:
         """Leave the GPUs; until `wake`, no other call works."""

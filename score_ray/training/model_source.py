@@ -17,7 +17,8 @@ from filelock import FileLock
 
 from score_ray.reporting.atomic_files import renamed_when_whole
 
-CACHE = Path(os.environ.get("SCORE_RAY_CACHE", "cache"))  # of built-in models
+# Of built-in models; absolute, because processes on Ray may work in another folder.
+CACHE = Path(os.environ.get("SCORE_RAY_CACHE", "cache")).expanduser().absolute()
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -32,7 +33,7 @@ def resolve(path: str, cache: Path, announce: Callable[[str], None] = print) -> 
         if path not in makers:
             raise ValueError(f"model.path: {path!r} is not one of {', '.join(sorted(makers))}")
         return str(_cached(name, makers[path], cache, announce))
-    folder = Path(path).expanduser()
+    folder = Path(os.path.expanduser(path))
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise FileNotFoundError(f"model.path: {path} is a folder without a config.json")
