@@ -8,8 +8,8 @@ from score_ray.types import GradedEpisode, RunError
 
 IN_A_ROW = 3  # iterations: a service that grades may be away for a moment
 REMEDY = (
-    "mend what grades, or raise grading.deadline if it needs more time; the same command then "
-    "resumes from the last checkpoint"
+    "mend what grades, or raise grading.deadline if it needs more time, and start the same "
+    "command again"
 )
 
 
