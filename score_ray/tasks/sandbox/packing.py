@@ -225,9 +225,10 @@ class Unpacker:
             return kind.__members__[pieces[1]]
         if name == "extended":
             kind, value = self.shared.get(pieces[0]), self.unpack(pieces[1])
-            base = next(
-                b for b in kind.__mro__ if plain_base(b, VALUES) and b.__module__ == "builtins"
-            )
+            bases = [b for b in kind.__mro__ if b.__module__ == "builtins" and b is not object]
+            if not bases or not plain_base(bases[0], VALUES):
+                raise ValueError(f"{pieces[0]} extends no plain type")
+            base = bases[0]
             made = base.__new__(kind, value)
             if pieces[2]:
                 fill_instance(made, [self.unpack(part) for part in pieces[2]])
