@@ -81,9 +81,8 @@ def plan_start(folder: RunFolder, inputs: Inputs, fresh: bool) -> Start:
         notes.append(note)
     if not saved and folder.has_records:
         notes.append("there is no checkpoint yet: the run starts anew")
-    return Start(
-        folder, inputs, record, saved, tuple(damaged), tuple(notes), grown=_grown(folder, inputs)
-    )
+    grown = _grown(folder, inputs, saved.progress.iteration) if saved else None
+    return Start(folder, inputs, record, saved, tuple(damaged), tuple(notes), grown=grown)
 
 
 def _belongs_to_another_run(folder: RunFolder, inputs: Inputs, record: InputRecord) -> bool:
@@ -117,11 +116,9 @@ def _growth_note(folder: RunFolder, inputs: Inputs, done: int) -> str:
     return decay_note(older, inputs.config, done) if grows(older, inputs.config) else ""
 
 
-def _grown(folder: RunFolder, inputs: Inputs) -> tuple[int, str] | None:
-    """Return the older end and the last stage's name if that stage has more iterations now."""
-    if not folder.config_file.is_file():
-        return None
+def _grown(folder: RunFolder, inputs: Inputs, done: int) -> tuple[int, str] | None:
+    """Return the older end, and the last stage's name, if that stage was done and is longer now."""
     older = folder.config()
     if not grows(older, inputs.config) or older.iterations in inputs.config.stage_ends():
         return None
-    return older.iterations, older.stages[-1].name
+    return (older.iterations, older.stages[-1].name) if done >= older.iterations else None

@@ -18,6 +18,7 @@ from tests.support.sample_run_folder import make_run, numbers
 from tests.support.tiny_model import make_model
 
 RECIPE = Path("configs/arithmetic.yaml")
+WHOLE = '{"iteration": 0, "stage": "stage_1", "split": "test"}'
 SHORT = ["stages.0.iterations=2", "stages.1.iterations=2"]
 
 
@@ -164,7 +165,7 @@ def test_the_same_run_without_a_checkpoint_says_that_it_starts_anew(folder, mode
 )  # fmt: skip
 def test_a_damaged_record_is_one_line_that_names_file_and_line(folder, model, name, line):
     path = folder.path / f"{name}.jsonl"
-    path.write_text(f'{{"iteration": 0, "split": "test"}}\n{line}\n{{"iteration": 2}}\n')
+    path.write_text(f"{WHOLE}\n{line}\n{WHOLE}\n")
     with pytest.raises(ConfigError, match=rf"{name}\.jsonl, line 2: .*; mend the line, or remove"):
         plan_start(folder, inputs_of(model), fresh=False)
 
@@ -180,6 +181,23 @@ def test_a_run_whose_last_stage_grew_goes_on_and_keeps_its_evaluations(folder, m
     assert "iteration 4  arithmetic/test" in (folder.path / "accuracies.txt").read_text()
     assert folder.model_updates == 4
     assert folder.config().iterations == 8
+
+
+def test_a_run_that_was_cut_off_may_become_longer_before_its_end(folder, model):
+    checkpoint.save(folder.checkpoints, Progress(3), lambda _: None, keep=1)
+    start = plan_start(folder, inputs_of(model, "stages.1.iterations=6"), fresh=False)
+    assert (start.iteration, start.grown) == (3, None)
+    assert len(carry_out(start)) == 1  # on the learning rate
+
+
+def test_a_further_stage_leaves_the_name_of_the_one_before(folder, model):
+    inputs = inputs_of(model)
+    third = inputs.config.stages[1].model_copy(update={"name": "third"})
+    longer = inputs.config.model_copy(update={"stages": (*inputs.config.stages, third)})
+    start = plan_start(folder, replace(inputs, config=longer), fresh=False)
+    assert (start.iteration, start.grown) == (4, None)
+    carry_out(start)
+    assert read_jsonl(folder.path / "evals.jsonl")[-1]["label"] == "stage_2"
 
 
 def test_rows_that_were_left_out_are_named_in_the_folder(tmp_path, model):
