@@ -11,6 +11,7 @@ from pathlib import Path
 
 from score_ray.config.config import Config
 from score_ray.config.loading import dump, load
+from score_ray.reporting import record_faults
 from score_ray.reporting.atomic_files import replace_file
 from score_ray.reporting.folder_lock import LOCK, locked, set_aside
 from score_ray.reporting.json_lines import (
@@ -40,7 +41,6 @@ EXTRA_SAMPLES = "study"  # a file for each kind and model; named so for older ru
 INPUTS, ROW_HASHES = "inputs.json", "row_hashes.npz"  # what the run has read
 UNUSABLE = "unusable_rows.jsonl"  # rows of the data that were left out
 MODEL_UPDATES = "model_updates.txt"  # the updates that the trained model has seen
-KEY = "iteration"  # in every record of a run's progress
 UNFINISHED_CHECKPOINT = ".tmp-"  # how the name of a checkpoint begins that is not yet whole
 
 
@@ -182,7 +182,7 @@ class RunFolder:
 
     def metrics(self) -> list[Record]:
         """Return a record per iteration."""
-        return read_jsonl(self.path / METRICS, KEY)
+        return read_jsonl(self.path / METRICS, record_faults.of_step)
 
     def steps(self) -> list[StepResult]:
         """Return the result of each iteration."""
@@ -195,15 +195,16 @@ class RunFolder:
 
     def evals(self, split: str | None = None) -> list[Record]:
         """Return a record per evaluation, on one split or on all."""
-        return [r for r in read_jsonl(self.path / EVALS, KEY) if split in (None, r["split"])]
+        records = read_jsonl(self.path / EVALS, record_faults.of_evaluation)
+        return [r for r in records if split in (None, r["split"])]
 
     def generations(self) -> list[Record]:
         """Return the transcripts of training episodes."""
-        return read_jsonl(self.path / GENERATIONS, KEY)
+        return read_jsonl(self.path / GENERATIONS, record_faults.of_record)
 
     def events(self) -> list[Record]:
         """Return what happened to the run's processes, and its alarms."""
-        return read_jsonl(self.path / EVENTS, KEY)
+        return read_jsonl(self.path / EVENTS, record_faults.of_record)
 
     def answers(self) -> dict[int, list[Record]]:
         """Return the answers of each evaluation on the test split, by the updates before it."""
@@ -294,6 +295,6 @@ class RunFolder:
 
 def _keep(path: Path, wanted: Callable[[Record], bool]) -> list[Record]:
     """Rewrite a .jsonl file with the records that are wanted, and return them."""
-    records = [record for record in read_jsonl(path, KEY) if wanted(record)]
+    records = [record for record in read_jsonl(path, record_faults.of_record) if wanted(record)]
     replace_file(path, as_lines(records).encode())
     return records

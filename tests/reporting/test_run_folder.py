@@ -105,12 +105,12 @@ def test_a_line_that_is_no_record_is_named(tmp_path, line):
         read_jsonl(path)
 
 
-def test_a_record_without_the_key_that_it_needs_is_named(tmp_path):
+def test_a_record_with_a_fault_is_named(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"a": 1}\n{"b": 2}\n{"a": 3}')
     assert len(read_jsonl(path)) == 3
-    with pytest.raises(ValueError, match=r"a\.jsonl, line 2: no 'a' in this record"):
-        read_jsonl(path, "a")
+    with pytest.raises(ValueError, match=r"a\.jsonl, line 2: it has b; mend the line"):
+        read_jsonl(path, lambda record: "it has b" if "b" in record else "")
 
 
 def test_any_text_is_kept_in_the_records_and_in_the_report(tmp_path):
