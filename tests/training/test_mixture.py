@@ -1,10 +1,14 @@
 from collections import Counter
 
 import pytest
+import torch
 
+from score_ray.reporting.json_lines import read_jsonl
+from score_ray.training.checkpoint import Checkpoint, read_progress
 from score_ray.training.iteration import draw
 from score_ray.training.mixture import check_mixture, hold_out
 from score_ray.types import ConfigError, Problem
+from tests.support import fake_roles
 
 
 def problems(**sizes):
@@ -116,3 +120,23 @@ def test_a_set_that_cannot_fill_its_part_of_an_iteration_is_named():
             check_mixture(pool, 9, held_out, weights)
     with pytest.raises(ConfigError, match="b has 0 problems"):
         check_mixture(problems(a=60), 9, 0, weights)
+
+
+SETS = ["task={name: math, test: t, train: [{path: a, weight: 2.0}, {path: b}]}"]
+
+
+@pytest.mark.parametrize(
+    "more", [["rollout.offline_share=0.4"], ["rollout.overlap=1", "learner.max_importance=2.0"]]
+)
+def test_a_run_on_two_sets_goes_on_after_a_cut_as_it_would_have(tmp_path, monkeypatch, more):
+    monkeypatch.setattr(fake_roles, "PROBLEMS", problems(a=10, b=4))
+    whole = fake_roles.run(tmp_path / "whole", more=[*SETS, *more])
+    fake_roles.run(tmp_path / "cut", more=[*SETS, *more])
+    saved = sorted((tmp_path / "cut/checkpoints").iterdir())[0]
+    progress = read_progress(saved)
+    again = fake_roles.run(tmp_path / "cut", Checkpoint(saved, progress), more=[*SETS, *more])
+    torch.testing.assert_close(again.logits, whole.logits)
+    assert fake_roles.metrics(tmp_path / "cut") == fake_roles.metrics(tmp_path / "whole")
+    records = read_jsonl(tmp_path / "whole/generations.jsonl")
+    assert {record["source"] for record in records} == {"a", "b"}
+    assert all(record["row"] == record["problem"] for record in records)
