@@ -112,12 +112,14 @@ def one_line(error: BaseException) -> str:
 
 
 def _line_of(error: BaseException) -> str:
-    """Return the file and line where a module failed; "" if it was not found at all."""
+    """Return the file and line where a module failed, or where one that is missing was sought."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
     last = frames[-1]
     if isinstance(error, SyntaxError):
         return f" ({error.filename}, line {error.lineno})"
-    return "" if last.filename == __file__ else f" ({last.filename}, line {last.lineno})"
+    if last.filename == __file__:
+        return "; it is looked for in the working directory and on PYTHONPATH"
+    return f" ({last.filename}, line {last.lineno})"
 
 
 def _check_call(reward: Callable[..., object], place: str) -> None:
