@@ -8,10 +8,12 @@ A stage is a row of numbers: reward coefficients w, a bonus alpha, KL coefficien
     adv_i    = shaped_i - mean of shaped_i over the other samples of the problem
 
 Stage I is w = (0, 1), alpha = 0, k = (beta_2, beta_1); Stage II is w = (1, 1), alpha = 10,
-k = (beta_1, beta_1). There is no discounting: all tokens of an attempt get that attempt's own
-advantage, so the first attempt never receives the bonus. The KL is subtracted from the reward
-of the whole attempt, because this gives exactly the gradient of the objective's KL; a KL loss
-per token does not.
+k = (beta_1, beta_1). All tokens of an attempt get that attempt's own advantage, and nothing of
+what later attempts earn (a discount of 0). So the target is each attempt's own objective, given
+the attempts before it. For the first attempt this is not the gradient of the joint objective of
+eqs. 3 and 4: that would also pay it for what the second one gains, and so for leaving something
+to correct. The KL is subtracted from the reward of the whole attempt, because this gives exactly
+the gradient of the objective's KL; a KL loss per token does not.
 
 An attempt whose measurement failed has no reward. It gets no gradient and enters no baseline
 (`known_rewards`, `advantages`).
