@@ -31,9 +31,13 @@ CHOICE = re.compile(
 ADDED = re.compile(r"\b(?:or|and)\b|\(?\b[A-Z]\b")  # beside a choice: another one
 CHAIN = re.compile(r"(?<![<>!\\:])=|\\approx(?![a-z])|\\simeq(?![a-z])")
 APPROXIMATELY = re.compile(r"\\approx(?![a-z])|\\simeq(?![a-z])")
+IMPLIES = re.compile(
+    r"\\(?:Right|Left|Longright|right|Leftright)arrow|\\(?:implies|iff|to|lor|land)\b"
+)
 LIST_ENDS = re.compile(r"[;]|,(?![^(\[{]*[)\]}])|\\text\{\s*(?:and|or)\s*\}|\b(?:and|or)\b")
 # math-verify would evaluate these while it reads an interval or a greatest common divisor.
 TOWER = re.compile(r"\^\{[^{}^]*\d(?:\d\^|\^\{(?:\d{2,}|[^{}]*\^))|\d{5,}\s*!|\}\)!|!\)!")
+MAY_BE_COSTLY = re.compile(r"[\^!*]|\\(?:sum|prod|i*int|lim|[dt]?binom|exp|det|choose)")
 SMALL = 1e-3  # numbers up to this are compared by their relative difference
 MAX_ANSWER = 1000  # characters of an answer that is compared other than sign by sign
 MAX_FORMULA = 400  # characters of an answer that is parsed
@@ -111,29 +115,41 @@ def _alternatives(answer: str) -> list[str]:
 
 
 def _is_consistent(gold: str, given: str) -> bool:
-    """Return whether no chain in the given answer contradicts itself: 8=7 and 7≈8 are nothing."""
+    r"""Return whether no chain in the given answer contradicts itself, as 8=7 and 7≈8 do.
+
+    A step such as x=8 \Rightarrow x=7 is no answer.
+    """
+    if IMPLIES.search(given) and not IMPLIES.search(gold):
+        return False
     if not CHAIN.search(given):
         return True
     return all(_is_true_chain(part, gold) for part in LIST_ENDS.split(given))
 
 
 def _is_true_chain(part: str, gold: str) -> bool:
+    """Return whether the sides that can be compared agree: all of an approximation's must."""
     is_equation = bool(CHAIN.search(gold))
-    sides = [without_unit(side.strip()) for side in CHAIN.split(part)]
     approximate = bool(APPROXIMATELY.search(part))
-    values = [(side, parsed[0]) for side in sides if (parsed := _parse(side))]
-    values = [(side, value) for side, value in values if isinstance(value, Basic)]
-    for (_, one), (side, other) in pairwise(values):
+    sides = [without_unit(side.strip()) for side in CHAIN.split(part)]
+    values = [_expression(side) for side in sides]
+    if approximate and not all(getattr(value, "is_number", False) for value in values[1:]):
+        return False
+    for (one, other), side in zip(pairwise(values), sides[1:], strict=True):
+        if not isinstance(one, Basic) or not isinstance(other, Basic):
+            continue
         symbols = one.free_symbols
         if isinstance(one, Symbol) or one.has(AppliedUndef) or symbols != other.free_symbols:
-            if approximate and symbols and other.free_symbols:
-                return False
             continue
-        if symbols and (is_equation and not approximate):
+        if symbols and is_equation:
             continue
         if not _same_value([one], [other]) and not _is_rounded(one, other, side, approximate):
             return False
     return True
+
+
+def _expression(side: str) -> Any:
+    parsed = _parse(side)
+    return parsed[0] if parsed else None
 
 
 def _is_rounded(exact: Any, rounded: Any, text: str, approximate: bool) -> bool:
@@ -155,7 +171,8 @@ def _parse(answer: str) -> list[Any]:
         return []
     no_alarm: Any = {"parsing_timeout": None}
     values = parse(f"${answer}$", [READING], **no_alarm)
-    return [] if any(is_costly(value) for value in values) else values
+    costly = MAY_BE_COSTLY.search(answer) and any(is_costly(value) for value in values)
+    return [] if costly else values
 
 
 def _depth(answer: str) -> int:

@@ -19,6 +19,7 @@ FORMULA = r"(?:\$\$(?:\\.|[^$\\])+\$\$|\$(?:\\.|[^$\\])+\$|\\\(.+?\\\)|\\\[.+?\\
 FORMULAS = re.compile(rf"{FORMULA}(?:\s*(?:,|,?\s*and|,?\s*or)\s*{FORMULA})*", re.S)
 NAME = re.compile(r"\W*\\?[A-Za-z]*(?:_\{?\w\}?)?\W*")  # $n$, \(\theta\) or $x_1$
 VERB = re.compile(r"\b(?:is|are|equals?|be)\b(?:\s*:)?\s*", re.I)
+LEADS = re.compile(r"(?:\b(?:by|as|is|be|to|equals?)|:)$", re.I)  # to a formula below
 # What may follow an answer: an explanation, but not a second value.
 EXPLAINS = re.compile(
     r"\b(?:since|because|where|when|for|with|as|given|if|at|in|on|of|per|from|by|after|so|which|"
@@ -50,7 +51,8 @@ PROSE = re.compile(r"[a-z]{2}[.!?]\s+[A-Z]|\n\s*\n")
 MISSING = re.compile(
     r"\W*(?:n/a|n\.a\.?|nan|null|tbd|todo|(?:see|as) .*|missing|illegible|"
     r"(?:the )?(?:answer )?(?:is )?not (?:available|given|provided|known)|"
-    r"(?:no )?(?:final )?(?:answer|solution) ?(?:above|below|missing|available|given|provided)?|"
+    r"(?:no )?(?:final )?answer ?(?:above|below|missing|available|given|provided)?|"
+    r"solution (?:above|below|missing)|"
     r"(?:answers?|it) (?:may )?var(?:y|ies)|above|below|omitted)\W*",
     re.I,
 )
@@ -134,7 +136,8 @@ def _value_in(rest: str) -> str:
         return sentence
     found = []
     for formula in FORMULAS.finditer(rest, start):
-        if formula.start() >= len(sentence):
+        between = rest[len(sentence) : formula.start()]
+        if formula.start() >= len(sentence) and (between.strip() or not LEADS.search(sentence)):
             break
         found.append(formula)
     values = [formula for formula in found if not NAME.fullmatch(formula[0])] or found

@@ -1,6 +1,7 @@
 """Gives an answer one spelling for what can be written in several ways."""
 
 import re
+from functools import lru_cache
 
 from score_ray.tasks.answers.signs import in_latex
 from score_ray.tasks.answers.units import without_unit
@@ -53,6 +54,7 @@ def normalized(answer: str) -> str:
     return without_unit(spelled(answer)).rstrip(".,;: ")
 
 
+@lru_cache(maxsize=512)
 def spelled(answer: str) -> str:
     """Return the answer with one spelling, and with its unit."""
     answer = in_latex(answer).strip().rstrip(".,;: ")

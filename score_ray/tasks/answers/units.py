@@ -50,19 +50,20 @@ def without_unit(answer: str, beside_number: bool = False) -> str:
     if match := IN_WRAPPERS.fullmatch(answer):
         unit = COMMAND.sub(r"\1", match[2]).strip().removeprefix("(").removesuffix(")").strip()
         has_value = re.search(r"[\dA-Za-z]", COMMAND.sub("", match[1]))
-        found = has_value and (SPACED.fullmatch(unit) or _in_words(unit, shortest=2))
+        found = has_value and (SPACED.fullmatch(unit) or _in_words(unit, 2, SPACED))
     elif match := IN_BRACKETS.fullmatch(answer):
-        found = SPACED.fullmatch(match[2]) or _in_words(match[2], shortest=3)
+        found = SPACED.fullmatch(match[2]) or _in_words(match[2], 3, SPACED)
     elif (match := BEHIND.fullmatch(answer)) and not FUNCTION.fullmatch(match[1]):
         symbols = SPACED if match[2] or beside_number else ATTACHED
-        found = symbols.fullmatch(match[3]) or _in_words(match[3], shortest=3 if match[2] else 4)
+        found = symbols.fullmatch(match[3]) or _in_words(match[3], 3 if match[2] else 4, symbols)
     else:
         return answer
     return match[1].strip() if found else answer
 
 
-def _in_words(unit: str, shortest: int) -> bool:
+def _in_words(unit: str, shortest: int, symbols: re.Pattern[str]) -> bool:
+    """Return whether a unit is in words, of which the first is long enough or a symbol."""
     if not WORDS.fullmatch(unit) or VALUES.search(unit):
         return False
     first = re.split(r"[\s/^]", unit)[0]
-    return len(first) >= shortest or bool(SPACED.fullmatch(first))
+    return len(first) >= shortest or bool(symbols.fullmatch(first))
