@@ -250,10 +250,13 @@ def test_an_error_names_a_missing_column_of_humaneval(tmp_path, column):
     ],
 )
 def test_programs_are_graded_in_the_sandbox(tmp_path, monkeypatch, text, verdict):
+    from score_ray.tasks.sandbox import program_tests
+    from score_ray.tasks.sandbox.processor_time import ProcessorTime
     from score_ray.tasks.sandbox.program_tests import check_program
     from score_ray.tasks.sandbox.sandbox import Limits
 
     quick = Limits(seconds=3.0)
+    monkeypatch.setattr(program_tests, "processor_time", lambda groups: ProcessorTime(0.0, 0.0))
     monkeypatch.setattr(code, "check_program", lambda p, t, packages: check_program(p, t, quick))
     task = Mbpp("", write(tmp_path / "rows.jsonl", ROW))
     assert task.grade(task.problems("test")[0], text) is verdict

@@ -8,6 +8,7 @@ only answer calls.
 
 import ast
 import builtins
+import marshal
 import os
 import signal
 import socket
@@ -25,12 +26,17 @@ from symtable import SymbolTable, symtable
 from typing import IO
 
 from score_ray.tasks.sandbox.compared_classes import compared_class
+from score_ray.tasks.sandbox.processor_time import processor_time
 from score_ray.tasks.sandbox.sandbox import Limits, ProcessShortageError, await_start, sandboxed
 from score_ray.types import Verdict
 
 Process = subprocess.Popen[bytes]
 
 SHARED = ("plain_values", "packing", "channel")  # modules that both processes run
+# The most time that a program gets on a busy machine, and the share of its time that it must have
+# used to be WRONG nevertheless: threads that wait for each other do not make a machine busy.
+PATIENCE, BUSY = 1.25, 0.8
+FIRST, SHORTEST = 0.05, 0.02  # shares of the time: the first wait, and one not worth waiting
 # Seconds before each new try while no process can be started: together longer than most programs
 # run, and shorter than the deadline of a grading process.
 PAUSES = (0.1, 0.4, 1.5, 3.0)
@@ -88,7 +94,8 @@ def check_program(
 ) -> Verdict:
     """Return CORRECT if every test passes in time, else WRONG, or NO_ANSWER if there is no code.
 
-    A program that takes too long, or too much memory, is WRONG. It is GRADER_ERROR if somebody
+    A program that takes too long, or too much memory, is WRONG; it is TIMEOUT if a busy machine
+    kept it from running instead. It is GRADER_ERROR if somebody
     else killed the process of the tests. Raises UnrunnableTestsError where the tests cannot be
     run, which no program can cause: they import a module that is missing here, or pass the
     program what cannot be sent. Raises IsolationError if the program cannot be isolated, so that
@@ -110,9 +117,30 @@ def _run_tests(
     with _both_sandboxes(program, tests, limits, packages) as (verdict_pipe, candidate, judge):
         await_start(candidate)
         await_start(judge)
-        if not select([verdict_pipe], [], [], limits.seconds)[0]:
+        late = _await_verdict(verdict_pipe, {candidate.pid, judge.pid}, limits.seconds)
+        return late or _verdict(verdict_pipe.read(2000), judge, limits)
+
+
+def _await_verdict(pipe: IO[bytes], groups: set[int], seconds: float) -> Verdict | None:
+    """Wait for something in the pipe; return a verdict if the time is over.
+
+    Time in which a busy machine kept the processes waiting is not the program's: it is added,
+    up to a bound, after which the measurement has failed.
+    """
+    started, bound = time.monotonic(), PATIENCE * seconds
+    left = FIRST * seconds
+    if select([pipe], [], [], left)[0]:  # as for most programs: looking at all processes is slow
+        return None
+    before = processor_time(groups).waited
+    left = seconds - left
+    while not select([pipe], [], [], left)[0]:
+        passed, spent = time.monotonic() - started, processor_time(groups)
+        left = min(seconds + spent.waited - before, bound + 0.1) - passed
+        if passed >= bound and spent.used < BUSY * seconds:
+            return Verdict.TIMEOUT
+        if left < SHORTEST * seconds:
             return Verdict.WRONG
-        return _verdict(verdict_pipe.read(2000), judge, limits)
+    return None
 
 
 @contextmanager
@@ -142,19 +170,21 @@ def _both_sandboxes(
 
 @cache
 def _modules(last: str) -> str:
-    """Return the code that makes the modules of a process, and runs the last one as its own."""
-    folder, lines = Path(__file__).parent, ["import sys"]
+    """Return the code that makes the modules of a process, and runs the last one as its own.
+
+    They are compiled once, here, since every process would wait for that.
+    """
+    lines = ["import marshal, sys"]
     for name in SHARED:
-        source = folder.joinpath(f"{name}.py").read_text()
         full = f"{__package__}.{name}"
         lines.append(f"sys.modules[{full!r}] = module = type(sys)({full!r})")
-        lines.append(
-            f"exec(compile({source!a}, {name!r}, 'exec', dont_inherit=True), vars(module))"
-        )
-    # Imports of the future stand at the top, and the lines before them do not matter.
-    return "\n".join(
-        [*lines, f"exec(compile({folder.joinpath(f'{last}.py').read_text()!a}, {last!r}, 'exec'))"]
-    )
+        lines.append(f"exec(marshal.loads({_compiled(name)!r}), vars(module))")
+    return "\n".join([*lines, f"exec(marshal.loads({_compiled(last)!r}))"])
+
+
+def _compiled(name: str) -> bytes:
+    source = Path(__file__).with_name(f"{name}.py").read_text()
+    return marshal.dumps(compile(source, name, "exec", dont_inherit=True))
 
 
 def _process_source(module: str, call: str) -> str:

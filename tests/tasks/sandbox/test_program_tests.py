@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from score_ray.tasks.sandbox import sandbox
+from score_ray.tasks.sandbox import program_tests, sandbox
+from score_ray.tasks.sandbox.processor_time import ProcessorTime
 from score_ray.tasks.sandbox.program_tests import ProgramTests, UnrunnableTestsError, check_program
 from score_ray.tasks.sandbox.sandbox import BUBBLEWRAP, KERNEL, Limits
 from score_ray.types import Verdict
@@ -24,6 +25,8 @@ SQUARE = ProgramTests("", ("assert f(3) == 9", "assert f(-4) == 16", "assert f(0
 @pytest.fixture(autouse=True, params=ISOLATIONS, ids=lambda isolation: isolation.name)
 def isolation(request, monkeypatch):
     monkeypatch.setattr(sandbox, "find_isolation", lambda: request.param)
+    # The limits of these tests are too short for a machine on which other tests run.
+    monkeypatch.setattr(program_tests, "processor_time", lambda groups: ProcessorTime(0.0, 0.0))
 
 
 def check(program: str, *tests: str, setup: str = "", entry_point: str = "") -> Verdict:
@@ -234,6 +237,27 @@ def test_a_program_that_exceeds_its_limits_is_wrong():
     assert check_program(busy, SQUARE, Limits(seconds=60, cpu_seconds=1)) is W
     greedy = "def f(x): return bytearray(2**33)"
     assert check_program(greedy, SQUARE, SMALL) is W
+
+
+@pytest.mark.parametrize(
+    ("used", "waited", "verdict"),
+    [(0.0, 0.0, W), (0.4, 0.05, W), (0.1, 9.0, Verdict.TIMEOUT), (0.5, 9.0, W)],
+)
+def test_a_program_that_a_busy_machine_keeps_waiting_is_a_timeout(
+    monkeypatch, used, waited, verdict
+):
+    spent = iter([ProcessorTime(0.0, 0.0), *[ProcessorTime(used, waited)] * 9])
+    monkeypatch.setattr(program_tests, "processor_time", lambda groups: next(spent))
+    endless = "def f(x):\n    while True: pass"
+    assert check_program(endless, SQUARE, Limits(seconds=0.6)) is verdict
+
+
+def test_time_that_a_program_had_to_wait_is_added_to_its_time(monkeypatch):
+    spent = iter([ProcessorTime(0.0, 0.0), *[ProcessorTime(0.0, 9.0)] * 9])
+    monkeypatch.setattr(program_tests, "processor_time", lambda groups: next(spent))
+    monkeypatch.setattr(program_tests, "PATIENCE", 20.0)
+    slow = "import time\ndef f(x):\n    time.sleep(1.1 if x == 3 else 0)\n    return x * x"
+    assert check_program(slow, SQUARE, Limits(seconds=1)) is C
 
 
 def test_a_program_that_exhausts_the_process_of_the_tests_is_wrong():
