@@ -6,7 +6,7 @@ that it requires, read-only, in a folder that holds nothing else.
 
 import ast
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import (
     Distribution,
@@ -86,11 +86,26 @@ def _required(dist: Distribution) -> list[Distribution]:
 
 def _named(name: str) -> Distribution:
     """Return an installed package with files, by its name or that of a module in it."""
-    for candidate in (name, *packages_distributions().get(name, ())):
-        try:
-            dist = distribution(candidate)
-        except (PackageNotFoundError, ValueError):
-            continue
-        if dist.files:
-            return dist
-    raise ValueError(f"task.packages: {name!r} is not installed beside score-ray; install it first")
+    found = _installed(name)
+    if not found:
+        names = _packages_of_modules().get(name, ())
+        found = next(filter(None, map(_installed, names)), None)
+    if not found:
+        raise ValueError(
+            f"task.packages: {name!r} is not installed beside score-ray; install it first"
+        )
+    return found
+
+
+def _installed(name: str) -> Distribution | None:
+    try:
+        dist = distribution(name)
+    except (PackageNotFoundError, ValueError):
+        return None
+    return dist if dist.files else None
+
+
+@cache
+def _packages_of_modules() -> Mapping[str, list[str]]:
+    """Return the names of the packages by module; slow, since it reads the files of all."""
+    return packages_distributions()
