@@ -81,16 +81,19 @@ def placements(
     patience: float,
     deadline: float,
     check: CheckNodes = lambda nodes: None,
+    announce: Callable[[], None] = lambda: None,
 ) -> Iterator[list[list[Placement]]]:
     """Start or join Ray and yield the placements of each request; leave Ray with the context.
 
     The placements of a request's colocated processes follow its own. Without GPUs nothing is
     shared. A cluster may take `patience` seconds to grow to what is requested, and `deadline`
-    seconds to free it. Raises ConfigError naming the resources that are missing, or as `check`
-    does for the nodes; RunError if the cluster stays busy.
+    seconds to free it. `announce` is called just before Ray starts. Raises ConfigError naming
+    the resources that are missing, or as `check` does for the nodes; RunError if the cluster
+    stays busy.
     """
     if is_private() and not may_use_gpus():
-        check([this_machine()])  # before anything starts
+        check([this_machine()])
+    announce()
     driver = psutil.Process()
     before, started = driver.children(), []
     on_sigterm = signal.getsignal(signal.SIGTERM)

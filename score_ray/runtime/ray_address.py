@@ -19,6 +19,13 @@ GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 
 SETTINGS = 4  # the type of such a frame, in its fourth byte
 
 
+def check_named_cluster() -> None:
+    """Raise ConfigError if RAY_ADDRESS names a cluster that does not answer."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address not in ("", "local"):
+        check_address(address)
+
+
 def check_address(address: str) -> None:
     """Raise ConfigError, naming RAY_ADDRESS, unless a cluster may be at host:port.
 

@@ -15,6 +15,7 @@ if os.environ.get("RAY_ADDRESS", "") in ("", "local"):
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
 import ray
+from ray._private.services import canonicalize_bootstrap_address as find_cluster
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -23,5 +24,6 @@ __all__ = [
     "PlacementGroupSchedulingStrategy",
     "RayError",
     "RayTaskError",
+    "find_cluster",
     "ray",
 ]

@@ -12,7 +12,7 @@ import psutil
 
 from score_ray.runtime.ray_address import check_address
 from score_ray.runtime.ray_files import folder_for_ray
-from score_ray.runtime.ray_library import RayError, ray
+from score_ray.runtime.ray_library import RayError, find_cluster, ray
 from score_ray.types import ConfigError, RunError
 
 # With "0", Ray leaves CUDA_VISIBLE_DEVICES as it is for actors that ask for no GPU.
@@ -35,7 +35,12 @@ def start_ray() -> Path | None:
     address = os.environ["RAY_ADDRESS"]
     check_address(address)
     try:
+        if address == "auto":
+            # Ray may find the address of a cluster that has ended, and would wait for it.
+            check_address(str(find_cluster(address)))
         ray.init(address=address, **QUIET)
+    except ConfigError:
+        raise
     except (OSError, RuntimeError, ValueError, RayError) as error:
         reason = first_line(error)
         raise ConfigError(f"RAY_ADDRESS={address}: cannot join this cluster: {reason}") from error

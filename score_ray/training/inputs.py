@@ -18,6 +18,7 @@ from score_ray.planning.hub import check_hub
 from score_ray.reporting.run_folder import TEST
 from score_ray.rollout.prompter import Prompter, load_prompter
 from score_ray.rollout.setup import EngineSetup
+from score_ray.runtime.ray_address import check_named_cluster
 from score_ray.tasks.custom_reward import CustomReward, import_reward
 from score_ray.tasks.dataset import shared_questions
 from score_ray.tasks.model_judge import JudgeQuestion
@@ -92,6 +93,7 @@ def check_inputs(config: Config, cache: Path, splits: Sequence[str] = (TRAIN, TE
     A built-in model is made if `cache` does not have it. Of the data only `splits` are read.
     Raises ConfigError, naming the key, if something is missing or does not fit.
     """
+    check_named_cluster()
     with input_errors():
         task = _task(config)
         for split in splits:

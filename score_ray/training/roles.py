@@ -117,13 +117,15 @@ def _placements(
     recovery = inputs.config.recovery
 
     def check(nodes: list[dict[str, float]]) -> None:
+        # Called before Ray starts, too, where the machine is known to have no GPU.
         if any(node.get("GPU") for node in nodes):
             check_gpus(nodes)
         else:
             _check_cpus(inputs, requests, nodes)
 
-    start.begin("Ray")
-    with placements(requests, recovery.cluster, recovery.start, check) as reserved:
+    with placements(
+        requests, recovery.cluster, recovery.start, check, partial(start.begin, "Ray")
+    ) as reserved:
         start.ready("Ray")
         start.begin(" and ".join(_counted(one.count, one.role) for one in separate(requests)))
         yield reserved
