@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from score_ray.algorithm.batch import row_of
+from score_ray.algorithm.finite import refuse_non_finite
 from score_ray.algorithm.kl_controller import adapt_coefficients
 from score_ray.algorithm.metrics import measure_episodes, training_accuracies
 from score_ray.algorithm.objective import RewardCoefficients
@@ -101,6 +102,8 @@ class Trainer:
         coefficients = RewardCoefficients(stage.reward, stage.bonus, tuple(kl or stage.kl))
         batch = LEARNING_METHODS[stage.learn](graded, coefficients, stage.keep)
         update = roles.learner.update(batch.rows, batch.advantages, iteration)
+        numbers = {"the loss": [update.loss], "the norm of the gradient": [update.grad_norm]}
+        refuse_non_finite(numbers, f"in iteration {iteration}", iteration)
         clock.lap("update")
         collector.wait()
         clock.lap("rollout")
@@ -178,8 +181,13 @@ class Trainer:
         """Return episodes with their rows, and the log-ratios to the reference as KL."""
         rollout = self._config.rollout
         rows = [row_of(graded.episode) for graded in episodes]
+        sampled = sampled_sums(episodes)
         reference = self._roles.learner.reference_sums(rows, rollout.attempts)
-        return GradedBatch(episodes, rows, sampled_sums(episodes) - reference, rollout.samples)
+        numbers = {"log-probs of the sampler": sampled, "log-probs of the reference": reference}
+        flat = {name: sums.ravel() for name, sums in numbers.items()}
+        version = episodes[0].episode.attempts[-1].version
+        refuse_non_finite(flat, "in an iteration's episodes", version)
+        return GradedBatch(episodes, rows, sampled - reference, rollout.samples)
 
     def _kl_coefficients(self, progress: Progress) -> tuple[float, ...]:
         """Return the adapted KL coefficients, or those of the stage at its first iteration."""

@@ -1,5 +1,8 @@
 """The trainer with fakes: what it does, in which order, and that the reward rises."""
 
+import re
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -254,3 +257,42 @@ def test_in_order_undoes_the_order_of_arrival():
 def test_lost_doubled_foreign_and_stale_episodes_are_named(arrived, message):
     with pytest.raises(RolloutError, match=message):
         in_order(arrived, TWO, samples=1, version=3)
+
+
+class Broken(Coin):
+    """A learner whose second update, or second reference, gives this number."""
+
+    def __init__(self, where: str, value: float):
+        super().__init__()
+        self.where, self.value = where, value
+
+    def breaks(self, where):
+        return where == self.where and self.log.count(where) == 2
+
+    def update(self, rows, advantages, iteration):
+        result = super().update(rows, advantages, iteration)
+        return replace(result, loss=self.value) if self.breaks("update") else result
+
+    def reference_sums(self, rows, num_attempts):
+        sums = super().reference_sums(rows, num_attempts)
+        return sums + self.value if self.breaks("reference") else sums
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "text"),
+    [
+        ("update", float("nan"), "the loss (nan): not finite in iteration 1"),
+        ("update", float("inf"), "the loss (inf): not finite in iteration 1"),
+        ("reference", float("nan"), "log-probs of the reference (nan): not finite in"),
+        ("reference", float("-inf"), "log-probs of the reference (-inf): not finite in"),
+    ],
+)
+def test_a_number_that_is_not_finite_ends_the_run_before_the_broadcast(
+    where, value, text, tmp_path
+):
+    coin = Broken(where, value)
+    with pytest.raises(RunError, match=re.escape(text)):
+        run(tmp_path, coin=coin, more=["checkpoint.every=1"])
+    assert [x for x in coin.log if x.startswith(("broadcast", "save"))] == [
+        "broadcast 0", "broadcast 1", "save"
+    ]  # fmt: skip
