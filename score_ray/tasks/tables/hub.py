@@ -1,11 +1,16 @@
 """Loads data sets of the Hugging Face hub."""
 
 import re
+import socket
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from score_ray.config.suggestions import did_you_mean
 from score_ray.tasks.tables.arrow_file import Columns, rows_of
 from score_ray.tasks.tables.source import DataSource
 from score_ray.tasks.tables.table import DataTable
+
+SECONDS = 5.0  # for an answer of the hub
 
 
 def load_from_hub(source: DataSource, split: str, wanted: Columns) -> DataTable:
@@ -20,6 +25,8 @@ def load_from_hub(source: DataSource, split: str, wanted: Columns) -> DataTable:
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # errors are reported below
     name = source.config or None
+    offline, fault = datasets.config.HF_HUB_OFFLINE, _fault()
+    datasets.config.HF_HUB_OFFLINE = bool(offline or fault)  # else it asks for half a minute
     try:
         builder = datasets.load_dataset_builder(source.place, name)
         options = {}
@@ -27,8 +34,26 @@ def load_from_hub(source: DataSource, split: str, wanted: Columns) -> DataTable:
             options = {"converters": dict.fromkeys(wanted or (), str), "keep_default_na": False}
         loaded = datasets.load_dataset(source.place, name, split=split, **options)
     except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{source.text}: {_reason(source, error)}") from error
+        why = f"{_reason(source, error)}{f' ({fault})' if fault else ''}"
+        raise ValueError(f"{source.text}: {why}") from error
+    finally:
+        datasets.config.HF_HUB_OFFLINE = offline
     return rows_of(loaded.with_format("arrow")[:], wanted, isinstance(builder, Json))
+
+
+def _fault() -> str:
+    """Return why the hub cannot be reached, or nothing; what a proxy reaches is not known."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE or {"http", "https"} & set(getproxies()):
+        return ""
+    parts = urlsplit(constants.ENDPOINT)
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    try:
+        socket.create_connection((parts.hostname or "", port), SECONDS).close()
+    except OSError as error:
+        return f"{constants.ENDPOINT} cannot be reached: {error.strerror or error}"
+    return ""
 
 
 def _reason(source: DataSource, error: Exception) -> str:

@@ -1,5 +1,8 @@
+import time
+
 import datasets
 import pytest
+from huggingface_hub import constants
 
 from score_ray.tasks.tables.hub import load_from_hub
 from score_ray.tasks.tables.source import DataSource
@@ -10,6 +13,7 @@ from score_ray.tasks.tables.table import text_of
 def empty_cache(tmp_path, monkeypatch):
     """Forbid downloads, and give each test an empty cache; folders are loaded as from the hub."""
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
@@ -35,3 +39,18 @@ def test_a_date_in_json_is_not_taken_for_the_text_that_it_was_made_of(tmp_path):
 def test_a_mistyped_split_is_one_line_with_those_that_exist(tmp_path):
     with pytest.raises(ValueError, match=r"no split 'trian'; it has \['train'\]; did you mean tra"):
         load(tmp_path, "train.csv", "q,a\n1,2\n", "trian")
+
+
+def test_a_hub_that_cannot_be_reached_is_named_within_seconds(monkeypatch):
+    for library in (datasets.config, constants):
+        monkeypatch.setattr(library, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("score_ray.tasks.tables.hub.getproxies", dict)
+    source, started = DataSource("no-one/none", "no-one/none", None, "", ""), time.monotonic()
+    message = (
+        r"^no-one/none: no such .* \(http://127\.0\.0\.1:9 cannot be reached: Connection refused"
+    )
+    with pytest.raises(ValueError, match=message):
+        load_from_hub(source, "train", None)
+    assert time.monotonic() - started < 5
+    assert not datasets.config.HF_HUB_OFFLINE
