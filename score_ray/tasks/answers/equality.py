@@ -19,8 +19,11 @@ from score_ray.tasks.answers.units import without_unit
 
 BASE = re.compile(r"(-?[0-9A-Z]*\d[0-9A-Z]*)_\{?(\d+)\}?")
 CLOCK = re.compile(r"(\d+:\d+(?::\d+)?)\s*([ap])\.?\s?m\.?", re.I)
-# math-verify reads "3 4" as 7, and ABC as a product whose factors may change places.
-ONLY_AS_TEXT = re.compile(r"[-\d\s.,]*\d\s+\d[-\d\s.,]*|[A-Z]{3,}")
+# math-verify reads "3 4" and "3 (4)" as 7, and ABC as a product whose factors may change places.
+NUMBERS = r"[-\d\s.,/]*\d[-\d\s.,/]*"
+ONLY_AS_TEXT = re.compile(
+    rf"[-\d\s.,]*\d\s+\d[-\d\s.,]*|{NUMBERS}\({NUMBERS}\)|\({NUMBERS}\)[-\s]*\d{NUMBERS}|[A-Z]{{3,}}"
+)
 WORD = re.compile(r"[^\W\d_]{2,}(?:[\s'-]+[^\W\d_]+)*")
 NUMBER = re.compile(r"[-+]?[\d.,/]+|\\d?frac\{\d+\}\{\d+\}")
 # (B), B., B) 12 and Option B, but not "B or C" and not "B) 12 or C) 13".

@@ -13,7 +13,7 @@ POWER = r"(?:\^?\{?-?[1-9]\}?)?"
 SYMBOLS = (
     "km|cm|mm|dm|nm|kg|mg|lbs?|oz|ft|yd|mi|mL|ml|dL|cL|kW|kWh|MW|kJ|kN|kPa|MPa|kHz|MHz|GHz|Hz|"
     "mol|mph|kmph|kph|rpm|hrs?|min|mins|sec|secs|ms|ha|Pa|eV|rad|sr|deg|degrees?|sq|cu|°|"
-    r"\\mu ?[mgsl]|\^\\circ ?[CFK]|\^\{\\circ\} ?[CFK]"
+    r"\\mu ?[mgsl]|\^\\circ|\^\\circ ?[CFK]|\^\{\\circ\} ?[CFK]"
 )
 LETTERS = "m|g|s|h|L|l|N|J|W|V|A|K|C|F|in"
 UNIT = rf"(?:{SYMBOLS}|{LETTERS}){POWER}"
