@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from score_ray.cli.arguments import Overrides, Recipe, Runs, with_flags
+from score_ray.cli.failures import tracebacks_in
 from score_ray.cli.interruption import interruptible
 from score_ray.cli.terminal import show_results
 
@@ -53,7 +54,8 @@ def train(  # noqa: PLR0913  (a parameter is an option)
     chosen = load(config, with_flags(overrides, flags))
     folder = RunFolder(runs / chosen.name)
     refuse_foreign_folder(folder)
-    with folder.locked(), interruptible(partial(_advice, folder)):
+    advice = partial(_advice, folder)
+    with folder.locked(), tracebacks_in(folder.path), interruptible(advice):
         if not fresh:
             refuse_other_config(folder, chosen, ADVICE)
         _run(_planned(chosen, folder, fresh))
