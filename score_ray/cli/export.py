@@ -1,6 +1,6 @@
 """`score-ray export`: write a checkpoint as a Hugging Face model."""
 
-import os
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -48,8 +48,11 @@ def _refuse_unwritable(out: Path) -> None:
     nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     if not nearest.is_dir():
         raise ConfigError(f"{out}: {nearest} is a file; a folder to write the model to is expected")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigError(f"{out}: the folder {nearest} cannot be written to")
+    try:  # os.access would allow root everything, also where nothing can be written
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{out}: the folder {nearest} cannot be written to") from error
 
 
 def _print_event(_: str, who: str, what: str, **numbers: float) -> None:
