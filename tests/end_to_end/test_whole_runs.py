@@ -29,11 +29,15 @@ STAGES = (
 )
 SMALL = [STAGES, "rollout.problems=8", "evaluation.problems=16", "checkpoint.every=1"]
 TIMES = ("time/",)
+# As patterns, these names would match other folders, or none.
+RUN = "exp[1] a*b?"
+RUNS = "runs {of} #2 @ü"
+MODELS = "models[1]"
 
 
 @pytest.fixture(scope="module", params=["untied", "tied"])
 def model(request, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / request.param
+    folder = tmp_path_factory.mktemp(MODELS) / request.param
     return make_model(folder, request.param == "tied")
 
 
@@ -57,12 +61,12 @@ def program(*words: str) -> None:
 
 def training(runs: Path, model: Path, *more: str) -> list[str]:
     """Return the command that trains for four iterations, a checkpoint after each."""
-    return ["train", "configs/arithmetic.yaml", *SMALL, f"model.path={model}", *more,
-            "--runs", str(runs)]  # fmt: skip
+    return ["train", "configs/arithmetic.yaml", *SMALL, f"name={RUN}", f"model.path={model}",
+            *more, "--runs", str(runs)]  # fmt: skip
 
 
 def metrics(runs: Path) -> list[dict]:
-    path = runs / "arithmetic" / "metrics.jsonl"
+    path = runs / RUN / "metrics.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
@@ -73,7 +77,7 @@ def without_times(records: list[dict]) -> list[dict]:
 @pytest.fixture(scope="module")
 def whole(model, score_ray, tmp_path_factory) -> Path:
     """A run from start to end."""
-    runs = tmp_path_factory.mktemp("whole")
+    runs = tmp_path_factory.mktemp(RUNS)
     score_ray(*training(runs, model))
     return runs
 
@@ -137,7 +141,7 @@ def test_a_run_keeps_weights_equal_and_leaves_its_folder(model, whole):
     assert [r["iteration"] for r in lines] == [0, 1, 2, 3]
     assert all(r["mismatch/logp_mean_abs"] < 1e-3 for r in lines)
     assert all(r["mismatch/sampled_mean_abs"] < 1e-3 for r in lines)
-    folder = whole / "arithmetic"
+    folder = whole / RUN
     names = {p.name for p in folder.iterdir()}
     assert names >= {"config.yaml", "metrics.jsonl", "evals.jsonl", "generations.jsonl",
                      "generations.txt", "accuracies.txt", "report.html", "accuracy.png",
@@ -151,7 +155,7 @@ def test_a_run_keeps_weights_equal_and_leaves_its_folder(model, whole):
 
 
 def checkpoints(runs: Path) -> list[Path]:
-    return sorted((runs / "arithmetic" / "checkpoints").glob("iteration_*"))
+    return sorted((runs / RUN / "checkpoints").glob("iteration_*"))
 
 
 def flip_a_bit(folder: Path) -> None:
@@ -167,7 +171,7 @@ def test_a_run_that_is_killed_or_interrupted_leaves_nothing_and_resumes_exactly(
 ):
     """A killed run loses its newest checkpoint too, and goes on from the one before."""
     how = signal.SIGINT if model.name == "tied" else signal.SIGKILL
-    cut = tmp_path / "cut"
+    cut = tmp_path / RUNS
     # An iteration's metrics come before its checkpoint, and the one before has to be there too.
     family = cut_off(training(cut, model), lambda: len(checkpoints(cut)) >= 2, how)
     assert 2 <= len(metrics(cut)) < 4
@@ -178,7 +182,7 @@ def test_a_run_that_is_killed_or_interrupted_leaves_nothing_and_resumes_exactly(
     # The next start has ended those agents of Ray's that outlived the killed driver.
     assert not [process for process in family if lives(process)]
     if how is signal.SIGKILL:
-        (event,) = read_jsonl(cut / "arithmetic" / "events.jsonl")
+        (event,) = read_jsonl(cut / RUN / "events.jsonl")
         assert f"{damaged} is damaged" in event["what"]
     assert without_times(metrics(cut)) == without_times(metrics(whole))
 
@@ -219,8 +223,8 @@ def test_a_parquet_file_is_trained_on_with_three_attempts_offline_ones_and_a_jud
     rows = (
         "stages=[{name: one, iterations: 2, reward: [0, 1, 1], bonus: 1, kl: [0.2, 0.3, 0.3]}]",
         "rollout.attempts=3", "rollout.offline_share=0.5", "evaluation.attempts=4",
-        "grading.judge=true", "prompts.judge='{question}{answer}?{attempt}?'",
-        "prompts.judge_yes='1'", "prompts.judge_no='0'",
+        "grading.judge=true", "prompts.judge={question}{answer}?{attempt}?",
+        "prompts.judge_yes=1", "prompts.judge_no=0",
     )  # fmt: skip
     model = make_model(tmp_path / "model", False)
     source = on_file(str(tmp_path / "sums.parquet"))
@@ -232,14 +236,14 @@ def test_a_parquet_file_is_trained_on_with_three_attempts_offline_ones_and_a_jud
         assert "verdict/grader_error_t1" not in record
         assert record["mismatch/sampled_mean_abs"] < 1e-3
         assert {"train/acc_t3", "kl/t3"} <= record.keys()
-    folder = tmp_path / "arithmetic"
+    folder = tmp_path / RUN
     evals = [json.loads(x) for x in (folder / "evals.jsonl").read_text().splitlines()]
     assert all("acc_t4" in e for e in evals)
     assert len((folder / "first_attempts.jsonl").read_text().splitlines()) == 8
 
 
 def test_a_trained_model_is_evaluated_again_to_the_same_accuracies(whole, score_ray):
-    folder = whole / "arithmetic"
+    folder = whole / RUN
     score_ray("eval", str(folder))
     last = [json.loads(x) for x in (folder / "evals.jsonl").read_text().splitlines()][-1]
     again = json.loads((folder / "eval" / "evals.jsonl").read_text())
@@ -249,8 +253,8 @@ def test_a_trained_model_is_evaluated_again_to_the_same_accuracies(whole, score_
 
 
 def test_a_checkpoint_is_exported_as_the_model_it_was(whole, score_ray, tmp_path):
-    out = str(tmp_path / "out")
-    score_ray("export", str(whole / "arithmetic"), out)
+    out = str(tmp_path / "out [1]")
+    score_ray("export", str(whole / RUN), out)
     exported = AutoModelForCausalLM.from_pretrained(out).state_dict()
-    trained = AutoModelForCausalLM.from_pretrained(whole / "arithmetic" / "model").state_dict()
+    trained = AutoModelForCausalLM.from_pretrained(whole / RUN / "model").state_dict()
     assert all(torch.equal(exported[k], trained[k]) for k in trained)
