@@ -4,6 +4,8 @@ While torch compiles, it holds a lock that is nothing but a file. Where a run is
 the file stays, and every later run would wait for it without end.
 """
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,8 +28,18 @@ def load_extension() -> None:
     from deepspeed.comm.torch import build_shm_op
     from torch.utils import cpp_extension
 
+    use_own_ninja()
     folder = Path(cpp_extension._get_build_directory(NAME, verbose=False))
     build_past_lock(folder, build_shm_op)
+
+
+def use_own_ninja() -> None:
+    """Let this process find the environment's ninja first, whether or not it is activated.
+
+    Another version of ninja would compile the extension anew, which takes minutes.
+    """
+    own = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([own, os.environ.get("PATH", os.defpath)])
 
 
 def build_past_lock(folder: Path, build: Callable[[], object]) -> None:

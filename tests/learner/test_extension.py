@@ -1,11 +1,15 @@
 """The extension is built one process at a time, and a lock that was left does not stop that."""
 
+import os
+import shutil
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from score_ray.learner.extension import build_past_lock
+from score_ray.learner.extension import build_past_lock, use_own_ninja
 
 
 @pytest.mark.parametrize("left", [True, False])
@@ -36,3 +40,19 @@ def test_the_lock_of_a_build_that_goes_on_is_left_alone(tmp_path):
     for thread in threads:
         thread.join()
     assert seen == [True, True, True]
+
+
+def test_the_ninja_of_the_environment_comes_before_another_on_the_path(tmp_path, monkeypatch):
+    other = tmp_path / "ninja"
+    other.write_text("#!/bin/sh")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert shutil.which("ninja") == str(other)
+    use_own_ninja()
+    assert shutil.which("ninja") == str(Path(sys.executable).parent / "ninja")
+
+
+def test_the_ninja_of_the_environment_is_found_without_a_path(monkeypatch):
+    monkeypatch.delenv("PATH")
+    use_own_ninja()
+    assert shutil.which("ninja") == str(Path(sys.executable).parent / "ninja")
