@@ -6,15 +6,21 @@ import os
 import signal
 import threading
 import traceback
-from multiprocessing.connection import Connection
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from score_ray.tasks.custom_reward import one_line, verdict_and_reward
+from score_ray.tasks.sandbox.lifetime import end_descendants
 from score_ray.types import Problem, RunError, Task, Verdict
 
 START_SECONDS = 300.0  # a process has to import its task's modules
 MOST_TRACE = 8000  # characters of a traceback that is shown; its end says what failed
 PR_SET_PDEATHSIG = 1
+# Asks a process to end with all that it has started. Not SIGTERM: multiprocessing sends that when
+# the driver exits and then waits for ever, so it has to end a process that no longer runs Python.
+END = signal.SIGUSR1
+END_SECONDS = 2.0  # until a process that was asked to end is killed
 
 
 class Grade(NamedTuple):
@@ -89,13 +95,24 @@ class GradingProcess:
         self.process.join(1.0)
         return f"the grading process died (exit code {self.process.exitcode})"
 
-    def kill(self) -> None:
-        """Kill the process; a thread that waits for its reply gets an EOFError."""
+    def ask_to_end(self) -> None:
+        """Have the process end its sandbox and itself, as it does unless it no longer reacts."""
+        if self.process.exitcode is None and self.process.pid:
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, END)
+
+    def end(self) -> None:
+        """End the process, by force if need be; a thread that waits for its reply gets an EOFError.
+
+        A killed process would leave its sandbox to process 1, which may not collect it.
+        """
+        self.ask_to_end()
+        wait([self.process.sentinel], END_SECONDS)  # not `join`: other threads may call this too
         self.process.kill()
 
     def stop(self) -> None:
-        """Kill the process and free its resources."""
-        self.kill()
+        """End the process and free its resources."""
+        self.end()
         self.process.join()
         self._pipe.close()
 
@@ -110,7 +127,7 @@ class GradingProcess:
 
     def _expire(self) -> None:
         self._expired = True
-        self.kill()
+        self.end()
 
 
 def _serve(pipe: Connection, task: Task) -> None:
@@ -118,6 +135,7 @@ def _serve(pipe: Connection, task: Task) -> None:
     # A hanging grader would not notice a closed pipe. So the kernel kills this process when the
     # thread that started it ends.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(END, _end)
     try:
         pipe.send(_prepare(task))
         process = os.getpid()
@@ -129,6 +147,11 @@ def _serve(pipe: Connection, task: Task) -> None:
                 pipe.send(grade)
     except (EOFError, BrokenPipeError):
         return
+
+
+def _end(signum: int, frame: object) -> None:
+    end_descendants()
+    os._exit(128 + signum)
 
 
 def _prepare(task: Task) -> str:

@@ -75,12 +75,15 @@ class ProcessGrader:
         self.collect()
 
     def close(self) -> None:
-        """Kill the workers at once; attempts that are not graded yet are dropped."""
+        """End the workers at once; attempts that are not graded yet are dropped."""
         self._closed = True
         for _ in self._feeders:
             self._chunks.put(None)
-        for worker in list(self._workers.values()):
-            worker.kill()
+        workers = list(self._workers.values())
+        for worker in workers:  # all at first, so that those that do not react wait together
+            worker.ask_to_end()
+        for worker in workers:
+            worker.end()
         for feeder in self._feeders:
             feeder.join()
 
@@ -139,8 +142,8 @@ class ProcessGrader:
             if self._closed:
                 return
             self._workers[number] = GradingProcess(self._task)
-            if self._closed:  # `close` may have killed the workers before this one was listed
-                self._workers[number].kill()
+            if self._closed:  # `close` may have ended the workers before this one was listed
+                self._workers[number].end()
             if self._workers[number].starts() or self._closed:
                 return
         seconds = grading_process.START_SECONDS

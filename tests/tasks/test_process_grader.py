@@ -365,3 +365,64 @@ def test_a_hung_worker_does_not_outlive_a_driver_that_is_killed(tmp_path):
     finally:
         if worker.is_running():
             worker.kill()
+
+
+IN_A_NAMESPACE = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+ENDED = """
+import sys
+import time
+from pathlib import Path
+from score_ray.tasks.process_grader import ProcessGrader
+from score_ray.tasks.sandbox.sandbox import Limits, run
+from score_ray.types import Problem
+from tests.support.text_episodes import text_episode
+
+class Runs:
+    def grade(self, problem, text):
+        run(text, Limits(seconds=1000, cpu_seconds=1000))
+        return 1.0
+
+def count():
+    return sum(path.name.isdigit() for path in Path("/proc").iterdir())
+
+if __name__ == "__main__":
+    endless = text_episode(Problem(0, "q", "a"), "while True: pass", "import time; time.sleep(999)")
+    grader = ProcessGrader(Runs(), num_workers=1, deadline=60.0)
+    grader.submit([text_episode(Problem(0, "q", "a"), "1")])
+    grader.collect()
+    before, grader._deadline = count(), 1.0
+    grader.submit([endless])
+    grader.collect()
+    after_deadlines = count()
+    grader.submit([endless])
+    time.sleep(0.5)
+    grader.close()
+    print(after_deadlines - before, count() - before)
+"""
+
+
+def test_a_worker_that_is_ended_takes_its_sandbox_along_where_process_1_collects_no_orphan(
+    tmp_path,
+):
+    """A deadline passes twice, and then the worker is ended while a program runs."""
+    (tmp_path / "driver.py").write_text(ENDED)
+    done = subprocess.run(
+        [*IN_A_NAMESPACE, sys.executable, tmp_path / "driver.py"],
+        env={**os.environ, "PYTHONPATH": "."},
+        capture_output=True,
+        text=True,
+    )
+    if "unshare:" in done.stderr:
+        pytest.skip("this machine gives no namespace of processes")
+    assert done.stdout.strip() == "0 -1"  # -1: the worker itself
+
+
+def test_a_worker_that_ignores_the_request_to_end_is_killed(monkeypatch):
+    monkeypatch.setattr(grading_process, "END_SECONDS", 0.3)
+    grader = ProcessGrader(Hostile(), num_workers=2, deadline=1000.0)
+    grader.submit([episode(0, "right")])
+    grader.collect()
+    for worker in grader._workers.values():
+        os.kill(worker.process.pid, signal.SIGSTOP)
+    grader.close()
+    assert not workers()

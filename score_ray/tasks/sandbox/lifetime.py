@@ -14,6 +14,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import psutil
+
 PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -54,6 +56,21 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
     with suppress(ChildProcessError):
         while True:
             os.waitid(os.P_PGID, process.pid, os.WEXITED)
+
+
+def end_descendants() -> None:
+    """Kill all processes below this one, and wait until none is left.
+
+    For a process that ends itself next: its other threads find their processes gone.
+    """
+    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    with suppress(ChildProcessError):
+        while True:
+            for process in psutil.Process().children(recursive=True):
+                # One with rights of its own ends with the process that started it.
+                with suppress(psutil.Error):
+                    process.kill()
+            os.waitpid(-1, 0)
 
 
 def _adopts() -> bool:
