@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from score_ray.config.config import Config
 from score_ray.config.faults import faults_message
-from score_ray.config.overrides import apply_override, keys_set_by
+from score_ray.config.overrides import apply_override, keys_set_by, split_override
 from score_ray.config.prompt_texts import PROMPT_TEXTS
 from score_ray.config.section import FREE, Section
 from score_ray.config.unread import refuse_unread, unread_keys
@@ -34,10 +34,12 @@ def load(path: Path, overrides: Iterable[str] = (), saved: bool = False) -> Conf
     if saved:
         _unset_empty_prompts(tree)
     given: set[str] = set()
+    named: set[str] = set()
     for override in overrides:
         apply_override(tree, override)
         given |= {*keys_set_by(override)}
-    config = parse(tree, str(path), given)
+        named.add(split_override(override)[0])
+    config = parse(tree, str(path), given | named)
     unread = unread_keys(config)
     refuse_unread(unread, given, None if saved else str(path))
     dropped = [one.key for one in unread if one.differs]

@@ -89,6 +89,6 @@ def _place(node: dict | list, key: str, override: str) -> Any:
     """Return the index that a key is in a list, or the key itself."""
     if isinstance(node, dict):
         return key
-    if not key.isdecimal() or int(key) >= len(node):
+    if key not in map(str, range(len(node))):
         raise ConfigError(f"{override!r}: {key!r} is not an index into a list of {len(node)}")
     return int(key)

@@ -10,10 +10,18 @@ MOST_VALUES = 100_000  # of a text, aliases counted as often as they are used
 MERGE = "tag:yaml.org,2002:merge"
 
 
-class _Loader(yaml.SafeLoader):
-    """A reader of YAML in which 1e-6 is a number, as in YAML 1.2; PyYAML wants 1.0e-6.
+NUMBERS = {
+    "int": r"[-+]?(0|[1-9]\d*(_\d+)*|0x[\da-fA-F]+)$",
+    "float": r"[-+]?((\d+(_\d+)*\.\d*|\.\d+)([eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(inf|Inf|INF))$"
+    r"|\.(nan|NaN|NAN)$",
+}
 
-    Dates are text as they stand, because no key is a date.
+
+class _Loader(yaml.SafeLoader):
+    """A reader of YAML with numbers as in YAML 1.2, where 1e-6 is one; PyYAML wants 1.0e-6.
+
+    What PyYAML takes for a number in base 8 or 60, 010 or 1:30, is text as it stands, so that a
+    key that needs a number refuses it. So are dates, because no key is a date.
     """
 
 
@@ -22,13 +30,18 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Loader.yaml_implicit_resolvers = {
-    start: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    start: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag.rpartition(":")[2] not in ("timestamp", *NUMBERS)
+    ]
     for start, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 for _side in (_Loader, _Dumper):
-    _side.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), "-+0123456789"
-    )
+    for _kind, _pattern in NUMBERS.items():
+        _side.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_kind}", re.compile(_pattern, re.ASCII), "-+.0123456789"
+        )
 
 
 def read_yaml(text: str, key: str = "") -> Any:

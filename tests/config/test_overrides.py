@@ -70,7 +70,13 @@ def test_what_is_no_list_of_data_sets_is_a_text(text):
         ("seed", "'seed': an override has the form section.key=value"),
         ("=5", "'=5': an override has the form section.key=value"),
         ("stages.2.kl=[1]", "'2' is not an index into a list of 2"),
+        ("stages.00.name=x", "'00' is not an index into a list of 2"),
         ("seed.x=1", "'seed' is not a section"),
+        ("seed=010", "^seed: .*integer; got '010'"),
+        ("recovery.start=1:30", "^recovery.start: .*number; got '1:30'"),
+        ("stages.0.kl=[010, 0]", r"^stages\.0\.kl\.0: .*number; got '010'"),
+        ("stages.0.kl={a: 1}", r"^stages\.0\.kl: a list is expected"),
+        ("model={path: x}", r"^model\.max_length: this key is required"),
         ("model.path=\udcff", "has to be UTF-8"),
     ],
 )

@@ -96,3 +96,22 @@ def test_dates_are_text_as_they_stand(text):
 )
 def test_a_text_is_the_same_text_after_it_was_written(value):
     assert read_yaml(write_yaml({"a": [value]})) == {"a": [value]}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("10", 10), ("+3", 3), ("-0", 0), ("1_000", 1000), ("0x1F", 31), (".5", 0.5), ("+.5", 0.5),
+        ("5.", 5.0), (".5e3", 500.0), ("1.5E+3", 1500.0), ("1e-6", 1e-6), ("-.inf", float("-inf")),
+    ],
+)  # fmt: skip
+def test_numbers_are_read_as_decimal(text, value):
+    assert read_yaml(text) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["010", "-017", "007", "1:30", "6:00", "190:20:30.5", "0b11", "1__0", "1_", "1e", "٣"]
+)
+def test_what_another_reader_takes_for_a_number_in_another_base_is_text_as_it_stands(text):
+    assert read_yaml(text) == text
+    assert read_yaml(write_yaml({text: text})) == {text: text}
