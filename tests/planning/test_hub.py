@@ -22,7 +22,7 @@ def unreachable(monkeypatch):
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", "https://hub.invalid")
-    monkeypatch.setattr("score_ray.planning.hub.getproxies", dict)
+    monkeypatch.setattr("score_ray.tasks.tables.hub_address.getproxies", dict)
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     check_hub.cache_clear()
     yield tried
@@ -45,7 +45,10 @@ def test_a_model_in_the_cache_is_read_from_there(unreachable, monkeypatch, capsy
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: "/cache/config.json")
     check_hub("a/b")
     assert constants.HF_HUB_OFFLINE
-    assert capsys.readouterr().err == "note: a/b is read from the cache: connection refused\n"
+    assert capsys.readouterr().err == (
+        "note: a/b is read from the cache: https://hub.invalid cannot be reached: connection "
+        "refused\n"
+    )
 
 
 def test_the_hub_is_not_asked_about_a_folder_or_behind_a_proxy_or_offline(
@@ -55,6 +58,7 @@ def test_the_hub_is_not_asked_about_a_folder_or_behind_a_proxy_or_offline(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     check_hub("a/b")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("score_ray.planning.hub.getproxies", lambda: {"https": "http://proxy:3128"})
+    proxies = {"https": "http://proxy:3128"}
+    monkeypatch.setattr("score_ray.tasks.tables.hub_address.getproxies", lambda: proxies)
     check_hub("a/c")
     assert unreachable == []

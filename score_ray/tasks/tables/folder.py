@@ -52,8 +52,13 @@ def _data_files(source: DataSource, folder: Path) -> dict[str, list[str]]:
         )
     except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split()).replace(str(folder), str(source.place))
-        if "Config name is missing" in reason:
-            reason += f" It is named after a colon: {source.place}:CONFIG"
-        raise ValueError(f"{source.text}: {reason}") from error
+        hint = missing_config(reason, source.place)
+        raise ValueError(f"{source.text}: {reason}{hint}") from error
     found = builder.config.data_files or {}
     return {str(split): list(paths) for split, paths in found.items()}
+
+
+def missing_config(reason: str, place: str) -> str:
+    """Return how a config is named, if its lack is the reason that the library gives; else ""."""
+    missing = "Config name is missing" in reason
+    return f" It is named after a colon: {place}:CONFIG" if missing else ""

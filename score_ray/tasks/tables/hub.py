@@ -1,16 +1,13 @@
 """Loads data sets of the Hugging Face hub."""
 
 import re
-import socket
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 from score_ray.config.suggestions import did_you_mean
 from score_ray.tasks.tables.arrow_file import Columns, rows_of
+from score_ray.tasks.tables.folder import missing_config
+from score_ray.tasks.tables.hub_address import hub_fault
 from score_ray.tasks.tables.source import DataSource
 from score_ray.tasks.tables.table import DataTable
-
-SECONDS = 5.0  # for an answer of the hub
 
 
 def load_from_hub(source: DataSource, split: str, wanted: Columns) -> DataTable:
@@ -25,7 +22,7 @@ def load_from_hub(source: DataSource, split: str, wanted: Columns) -> DataTable:
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # errors are reported below
     name = source.config or None
-    offline, fault = datasets.config.HF_HUB_OFFLINE, _fault()
+    offline, fault = datasets.config.HF_HUB_OFFLINE, hub_fault()
     datasets.config.HF_HUB_OFFLINE = bool(offline or fault)  # else it asks for half a minute
     try:
         builder = datasets.load_dataset_builder(source.place, name)
@@ -41,27 +38,12 @@ def load_from_hub(source: DataSource, split: str, wanted: Columns) -> DataTable:
     return rows_of(loaded.with_format("arrow")[:], wanted, isinstance(builder, Json))
 
 
-def _fault() -> str:
-    """Return why the hub cannot be reached, or nothing; what a proxy reaches is not known."""
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE or {"http", "https"} & set(getproxies()):
-        return ""
-    parts = urlsplit(constants.ENDPOINT)
-    port = parts.port or (80 if parts.scheme == "http" else 443)
-    try:
-        socket.create_connection((parts.hostname or "", port), SECONDS).close()
-    except OSError as error:
-        return f"{constants.ENDPOINT} cannot be reached: {error.strerror or error}"
-    return ""
-
-
 def _reason(source: DataSource, error: Exception) -> str:
     lines = str(error.__cause__ or error).strip().split("\n")  # the outer error says little
     cause = " ".join(lines[:2])
     if "Unknown split" in cause:
         wrong, *known = re.findall(r"[\"']([^\"']*)[\"']", cause)
         return f"no split {wrong!r}; it has {known}{did_you_mean(wrong, known)}"
-    if "Config name is missing" in cause:
-        return f"{cause} It is named after a colon: {source.place}:CONFIG"
+    if hint := missing_config(cause, source.place):
+        return f"{cause}{hint}"
     return f"no such file or folder, and no data set that can be loaded: {cause}"

@@ -45,10 +45,10 @@ def test_a_hub_that_cannot_be_reached_is_named_within_seconds(monkeypatch):
     for library in (datasets.config, constants):
         monkeypatch.setattr(library, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("score_ray.tasks.tables.hub.getproxies", dict)
+    monkeypatch.setattr("score_ray.tasks.tables.hub_address.getproxies", dict)
     source, started = DataSource("no-one/none", "no-one/none", None, "", ""), time.monotonic()
     message = (
-        r"^no-one/none: no such .* \(http://127\.0\.0\.1:9 cannot be reached: Connection refused"
+        r"^no-one/none: no such .* \(http://127\.0\.0\.1:9 cannot be reached: connection refused"
     )
     with pytest.raises(ValueError, match=message):
         load_from_hub(source, "train", None)
