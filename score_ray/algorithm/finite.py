@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from score_ray.types import RunError
 
 REMEDY = (
-    "a lower learner.learning_rate or learner.max_grad_norm may help, or model.dtype=float32; "
-    "checkpoints that were saved before are good"
+    "a lower learner.learning_rate or learner.max_grad_norm may help, or model.dtype=float32, in a "
+    "run with another name=... or begun anew with --fresh; the updates before may have spoiled "
+    "earlier checkpoints, too: look at their accuracy before using one"
 )
 BASE_REMEDY = (
     "the model itself gives such numbers: check the weights of model.path, or choose "

@@ -45,6 +45,12 @@ def test_each_kind_of_number_is_named_with_its_value(numbers, found):
     assert "\n" not in text
 
 
+def test_it_is_said_how_a_changed_key_gets_a_run_and_that_earlier_checkpoints_may_be_bad():
+    text = refusal({"the loss": [nan]})
+    assert "another name=... or begun anew with --fresh" in text
+    assert "may have spoiled earlier checkpoints" in text
+
+
 def test_before_the_first_update_the_model_is_at_fault():
     text = refusal({"the loss": [nan]}, updates=0)
     assert "check the weights of model.path" in text
