@@ -8,7 +8,8 @@ import re
 from score_ray.config.config import Config
 from score_ray.config.loading import differences
 from score_ray.config.schema import Stage
-from score_ray.reporting.run_folder import RunFolder
+from score_ray.reporting.folder_lock import LOCK
+from score_ray.reporting.run_folder import EVALS, INPUTS, METRICS, RunFolder
 from score_ray.types import ConfigError
 
 # The same model and the same rows may lie elsewhere: a resumed run compares what they hold.
@@ -16,11 +17,17 @@ PLACES = re.compile(r"model\.path|task\.(train|test)(\.\d+\.path)?")
 MOST_NAMED = 5  # files in an error message
 
 
+def is_claimed(folder: RunFolder) -> bool:
+    """Return whether a run is kept here that can go on, or that has left a model."""
+    return folder.has_model or folder.has_checkpoint
+
+
 def refuse_foreign_folder(folder: RunFolder) -> None:
     """Raise ConfigError if the folder holds files, but no run was ever started in it."""
-    if folder.is_ours or _loads(folder):
+    names = sorted(path.name for path in folder.path.glob("*"))
+    was_started = bool({*names} & {LOCK, METRICS, EVALS, INPUTS})
+    if not names or was_started or _loads(folder):
         return
-    names = sorted(path.name for path in folder.path.iterdir())
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     raise ConfigError(
         f"{folder}: this is no run folder, but it holds {', '.join(names[:MOST_NAMED])}{more}; "
@@ -34,7 +41,7 @@ def refuse_other_config(folder: RunFolder, config: Config, advice: str) -> None:
     The message names the keys that differ, and ends the first line with the advice. Free keys
     may differ, and those of PLACES if the run has recorded what it read. A run may become longer.
     """
-    if not folder.is_claimed:
+    if not is_claimed(folder):
         return
     if not folder.config_file.is_file():
         raise ConfigError(f"{folder} holds a run whose config.yaml is missing; {advice}")

@@ -13,7 +13,7 @@ from score_ray.config.config import Config
 from score_ray.config.loading import dump, load
 from score_ray.reporting import record_faults
 from score_ray.reporting.atomic_files import replace_file
-from score_ray.reporting.folder_lock import LOCK, locked, set_aside
+from score_ray.reporting.folder_lock import locked, set_aside
 from score_ray.reporting.json_lines import (
     Record,
     append_lines,
@@ -116,17 +116,6 @@ class RunFolder:
         """Whether there is a checkpoint, be it damaged."""
         names = (path.name for path in self.checkpoints.glob("*"))
         return any(not name.startswith(UNFINISHED_CHECKPOINT) for name in names)
-
-    @property
-    def is_claimed(self) -> bool:
-        """Whether a run is kept here that can go on, or that has left a model."""
-        return self.has_model or self.has_checkpoint
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether a run was started here, or the folder is empty or missing."""
-        names = {path.name for path in self.path.glob("*")}
-        return not names or bool(names & {LOCK, METRICS, EVALS, INPUTS})
 
     @property
     def has_records(self) -> bool:

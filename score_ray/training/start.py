@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from score_ray.config.loading import input_errors
-from score_ray.reporting.run_claim import changed_keys, decay_note, grows
+from score_ray.reporting.run_claim import changed_keys, decay_note, grows, is_claimed
 from score_ray.reporting.run_folder import RunFolder
 from score_ray.training import checkpoint
 from score_ray.training.checkpoint import Checkpoint
@@ -76,7 +76,7 @@ def plan_start(folder: RunFolder, inputs: Inputs, fresh: bool) -> Start:
         return Start(folder, inputs, record, None, notes=(note,), moves_aside=folder.has_records)
     with input_errors():
         folder.check_records()
-    notes = _compared(folder, inputs, record) if folder.is_claimed else []
+    notes = _compared(folder, inputs, record) if is_claimed(folder) else []
     if saved and (note := _growth_note(folder, inputs, saved.progress.iteration)):
         notes.append(note)
     if not saved and folder.has_records:
@@ -87,7 +87,7 @@ def plan_start(folder: RunFolder, inputs: Inputs, fresh: bool) -> Start:
 
 def _belongs_to_another_run(folder: RunFolder, inputs: Inputs, record: InputRecord) -> bool:
     """Return whether a folder that nobody claims holds the start of a run with other inputs."""
-    if folder.is_claimed or not folder.config_file.is_file():
+    if is_claimed(folder) or not folder.config_file.is_file():
         return False
     if changed_keys(folder, folder.config(), inputs.config):
         return True

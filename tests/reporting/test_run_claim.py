@@ -9,6 +9,7 @@ from score_ray.reporting.run_claim import (
     decay_note,
     grows,
     growth_fault,
+    is_claimed,
     refuse_foreign_folder,
     refuse_other_config,
 )
@@ -45,6 +46,16 @@ def refusal(folder: RunFolder, chosen: Config) -> str:
     with pytest.raises(ConfigError) as caught:
         refuse_other_config(folder, chosen, "do something else")
     return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("left", "claimed"),
+    [("checkpoints/.tmp-iteration_000010", False), ("checkpoints/iteration_000010", True),
+     ("model", True), ("answers", False)],
+)  # fmt: skip
+def test_a_folder_is_claimed_by_a_whole_checkpoint_or_a_model(tmp_path, left, claimed):
+    (tmp_path / left).mkdir(parents=True)
+    assert is_claimed(RunFolder(tmp_path)) == claimed
 
 
 def test_a_claimed_folder_refuses_another_config_by_the_keys_that_differ(folder):

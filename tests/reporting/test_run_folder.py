@@ -134,19 +134,15 @@ def test_a_trained_model_needs_a_config_and_a_model(tmp_path):
     assert folder.trained_model() == tmp_path / "model"
 
 
-def test_a_folder_says_whether_a_run_was_started_there_and_what_it_left(tmp_path):
+def test_a_folder_says_whether_a_run_has_left_records_or_a_whole_checkpoint(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    assert folder.is_ours
     (folder.checkpoints / ".tmp-iteration_000010").mkdir(parents=True)
-    assert not folder.is_ours
-    assert not folder.is_claimed
+    assert not folder.has_records
     make_run(folder.path, 0, 1)
-    assert folder.is_ours
     assert folder.has_records
     assert not folder.has_checkpoint
     (folder.checkpoints / "iteration_000010").mkdir()
     assert folder.has_checkpoint
-    assert folder.is_claimed
 
 
 def test_the_updates_of_the_model_are_recorded_and_otherwise_those_of_its_last_evaluation(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from score_ray.config.loading import load
 from score_ray.reporting.json_lines import read_jsonl
 from score_ray.reporting.reporter import Reporter
+from score_ray.reporting.run_claim import is_claimed
 from score_ray.reporting.run_folder import RunFolder
 from score_ray.tasks.arithmetic import Arithmetic
 from score_ray.training import checkpoint
@@ -107,7 +108,7 @@ def test_fresh_moves_everything_aside_and_begins_anew_under_any_config(folder, m
     aside = folder.path.with_name("run.1")
     assert said == [f"what {folder} held is now in {aside}"]
     assert {Path(path).name for path in content(RunFolder(aside))} == before
-    assert not folder.is_claimed
+    assert not is_claimed(folder)
     assert folder.config().seed == 7
     assert numbers(folder.path, "metrics") == []
     plan_start(RunFolder(aside), inputs_of(model), fresh=False)
