@@ -6,6 +6,7 @@ verdict is the likelier of two replies, and the learner's ranks score all attemp
 iteration in their usual micro-batches.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -91,9 +92,9 @@ class ReferenceJudge:
         attempts = [(e.problem, attempt.text) for e in episodes for attempt in e.attempts]
         rows = [row for problem, text in attempts for row in self._question.rows(problem, text)]
         sums = self._score(rows, 1).reshape(-1, 2)  # [attempts, yes and no]
-        broken = ~np.isfinite(sums).all(axis=1)
-        self.fault = "the reference's log-probs are not finite numbers" if broken.any() else ""
-        judged = iter(zip(sums[:, 0] > sums[:, 1], broken, strict=True))
+        judged = iter(sums.tolist())
+        is_broken = not np.isfinite(sums).all()
+        self.fault = "the reference's log-probs are not finite numbers" if is_broken else ""
         return [
             GradedEpisode.by_verdict(e, [_verdict(a, *next(judged)) for a in e.attempts])
             for e in episodes
@@ -104,8 +105,8 @@ class ReferenceJudge:
         self._episodes = []
 
 
-def _verdict(attempt: Attempt, says_yes: bool, is_broken: bool) -> Verdict:
-    if is_broken:
+def _verdict(attempt: Attempt, yes: float, no: float) -> Verdict:
+    if not (math.isfinite(yes) and math.isfinite(no)):
         return Verdict.GRADER_ERROR
-    judged = Verdict.CORRECT if says_yes else Verdict.WRONG
+    judged = Verdict.CORRECT if yes > no else Verdict.WRONG
     return (judged if attempt.text else Verdict.NO_ANSWER).after(attempt.finish)
