@@ -65,11 +65,24 @@ def with_flags(
     return chosen
 
 
-def refuse_unused(command: str, overrides: list[str] | None, unused: Collection[str]) -> None:
+def refuse_unused(
+    command: str,
+    overrides: list[str] | None,
+    unused: Collection[str],
+    remedy: str = "leave it out",
+) -> None:
     """Raise ConfigError if an override sets a key, or a section, that the command does not use."""
     from score_ray.config.overrides import keys_set_by
 
     for override in overrides or []:
         for key in keys_set_by(override):
             if any(f"{key}.".startswith(f"{one}.") for one in unused):
-                raise ConfigError(f"{key}: `{command}` does not use it; leave it out")
+                raise ConfigError(f"{key}: `{command}` does not use it; {remedy}")
+
+
+def refuse_options(context: typer.Context, names: Collection[str], reason: str) -> None:
+    """Raise ConfigError if one of the options, by the names of their parameters, is given."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise ConfigError(f"--{name}: {reason}; leave it out")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from score_ray.cli.arguments import Measured, Overrides, Recipe, Runs
+from score_ray.cli.arguments import Measured, Overrides, Recipe, Runs, refuse_unused
 from score_ray.types import ConfigError
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ def bench_scale(
     runs: Runs = Path("runs"),
 ) -> None:
     """Measure some numbers of rollout actors and ranks here; simulate 8, 64 and 512 GPUs."""
+    for option, key in (("--actors", "rollout.num_actors"), ("--ranks", "learner.num_ranks")):
+        refuse_unused("bench scale", overrides, [key], f"give the numbers with {option}")
     inputs = _checked(config, overrides)
 
     from score_ray.bench import scale_out

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from score_ray.cli.arguments import refuse_options
 from score_ray.types import ConfigError
 
 if TYPE_CHECKING:
     from score_ray.experiments.figures.extra_samples import ExtraSamples
     from score_ray.reporting.run_folder import RunFolder
 
+SAMPLING_OPTIONS = ("attempts", "samples", "temperature", "problems")
 
-def figures(
+
+def figures(  # noqa: PLR0913  (a parameter is an option)
+    context: typer.Context,
     folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Finished run folders.")],
     out: Annotated[
         Path | None,
@@ -39,6 +43,8 @@ def figures(
     """Draw the paper's figures of a run, or of several side by side."""
     from score_ray.reporting.run_folder import RunFolder
 
+    if not sampling:
+        refuse_options(context, SAMPLING_OPTIONS, "nothing is sampled with --no-sampling")
     runs = [RunFolder(folder) for folder in folders]
     for folder in runs:
         folder.trained_model()

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from score_ray.cli.arguments import Overrides, Recipe
+from score_ray.cli.arguments import Overrides, Recipe, refuse_unused
 from score_ray.types import ConfigError
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from score_ray.types import Problem
 
 SPLITS = ("train", "test")
+USED = ("task", "grading")
 
 
 def grade(
@@ -22,11 +23,14 @@ def grade(
     split: Annotated[str, typer.Option(help="train or test.")] = "test",
 ) -> None:
     """Grade a data set's own solutions: which ones does the grader reject, and how fast is it?"""
+    from score_ray.config.config import Config
     from score_ray.config.loading import input_errors, load
 
     if split not in SPLITS:
         raise ConfigError(f"--split: {split!r} is neither train nor test")
     chosen = load(config, overrides or [])
+    unused = [section for section in Config.model_fields if section not in USED]
+    refuse_unused("grade", overrides, [*unused, "grading.max_failed"])
     for key in ("reward", "judge"):
         if getattr(chosen.grading, key):
             raise ConfigError(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from score_ray.cli.arguments import Runs
+from score_ray.cli.arguments import Runs, refuse_options
 from score_ray.cli.interruption import interruptible
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def reproduce(
+    context: typer.Context,
     suite: Annotated[Path, typer.Argument(help="A suite, such as configs/suites/smoke.yaml.")],
     runs: Runs = Path("runs"),
     jobs: Annotated[
@@ -28,6 +29,8 @@ def reproduce(
     from score_ray.config.loading import input_errors
     from score_ray.experiments.suites.suite import load_suite, runs_of
 
+    if report_only:
+        refuse_options(context, ["jobs"], "nothing is started with --report-only")
     chosen = load_suite(suite)
     with input_errors():
         planned, folder = runs_of(chosen, runs), runs / chosen.name

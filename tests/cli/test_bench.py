@@ -75,3 +75,12 @@ def test_an_override_may_need_what_the_size_of_model_brings(monkeypatch):
     adapter = "learner.lora.broadcast=adapter"
     assert "7B" in output("bench", "--gpu", "--shape", "7B", adapter)
     assert "learner.lora.broadcast" in refusal("bench", "--gpu", "--shape", "0.5B", adapter)
+
+
+@pytest.mark.parametrize(
+    ("override", "option"),
+    [("rollout.num_actors=2", "--actors"), ("learner.num_ranks=1", "--ranks")],
+)
+def test_the_numbers_of_processes_that_scale_measures_are_options_alone(override, option):
+    expected = f"`bench scale` does not use it; give the numbers with {option}"
+    assert refusal("bench", "scale", RECIPE, override).endswith(expected)

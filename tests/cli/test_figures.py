@@ -57,3 +57,12 @@ def test_a_damaged_record_is_named_before_anything_is_drawn(name, line, tmp_path
     path.write_text(f"{line}\n{path.read_text()}")
     assert f"{path}, line 1: not a JSON record" in refusal("figures", folder, "--no-sampling")
     assert not (folder / "figures").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--samples", 4), ("--temperature", 0.7), ("--problems", 0), ("--attempts", 10)],
+)
+def test_an_option_of_sampling_is_refused_if_nothing_is_sampled(option, value, tmp_path):
+    message = refusal("figures", tmp_path / "none", "--no-sampling", option, value)
+    assert message == f"{option}: nothing is sampled with --no-sampling; leave it out"

@@ -58,3 +58,11 @@ def test_a_split_without_a_data_set_is_refused():
 def test_another_grader_than_the_tasks_own_is_refused(override, command):
     key = override.partition("=")[0]
     assert refusal(*command, override).startswith(f"{key}: `grade` takes the task's own check")
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["model.path=x", "stages.0.kl=[1, 1]", "learner={learning_rate: 1}", "grading.max_failed=0.1"],
+)
+def test_an_override_that_grading_does_not_use_is_refused(override, command):
+    assert "`grade` does not use it; leave it out" in refusal(*command, override)

@@ -59,3 +59,8 @@ def test_a_damaged_record_is_one_clear_error(command, tmp_path):
     (tmp_path / "runs/demo/score/seed_0/evals.jsonl").write_text("{\n{}\n")
     message = refusal(*command, "--report-only")
     assert "evals.jsonl, line 1: not a JSON record" in message
+
+
+def test_a_number_of_jobs_is_refused_if_nothing_is_started(command):
+    message = refusal(*command, "--report-only", "--jobs", "3")
+    assert message == "--jobs: nothing is started with --report-only; leave it out"
