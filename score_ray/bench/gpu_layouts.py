@@ -28,7 +28,7 @@ from score_ray.reporting.reporter import Reporter
 from score_ray.reporting.run_folder import RunFolder
 from score_ray.training.inputs import check_inputs
 from score_ray.training.roles import all_roles
-from score_ray.types import ConfigError
+from score_ray.types import ConfigError, RunError
 
 SAMPLED_AHEAD = ("rollout.overlap=1", "learner.max_importance=2.0")
 # Libraries that train on single answers can do the same work with one attempt.
@@ -100,7 +100,8 @@ class Bench:
     def run(self, shapes: Sequence[str], trl: str, show_progress: Callable[[str], None]) -> str:
         """Measure every shape in every case; return a table, and the cases that failed.
 
-        `trl` is the path of a Python that has TRL, or "" to leave TRL out.
+        `trl` is the path of a Python that has TRL, or "" to leave TRL out. Raises RunError, with
+        what failed, if no case could be measured.
         """
         rows, failures = [], []
         models = {shape: random_model(shape, self.folder / "models") for shape in shapes}
@@ -115,6 +116,8 @@ class Bench:
                 continue
             rows.append([shape, case.name, *cells])
             show_progress(" | ".join(rows[-1]))
+        if not rows:
+            raise RunError(f"no case could be measured:\n{''.join(failures).rstrip()}")
         return text_of(table("", COLUMNS, rows, MARKDOWN), width=TABLE_WIDTH) + "".join(failures)
 
     def _measure(self, config: Config) -> list[str]:

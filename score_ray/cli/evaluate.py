@@ -25,11 +25,12 @@ def evaluate(folder: FolderOfRun, overrides: Overrides = None) -> None:
     from score_ray.reporting.reporter import Reporter
     from score_ray.training import iteration
     from score_ray.training.input_record import note_on_test, refuse_other_model
-    from score_ray.training.inputs import check_inputs
+    from score_ray.training.inputs import check_inputs, check_trained_model
     from score_ray.training.model_source import CACHE
     from score_ray.training.roles import sampling_roles
 
     inputs = check_inputs(config, CACHE, [TEST])
+    check_trained_model(run.path, model)
     if config.grading.judge:
         refuse_other_model(run, inputs)
     reporter = Reporter(run.evaluation, 0, 0)

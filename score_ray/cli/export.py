@@ -13,9 +13,9 @@ from score_ray.types import ConfigError
 
 def export(
     folder: FolderOfRun,
-    out: Annotated[Path, typer.Argument(help="The folder to write the model to.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write the model to: new, or empty.")],
     iteration: Annotated[
-        int, typer.Option(help="Updates made before the checkpoint; 0 takes the newest.")
+        int, typer.Option(help="Updates made before the checkpoint; 0 takes the newest.", min=0)
     ] = 0,
 ) -> None:
     """Write a checkpoint of a run as a Hugging Face model, for transformers and vLLM."""
@@ -23,18 +23,18 @@ def export(
     from score_ray.reporting.run_folder import RunFolder
     from score_ray.training import checkpoint
 
+    note = partial(typer.echo, err=True)
     run = RunFolder(folder)
     config = run.config()
     with input_errors():
-        source = checkpoint.find(run.checkpoints, iteration)
-    _refuse_unwritable(out)
+        source = checkpoint.find(run.checkpoints, iteration, lambda fault: note(f"note: {fault}"))
+    _refuse_place(out)
 
     from score_ray.training.input_record import refuse_other_model
     from score_ray.training.inputs import check_inputs
     from score_ray.training.model_source import CACHE
     from score_ray.training.roles import only_learner
 
-    note = partial(typer.echo, err=True)
     inputs = check_inputs(config, CACHE, splits=())
     refuse_other_model(run, inputs)
     with only_learner(inputs, _print_event, note) as learner:
@@ -43,11 +43,16 @@ def export(
     typer.echo(f"{source} -> {out}")
 
 
-def _refuse_unwritable(out: Path) -> None:
-    """Raise ConfigError if no folder can be written at a place."""
+def _refuse_place(out: Path) -> None:
+    """Raise ConfigError if a place is no new or empty folder, or cannot be written to.
+
+    Files of another model that are not replaced would be mixed with those of the export.
+    """
     nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     if not nearest.is_dir():
         raise ConfigError(f"{out}: {nearest} is a file; a folder to write the model to is expected")
+    if out.is_dir() and any(out.iterdir()):
+        raise ConfigError(f"{out}: the folder is not empty; name a new one, or empty it first")
     try:  # os.access would allow root everything, also where nothing can be written
         with tempfile.TemporaryFile(dir=nearest):
             pass

@@ -16,8 +16,8 @@ MOST_QUIET = logging.CRITICAL
 SHOWN = 3  # weights that are named in an error
 
 
-def check_weights(folder: str, named: str) -> None:
-    """Raise ConfigError, which calls the model `named`, if weights are missing or do not load.
+def check_weights(folder: str, place: str) -> None:
+    """Raise ConfigError if weights are missing or do not load; `place` begins its message.
 
     A Hugging Face name passes: its weights are checked when the learner has loaded them.
     """
@@ -25,7 +25,6 @@ def check_weights(folder: str, named: str) -> None:
         return
     from safetensors import SafetensorError
 
-    place = f"model.path: {named}"
     try:
         missing = _missing_weights(folder)
     except pickle.UnpicklingError as error:

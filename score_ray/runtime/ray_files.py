@@ -20,12 +20,14 @@ NEEDED = 100 * 2**20  # bytes for the logs of a run, and some room
 def folder_for_ray() -> Path:
     """Return a folder that a private Ray can use: the one that it would use, or a shorter one.
 
-    Raises ConfigError, naming the variable to set, if there is none.
+    Raises ConfigError, naming the variable to set, if there is none. A TMPDIR that is no folder
+    is refused too: everything else would silently fall back to another place.
     """
+    temporary = os.environ.get("TMPDIR")
+    if temporary and not Path(temporary).is_dir():
+        raise ConfigError(f"TMPDIR={temporary}: there is no such folder; make it, or name another")
     variable = next((name for name in VARIABLES if os.environ.get(name)), "")
     named = Path(os.environ.get(variable) or USUAL)
-    if variable == "TMPDIR" and not named.is_dir():
-        named = Path(tempfile.gettempdir())  # as Python does
     folder = named.absolute() / "ray"
     if not fits(folder):
         folder = USUAL / "ray"

@@ -80,7 +80,7 @@ def save(
 
 
 def newest(folder: Path, report: Callable[[str], None] = warnings.warn) -> Checkpoint | None:
-    """Return the newest undamaged checkpoint, or None if there is none; report damaged ones.
+    """Return the newest undamaged checkpoint, or None if there is none; report damaged newer ones.
 
     Raises CheckpointError if there are checkpoints, but all are damaged.
     """
@@ -88,9 +88,10 @@ def newest(folder: Path, report: Callable[[str], None] = warnings.warn) -> Check
     for path in _newest_first(folder):
         fault = _fault(path)
         if fault is None:
+            for found in faults:
+                report(f"{found}; the one before it is taken")
             return Checkpoint(path, read_progress(path))
         faults.append(f"{path} is damaged ({fault})")
-        report(f"{faults[-1]}; trying the one before it")
     if faults:
         raise CheckpointError(
             f"no checkpoint can be read: {'; '.join(faults)}. To begin anew, train with --fresh: "
@@ -99,12 +100,13 @@ def newest(folder: Path, report: Callable[[str], None] = warnings.warn) -> Check
     return None
 
 
-def find(folder: Path, iteration: int) -> Path:
+def find(folder: Path, iteration: int, report: Callable[[str], None] = warnings.warn) -> Path:
     """Return the path of the checkpoint after `iteration` updates; 0 stands for the newest.
 
-    Raises FileNotFoundError, naming the checkpoints that are kept, if it is missing or damaged.
+    Damaged ones that are newer than the newest undamaged one are reported. Raises
+    FileNotFoundError, naming the checkpoints that are kept, if it is missing or damaged.
     """
-    last = newest(folder) if iteration == 0 else None
+    last = newest(folder, report) if iteration == 0 else None
     path = last.path if last else folder / _name(iteration)
     if not path.is_dir():
         kept = [str(int(p.name.removeprefix(PREFIX))) for p in sorted(folder.glob(f"{PREFIX}*"))]

@@ -99,7 +99,7 @@ def check_inputs(config: Config, cache: Path, splits: Sequence[str] = (TRAIN, TE
         for split in splits:
             task.problems(split)  # before the model, which takes longer to look at
         model = resolve(config.model.path, cache)
-        _check_loads(model, config.model.path)
+        check_model(model, f"model.path: {config.model.path}")
         _check_logits(model, config.model)
         if config.learner.lora.rank:
             target_kinds(model, config.learner.lora.targets)
@@ -134,8 +134,22 @@ def _check_deadline(config: Config) -> None:
         )
 
 
-def _check_loads(model: str, named: str) -> None:
-    """Raise ConfigError, naming the model, unless its config, tokenizer and weights load."""
+def check_trained_model(run: Path, model: Path) -> None:
+    """Raise ConfigError, which names the folder, unless the model that a run has left loads."""
+    try:
+        check_model(str(model), str(model))
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}; or move that folder away, and write the model again from a checkpoint: "
+            f"score-ray export {run} {model}"
+        ) from error
+
+
+def check_model(model: str, place: str) -> None:
+    """Raise ConfigError unless a model's config, tokenizer and weights load.
+
+    `place` names the model at the beginning of the message.
+    """
     from transformers import AutoConfig, AutoTokenizer
 
     check_hub(model)
@@ -144,8 +158,8 @@ def _check_loads(model: str, named: str) -> None:
             loader.from_pretrained(model)
         except Exception as error:  # libraries underneath raise all kinds, plain Exceptions too
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise ConfigError(f"model.path: {named} has no {part} that loads: {reason}") from error
-    check_weights(model, named)
+            raise ConfigError(f"{place} has no {part} that loads: {reason}") from error
+    check_weights(model, place)
 
 
 @contextmanager

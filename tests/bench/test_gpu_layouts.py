@@ -12,7 +12,7 @@ from score_ray.bench.peak_memory import PeakMemory
 from score_ray.bench.recipe_cost import MeanStep, RecipeCost
 from score_ray.config.loading import load
 from score_ray.planning.gpus import GPUS
-from score_ray.types import ConfigError, ProcessLost
+from score_ray.types import ConfigError, ProcessLost, RunError
 from score_ray.weights.backend import choose_backend
 
 RECIPE = Path("configs/speed.yaml")
@@ -132,6 +132,22 @@ def test_a_case_that_fails_is_named_below_the_table_of_the_others(tmp_path, monk
         "0.1B: object_store, ahead: rollout actor 0: the process died while sampling"
     )
     assert text.splitlines()[-1].startswith("0.1B: TRL, one attempt: --trl ")
+
+
+def test_a_bench_of_which_no_case_could_be_measured_fails_and_names_them_all(tmp_path, monkeypatch):
+    def measure(self, config):
+        raise ProcessLost("rollout actor 0", "sampling", "the process died")
+
+    monkeypatch.setattr(Bench, "_measure", measure)
+    monkeypatch.setattr(gpu_layouts, "random_model", lambda shape, folder: folder / shape)
+    monkeypatch.setattr(gpu_layouts, "gpu_ids", list)
+    with pytest.raises(RunError) as failed:
+        Bench(RECIPE, [], tmp_path, 1).run(["0.1B", "0.5B"], "", lambda line: None)
+    first, *lines = str(failed.value).splitlines()
+    assert first == "no case could be measured:"
+    end = "rollout actor 0: the process died while sampling"
+    names = [f"{shape}: {case.name}" for shape in ("0.1B", "0.5B") for case in cases(0)]
+    assert lines == [f"{name}: {end}" for name in names]
 
 
 def rows_of(text: str) -> list[dict[str, str]]:

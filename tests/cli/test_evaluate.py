@@ -4,6 +4,7 @@ import pytest
 
 from score_ray.config.loading import dump, load
 from tests.support.command_line import refusal
+from tests.support.tiny_model import make_model
 
 
 @pytest.fixture
@@ -27,6 +28,41 @@ def test_a_wrong_override_is_named(folder):
 )
 def test_an_override_that_an_evaluation_does_not_use_is_refused(override, folder):
     assert "`eval` does not use it; leave it out" in refusal("eval", folder, override)
+
+
+def without_weights(model: Path) -> None:
+    (model / "model.safetensors").unlink()
+
+
+def cut_off(model: Path) -> None:
+    content = (model / "model.safetensors").read_bytes()
+    (model / "model.safetensors").write_bytes(content[:-5000])
+
+
+def without_tokenizer(model: Path) -> None:
+    for path in model.glob("tokenizer*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (without_weights, ": its weights do not load: "),
+        (cut_off, ": a safetensors file is damaged or cut off: "),
+        (without_tokenizer, " has no tokenizer that loads: "),
+    ],
+)
+def test_a_trained_model_that_does_not_load_is_refused_before_anything_starts(
+    damage, says, folder, tmp_path
+):
+    base = make_model(tmp_path / "base", True)
+    damage(make_model(folder / "model", True))
+    config = load(Path("configs/arithmetic.yaml"), [f"model.path={base}"])
+    (folder / "config.yaml").write_text(dump(config))
+    message = refusal("eval", folder)
+    assert message.startswith(f"{folder / 'model'}{says}")
+    assert f"score-ray export {folder} {folder / 'model'}" in message
+    assert not (folder / "eval").exists()
 
 
 def test_the_keys_of_the_learner_are_used_if_it_judges(folder):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from score_ray.config.loading import dump, load
-from score_ray.training.checkpoint import Progress, save
-from tests.support.command_line import refusal
+from score_ray.training.checkpoint import CheckpointError, Progress, save
+from tests.support.command_line import invoke, refusal
 from tests.support.tiny_model import make_model
 
 
@@ -45,6 +45,27 @@ def test_a_place_that_cannot_hold_a_model_is_named_before_anything_starts(folder
     message = refusal("export", folder, tmp_path / out)
     assert message.startswith(f"{tmp_path / out}: ")
     assert "is a file; a folder" in message or "cannot be written to" in message
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "model-00001-of-00002.safetensors", "a.txt"])
+def test_a_folder_that_holds_something_is_left_as_it_is(folder, tmp_path, file):
+    save(folder / "checkpoints", Progress(300), lambda _: None, keep=2)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / file).write_text("another model")
+    message = refusal("export", folder, tmp_path / "out")
+    expected = f"{tmp_path / 'out'}: the folder is not empty; name a new one, or empty it first"
+    assert message == expected
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [file]
+
+
+def test_if_all_checkpoints_are_damaged_one_line_says_so(folder, tmp_path, recwarn):
+    error = invoke("export", folder, tmp_path / "out").exception
+    message = str(error)
+    assert isinstance(error, CheckpointError)
+    assert message.startswith("no checkpoint can be read")
+    assert "\n" not in message
+    assert all(name in message for name in ("iteration_000290", "iteration_000300"))
+    assert not recwarn.list
 
 
 def test_another_base_model_than_the_runs_is_refused(folder, tmp_path):

@@ -26,7 +26,7 @@ def folder(tmp_path) -> Path:
 
 def refusal(folder: Path) -> str:
     with pytest.raises(ConfigError) as caught:
-        check_weights(str(folder), "tiny")
+        check_weights(str(folder), "model.path: tiny")
     text = str(caught.value)
     assert text.startswith("model.path: tiny: ")
     assert "\n" not in text
@@ -38,12 +38,12 @@ def write(folder: Path, weights: dict[str, torch.Tensor], name: str = WEIGHTS) -
 
 
 def test_a_whole_model_passes_in_silence(folder, capfd):
-    check_weights(str(folder), "tiny")
+    check_weights(str(folder), "model.path: tiny")
     assert capfd.readouterr() == ("", "")
 
 
 def test_the_name_of_a_model_on_the_hub_passes():
-    check_weights("nobody/nothing", "nobody/nothing")
+    check_weights("nobody/nothing", "model.path: nobody/nothing")
 
 
 @pytest.mark.parametrize("lost", [LOST, "model.norm.weight", "model.embed_tokens.weight"])
@@ -97,7 +97,7 @@ def test_a_file_that_the_index_names_and_that_is_not_there_is_named(folder):
 def test_weights_that_torch_saved_pass_and_code_in_their_place_is_not_run(folder, tmp_path):
     torch.save(load_file(folder / WEIGHTS), folder / "pytorch_model.bin")
     (folder / WEIGHTS).unlink()
-    check_weights(str(folder), "tiny")
+    check_weights(str(folder), "model.path: tiny")
 
     class Program:
         def __reduce__(self):

@@ -44,10 +44,16 @@ def test_a_variable_names_the_folder_unless_it_is_too_long(name, place, monkeypa
     assert folder_for_ray() == place / "ray"
 
 
-def test_a_folder_of_temporary_files_that_is_not_there_is_passed_over(place, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(place / "nowhere"))
-    monkeypatch.setattr("tempfile.tempdir", str(place))
-    assert folder_for_ray() == place / "ray"
+@pytest.mark.parametrize("name", ["nowhere", "file"])
+@pytest.mark.parametrize("chosen", ["", "ray"])
+def test_a_place_of_temporary_files_that_is_no_folder_is_refused(name, chosen, place, monkeypatch):
+    (place / "file").write_text("mine")
+    monkeypatch.setenv("TMPDIR", str(place / name))
+    if chosen:
+        monkeypatch.setenv("RAY_TMPDIR", str(place / chosen))
+    with pytest.raises(ConfigError, match=f"TMPDIR={place / name}: there is no such folder"):
+        folder_for_ray()
+    assert {path.name for path in place.iterdir()} == {"file"}
 
 
 @pytest.mark.parametrize("folder", ["/proc/x", "/dev/null/x"])

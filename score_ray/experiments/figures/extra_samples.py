@@ -19,7 +19,7 @@ from score_ray.rollout.episodes import derive_seed
 from score_ray.rollout.prompter import Prompter
 from score_ray.training.failed_measurements import refuse_failed_evaluation
 from score_ray.training.input_record import refuse_other_model
-from score_ray.training.inputs import Inputs, check_inputs
+from score_ray.training.inputs import Inputs, check_inputs, check_trained_model
 from score_ray.training.iteration import in_order
 from score_ray.training.protocols import EpisodeGrader, EpisodeSampler
 from score_ray.training.roles import sampling_roles
@@ -45,8 +45,8 @@ def draw_missing_samples(
 ) -> None:
     """Sample the files that a run folder lacks; the others stay, however they were sampled.
 
-    Raises ConfigError if the run has left no model, or if its model, data or prompts are not to
-    be had.
+    Raises ConfigError if the run has left no model that loads, or if its base model, data or
+    prompts are not to be had.
     """
     for path in folder.all_extra_samples():
         show(f"{path}: kept, {_extent(path)}; remove it to sample anew")
@@ -55,6 +55,8 @@ def draw_missing_samples(
         return
     trained = folder.trained_model()
     inputs = inputs_with_room(folder, wanted, cache, show)
+    if lacking["model"]:
+        check_trained_model(folder.path, trained)
     for model, path in (("model", str(trained)), ("base", inputs.model)):
         if lacking[model]:
             _sample(inputs, path, wanted, lacking[model], show)

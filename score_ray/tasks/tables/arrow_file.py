@@ -8,14 +8,16 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from score_ray.tasks.tables.table import DataTable, GuessedDate
+from score_ray.tasks.tables.table import DataTable, GuessedDate, TooLargeTime
 
 Columns = Collection[str] | None  # None for all
 
 
 def read_parquet(data: bytes, wanted: Columns) -> DataTable:
     """Return the rows of a parquet file; raise ValueError or OSError if it is not one."""
-    return rows_of(pyarrow.parquet.ParquetFile(pyarrow.BufferReader(data)).read(), wanted)
+    file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(data), pre_buffer=False)
+    # Threads of arrow that still live at the end of a process can abort it.
+    return rows_of(file.read(use_threads=False), wanted)
 
 
 def read_arrow(path: Path, wanted: Columns) -> DataTable:
@@ -45,28 +47,43 @@ def _is_wanted(name: str, wanted: Collection[str]) -> bool:
 
 
 def _values(column: Any, guesses_dates: bool) -> list[Any]:
-    if guesses_dates and pyarrow.types.is_temporal(column.type):
+    kind = column.type
+    if guesses_dates and pyarrow.types.is_temporal(kind):
         return [GuessedDate()] * len(column)
-    values = column.to_pylist()
-    if _has_short_floats(column.type):
-        return [_narrowed(value, column.type) for value in values]
-    return values
+    if pyarrow.types.is_time64(kind) and kind.unit == "ns":
+        return column.cast(pyarrow.string()).to_pylist()  # Python's times end at microseconds
+    try:
+        values = column.to_pylist()
+    except OverflowError:
+        values = [_python_value(scalar) for scalar in column]
+    return [_narrowed(value, kind) for value in values] if "float" in str(kind) else values
 
 
-def _has_short_floats(kind: Any) -> bool:
-    return "float" in str(kind)  # arrow's names are halffloat, float and double
+def _python_value(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except OverflowError:
+        return TooLargeTime()
 
 
 def _narrowed(value: Any, kind: Any) -> Any:
-    """Return a value whose floats have the width of the column, since Python has only one."""
+    """Return a value whose floats have the width of the column, since Python has only one.
+
+    Arrow's names of the widths are halffloat, float and double.
+    """
+    types = pyarrow.types
     if value is None:
         return None
-    if pyarrow.types.is_float16(kind):
+    if types.is_float16(kind):
         return np.float16(value)
-    if pyarrow.types.is_float32(kind):
+    if types.is_float32(kind):
         return np.float32(value)
-    if pyarrow.types.is_struct(kind):
+    if isinstance(kind, pyarrow.BaseExtensionType):
+        return _narrowed(value, kind.storage_type)
+    if types.is_dictionary(kind):
+        return _narrowed(value, kind.value_type)
+    if types.is_struct(kind):
         return {field.name: _narrowed(value[field.name], field.type) for field in kind}
-    if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind):
+    if types.is_nested(kind) and not types.is_map(kind) and isinstance(value, list):
         return [_narrowed(item, kind.value_type) for item in value]
     return value
