@@ -1,5 +1,6 @@
 """A data set of a list of several to train on."""
 
+import os
 from collections.abc import Sequence
 
 from pydantic import PositiveFloat
@@ -24,10 +25,11 @@ def check_train_sources(sources: Sequence[TrainSource]) -> None:
     """Raise ValueError unless every data set has a path of its own, and one way to a question."""
     if not sources:
         raise ValueError("train: the list of data sets is empty")
-    paths = [source.path for source in sources]
-    for path in paths:
-        if not path or paths.count(path) > 1:
-            raise ValueError(f"train: every data set needs a path of its own; got {path!r}")
+    # "./a.jsonl" is the same file as "a.jsonl".
+    paths = [os.path.abspath(os.path.expanduser(source.path)) for source in sources]
+    for source, path in zip(sources, paths, strict=True):
+        if not source.path or paths.count(path) > 1:
+            raise ValueError(f"train: every data set needs a path of its own; got {source.path!r}")
     for source in sources:
         if source.question and source.question_column:
             raise ValueError(

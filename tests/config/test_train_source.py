@@ -14,6 +14,8 @@ def source(path="a.jsonl", **keys):
         ((), "train: the list of data sets is empty"),
         ((source(), source("")), "needs a path of its own; got ''"),
         ((source(weight=2.0), source()), r"needs a path of its own; got 'a\.jsonl'"),
+        ((source(), source("./a.jsonl")), r"needs a path of its own; got 'a\.jsonl'"),
+        ((source(), source("b/../a.jsonl")), r"needs a path of its own; got 'a\.jsonl'"),
         ((source(question="{a}", question_column="b"),), "a.jsonl has both question and"),
     ],
 )

@@ -11,9 +11,12 @@ def files_of_folder(source: DataSource, folder: Path) -> dict[str, list[Path]]:
     """Return the files of each split, by the rules of the library `datasets`.
 
     Their names say which split they belong to, or the head of a README.md does. Raises
-    ValueError if there are no data files, several kinds of them, or no such config.
+    ValueError if there are no data files, several kinds of them, one that belongs to no split, or
+    no such config.
     """
-    files = [p for p in folder.rglob("*") if is_data_file(p) and p.name != "dataset_infos.json"]
+    if not folder.is_dir():
+        raise ValueError(f"{source.text}: is neither a file nor a folder")
+    files = [p for p in folder.rglob("*") if _counts(p, folder)]
     if not files:
         raise ValueError(f"{source.text}: no data files in this folder; {KNOWN_KINDS} is expected")
     if len({kind_of(p) for p in files}) > 1:
@@ -25,11 +28,27 @@ def files_of_folder(source: DataSource, folder: Path) -> dict[str, list[Path]]:
         # names in the folder. So it gets them in a place without special signs.
         names = Path(temporary).resolve() / "set"
         _copy_names(files, folder, names)
-        found = _data_files(source, names)
-    return {
+        found, listed = _data_files(source, names)
+    splits = {
         split: [folder / Path(path).relative_to(names) for path in paths]
         for split, paths in found.items()
     }
+    taken = {path for paths in splits.values() for path in paths}
+    left = sorted(str(path.relative_to(folder)) for path in files if path not in taken)
+    if left and not listed:  # a README.md may leave out files on purpose
+        raise ValueError(
+            f"{source.text}: {left[0]!r} belongs to no split, as {len(left)} in all; the splits "
+            f"are {list(splits)}. Give it a name such as train-2{Path(left[0]).suffix.lower()}, "
+            "move it away, or name the file that is meant"
+        )
+    return splits
+
+
+def _counts(path: Path, folder: Path) -> bool:
+    """Return whether a path below a folder is a data file, and not hidden as `datasets` has it."""
+    hidden = any(part.startswith((".", "__")) for part in path.relative_to(folder).parts)
+    is_file = is_data_file(path) and path.name != "dataset_infos.json" and not path.is_dir()
+    return is_file and not hidden
 
 
 def _copy_names(files: list[Path], folder: Path, target: Path) -> None:
@@ -42,20 +61,36 @@ def _copy_names(files: list[Path], folder: Path, target: Path) -> None:
         shutil.copy(folder / "README.md", target / "README.md")
 
 
-def _data_files(source: DataSource, folder: Path) -> dict[str, list[str]]:
+def _data_files(source: DataSource, folder: Path) -> tuple[dict[str, list[str]], bool]:
+    """Return the files of each split, and whether a README.md lists them."""
     import datasets
+    import yaml
 
     cache = folder.parent / "cache"
     try:
         builder = datasets.load_dataset_builder(
             str(folder), name=source.config or None, cache_dir=str(cache)
         )
-    except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split()).replace(str(folder), str(source.place))
+    except (
+        datasets.exceptions.DatasetsError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        yaml.YAMLError,
+    ) as error:
+        place = "README.md: " if isinstance(error, yaml.YAMLError) else ""
+        reason = place + " ".join(str(error).split()).replace(str(folder), str(source.place))
         hint = missing_config(reason, source.place)
         raise ValueError(f"{source.text}: {reason}{hint}") from error
     found = builder.config.data_files or {}
-    return {str(split): list(paths) for split, paths in found.items()}
+    files = {str(split): list(paths) for split, paths in found.items()}
+    return files, _lists_files(folder / "README.md")
+
+
+def _lists_files(readme: Path) -> bool:
+    """Return whether the head of a README.md names files of configs."""
+    lines = readme.read_text(errors="replace").split("\n") if readme.is_file() else []
+    return lines[:1] == ["---"] and any(line.startswith("configs:") for line in lines)
 
 
 def missing_config(reason: str, place: str) -> str:

@@ -30,45 +30,78 @@ def read_json(text: str) -> DataTable:
 
 def _values(text: str) -> Iterator[tuple[int, Any]]:
     """Yield the elements of an array, or the values one after the other, with their lines."""
-    decoder = json.JSONDecoder(
-        parse_float=Number, parse_int=_integer, parse_constant=float, object_pairs_hook=_object
-    )
-    place, line, counted = _after_blank(text, 0), 1, 0
-    in_array = text.startswith("[", place)
-    if in_array:
-        place = _after_blank(text, place + 1)
-    closed = in_array and text.startswith("]", place)
-    while place < len(text) and not closed:
-        line, counted = line + text.count("\n", counted, place), place
-        try:
-            value, place = decoder.raw_decode(text, place)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"line {line}: not JSON: {error.msg}") from error
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"line {line}: {error}") from error
-        yield line, value
-        place = _after_blank(text, place)
-        if in_array:
-            closed = text.startswith("]", place)
-            if not closed and not text.startswith(",", place):
+    reader = _JsonReader(text)
+    if reader.sees("["):
+        yield from _elements(reader)
+        return
+    while not reader.is_done:
+        line = reader.line()
+        yield line, reader.value()
+
+
+def _elements(reader: "_JsonReader") -> Iterator[tuple[int, Any]]:
+    """Yield the elements of the array that begins here, which nothing may follow."""
+    reader.skip_sign()
+    closed = reader.sees("]")
+    while not (closed or reader.is_done):
+        line = reader.line()
+        yield line, reader.value()
+        closed = reader.sees("]")
+        if not closed:
+            if not reader.sees(","):
                 raise ValueError(f"line {line}: not JSON: no , or ] after this row")
-            place = place if closed else _after_blank(text, place + 1)
-    if in_array:
-        _check_end(text, place, closed)
-
-
-def _check_end(text: str, place: int, closed: bool) -> None:
-    """Raise ValueError unless an array is closed and nothing follows it."""
-    line = 1 + text.count("\n", 0, place)
+            reader.skip_sign()
     if not closed:
-        raise ValueError(f"line {line}: not JSON: the list of rows has no end, ]")
-    if text[place + 1 :].strip():
-        raise ValueError(f"line {line}: not JSON: text after the end of the list of rows")
+        raise ValueError(f"line {reader.line()}: not JSON: the list of rows has no end, ]")
+    end = reader.line()
+    reader.skip_sign()
+    if not reader.is_done:
+        raise ValueError(f"line {end}: not JSON: text after the end of the list of rows")
 
 
-def _after_blank(text: str, place: int) -> int:
-    match = BLANK.match(text, place)
-    return match.end() if match else place
+class _JsonReader:
+    """A place in a text, from which values and single signs are read; blanks are passed over."""
+
+    def __init__(self, text: str) -> None:
+        self._decoder = json.JSONDecoder(
+            parse_float=Number, parse_int=_integer, parse_constant=float, object_pairs_hook=_object
+        )
+        self._text, self._line, self._counted = text, 1, 0
+        self._place = self._after_blank(0)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left."""
+        return self._place >= len(self._text)
+
+    def sees(self, sign: str) -> bool:
+        """Return whether a sign is next."""
+        return self._text.startswith(sign, self._place)
+
+    def skip_sign(self) -> None:
+        """Pass over one sign."""
+        self._place = self._after_blank(self._place + 1)
+
+    def line(self) -> int:
+        """Return the number of this line, counted from 1."""
+        self._line += self._text.count("\n", self._counted, self._place)
+        self._counted = self._place
+        return self._line
+
+    def value(self) -> Any:
+        """Return the next value; raise ValueError, naming the line, if it is not one."""
+        try:
+            value, end = self._decoder.raw_decode(self._text, self._place)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"line {self.line()}: not JSON: {error.msg}") from error
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"line {self.line()}: {error}") from error
+        self._place = self._after_blank(end)
+        return value
+
+    def _after_blank(self, place: int) -> int:
+        match = BLANK.match(self._text, place)
+        return match.end() if match else place
 
 
 def _integer(digits: str) -> int | Number:

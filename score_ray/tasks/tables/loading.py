@@ -23,6 +23,7 @@ from score_ray.tasks.tables.source import KNOWN_KINDS, DataSource, kind_of, pars
 from score_ray.tasks.tables.table import DataTable, joined
 
 Columns = Collection[str] | None
+GZIP_START = b"\x1f\x8b"
 ONLY = "train"  # the split of a file, and of a saved data set without splits
 
 
@@ -74,12 +75,17 @@ def _saved_splits(path: Path) -> list[str]:
     """Return the names of the splits of a saved data set."""
     try:
         return list(json.loads(path.read_text())["splits"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: does not list the splits of a saved data set") from error
 
 
 def _shards(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix == ".arrow")
+    """Return the files that a saved table lists; others may lie there since an earlier time."""
+    path = folder / "state.json"
+    try:
+        return [folder / file["filename"] for file in json.loads(path.read_text())["_data_files"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: does not list the files of a saved data set") from error
 
 
 def _read_split(
@@ -121,7 +127,7 @@ def _no_split(source: DataSource, name: str, known: list[str]) -> str:
 def _read(source: DataSource, path: Path, wanted: Columns) -> DataTable:
     """Return the rows of a file; the error for one that cannot be read names it."""
     named = source.text if path == source.path else f"{source.text}: {path.name}"
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         raise ValueError(f"{named}: the file is empty")
     try:
         return _rows(path, wanted)
@@ -138,7 +144,11 @@ def _rows(path: Path, wanted: Columns) -> DataTable:
     kind = kind_of(path)
     if not kind:
         raise ValueError(f"not a data file; {KNOWN_KINDS} is expected")
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    name, data = path.name.lower(), path.read_bytes()
+    if name.endswith(".gz"):
+        data = gzip.decompress(data)
+    elif data.startswith(GZIP_START):
+        raise ValueError("its content is packed by gzip; let its name end in .gz")
     if kind == "parquet":
         from score_ray.tasks.tables.arrow_file import read_parquet
 
@@ -146,7 +156,7 @@ def _rows(path: Path, wanted: Columns) -> DataTable:
     text = _decoded(data)
     if kind == "json":
         return read_json(text)
-    return read_csv(text, "\t" if path.name.removesuffix(".gz").endswith(".tsv") else ",")
+    return read_csv(text, "\t" if name.removesuffix(".gz").endswith(".tsv") else ",")
 
 
 def _decoded(data: bytes) -> str:

@@ -1,5 +1,6 @@
 """The parts of a source, PLACE[:CONFIG][@SPLIT], where PLACE may hold these signs itself."""
 
+import errno
 import os
 import re
 from dataclasses import dataclass
@@ -30,18 +31,21 @@ class DataSource:
 def parse_source(text: str) -> DataSource:
     """Return the parts of a source; the longest file or folder that exists is its place.
 
-    Raises FileNotFoundError if there is no such place and the text is no name on the hub either.
+    Raises FileNotFoundError if there is no such place and the text is no name on the hub either,
+    and ValueError if nothing follows a sign.
     """
     for end in [len(text), *(match.start() for match in reversed(list(SIGNS.finditer(text))))]:
         path = _existing(text[:end])
         config, split = _parts(text[end:])
         if path and "/" not in config + split:  # else only a folder on the way to it exists
+            _check_signs(text, text[end:], config, split)
             return DataSource(text, text[:end], path, config, split)
     place, _, split = text.partition("@")
     place, _, config = place.partition(":")
     if not NAME.fullmatch(place) or is_data_file(Path(place)) or "/" in config + split:
         hint = LIST_HINT if text.startswith(("[", "{")) else ""
         raise FileNotFoundError(f"{text}: no such data file or folder{hint}")
+    _check_signs(text, text[len(place) :], config, split)
     return DataSource(text, place, None, config, split)
 
 
@@ -49,7 +53,7 @@ def absolute_source(text: str) -> str:
     """Return a source with an absolute place if that is a file or folder here, else unchanged."""
     try:
         source = parse_source(text)
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return text
     return f"{source.path.absolute()}{text[len(source.place) :]}" if source.path else text
 
@@ -59,7 +63,12 @@ def _existing(place: str) -> Path | None:
     if not place:
         return None
     paths = (Path(place), Path(os.path.expanduser(place)))
-    return next((path for path in paths if path.exists()), None)
+    try:
+        return next((path for path in paths if path.exists()), None)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        raise
 
 
 def _parts(rest: str) -> tuple[str, str]:
@@ -70,10 +79,18 @@ def _parts(rest: str) -> tuple[str, str]:
     return config, split
 
 
+def _check_signs(text: str, rest: str, config: str, split: str) -> None:
+    """Raise ValueError if a sign in what follows a place names nothing."""
+    if rest.startswith(":") and not config:
+        raise ValueError(f"{text}: no config is named after :")
+    if "@" in rest and not split:
+        raise ValueError(f"{text}: no split is named after @")
+
+
 def kind_of(path: Path) -> str:
     """Return json, csv or parquet by the end of a file's name, which .gz may follow; else ""."""
     kinds = {".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
-    return kinds.get(Path(path.name.removesuffix(".gz")).suffix, "")
+    return kinds.get(Path(path.name.lower().removesuffix(".gz")).suffix, "")
 
 
 def is_data_file(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import datetime
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,6 +13,7 @@ import numpy as np
 
 from score_ray.config.suggestions import did_you_mean
 
+INVISIBLE = {"Zs", "Zl", "Zp", "Cc", "Cf", "Mn"}  # categories of spaces, signs and marks
 MISSING = object()  # the value of a column that a row does not have
 WORDS_OF_KINDS = {list: "a list", dict: "a mapping", bytes: "bytes"}
 
@@ -26,6 +28,11 @@ class Number:
 @dataclass(frozen=True, slots=True)
 class GuessedDate:
     """A value that a library took for a date, so that the text in the file is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooLargeTime:
+    """A date, time or duration that lies beyond those of Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +110,15 @@ def text_of(value: object) -> str:
         raise ValueError("is missing")
     if isinstance(value, GuessedDate):
         raise ValueError("was taken for a date; download the file, and name the file itself")
+    if isinstance(value, TooLargeTime):
+        raise ValueError("is a time beyond the year 9999; a text or a number is expected")
     kind = WORDS_OF_KINDS.get(type(value), f"a {type(value).__name__}")
     raise ValueError(f"holds {kind}; a text or a number is expected")
 
 
 @text_of.register
 def _(value: str) -> str:
-    if not value.strip():
+    if all(unicodedata.category(sign) in INVISIBLE for sign in value):
         raise ValueError("is empty")
     try:
         value.encode()

@@ -31,6 +31,7 @@ def texts(values, kind=None):
         ([NOON], pyarrow.timestamp("us"), ["2024-03-05T12:30:00"]),
         ([NOON], pyarrow.timestamp("ns"), ["2024-03-05T12:30:00"]),
         ([NOON.time()], pyarrow.time64("us"), ["12:30:00"]),
+        ([45_000_000_000_001], pyarrow.time64("ns"), ["12:30:00.000000001"]),
         ([True, False], pyarrow.bool_(), ["true", "false"]),
         (["007", "NaN"], pyarrow.large_string(), ["007", "NaN"]),
         (["x", "y"], pyarrow.dictionary(pyarrow.int8(), pyarrow.string()), ["x", "y"]),
@@ -52,6 +53,9 @@ def test_values_become_the_text_that_the_column_has(values, kind, expected):
         (b"7", pyarrow.binary(), "holds bytes"),
         ([7], pyarrow.list_(pyarrow.int64()), "holds a list"),
         (datetime.timedelta(1), pyarrow.duration("s"), "holds a timedelta"),
+        (10**17, pyarrow.timestamp("s"), "a time beyond the year 9999"),
+        (2**30, pyarrow.date32(), "a time beyond the year 9999"),
+        (2**60, pyarrow.duration("s"), "a time beyond the year 9999"),
     ],
 )
 def test_a_value_without_a_text_is_an_error(value, kind, reason):
@@ -67,12 +71,28 @@ def test_whole_numbers_that_pandas_made_floats_keep_their_point():
         text_of(second["a"])
 
 
-def test_floats_inside_of_other_values_have_the_width_of_the_column():
-    kind = pyarrow.struct([("x", pyarrow.list_(pyarrow.float32()))])
-    table = pyarrow.table({"a": pyarrow.array([{"x": [0.1, None]}, None], kind)})
-    first, second = rows_of(table, None).rows
-    assert text_of(value_at(first, "a.x.0")) == "0.1"
+FLOAT = pyarrow.float32()
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "path"),
+    [
+        (pyarrow.struct([("x", pyarrow.list_(FLOAT))]), {"x": [0.1, None]}, "a.x.0"),
+        (pyarrow.list_(FLOAT, 2), [7.0, 0.1], "a.1"),
+        (pyarrow.large_list(pyarrow.list_(FLOAT, 1)), [[0.1]], "a.0.0"),
+    ],
+)
+def test_floats_inside_of_other_values_have_the_width_of_the_column(kind, value, path):
+    first, second = rows_of(pyarrow.table({"a": pyarrow.array([value, None], kind)}), None).rows
+    assert text_of(value_at(first, path)) == "0.1"
     assert second == {"a": None}
+
+
+def test_a_time_that_cannot_be_held_leaves_the_other_rows_alone():
+    table = pyarrow.table({"a": pyarrow.array([0, 10**17, None], pyarrow.timestamp("s"))})
+    first, _, last = rows_of(table, None).rows
+    assert text_of(first["a"]) == "1970-01-01T00:00:00"
+    assert last == {"a": None}
 
 
 def test_only_wanted_columns_are_read_but_all_are_named():

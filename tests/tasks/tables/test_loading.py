@@ -136,3 +136,74 @@ def test_only_a_tsv_is_separated_by_tabs(tmp_path, name):
     with opened(tmp_path / name, "wt") as file:
         file.write("a,b\n1\t2,3\n")
     assert values(tmp_path / name) == ["1\t2"]
+
+
+@pytest.mark.parametrize(
+    "other", ["train[1].jsonl", "extra.jsonl", "train-2.JSONL", "train\n.jsonl"]
+)
+def test_a_file_of_a_folder_that_would_not_be_read_is_an_error(tmp_path, other):
+    write(tmp_path / "train.jsonl", "1")
+    write(tmp_path / other, "2")
+    with pytest.raises(ValueError, match=r"belongs to no split.*such as train-2\.jsonl"):
+        values(tmp_path)
+    assert values(tmp_path / other) == ["2"]
+
+
+@pytest.mark.parametrize("other", [".extra.jsonl", ".git/x.jsonl", "__MACOSX/train.jsonl"])
+def test_hidden_files_of_a_folder_are_not_read(tmp_path, other):
+    write(tmp_path / "train.jsonl", "1")
+    write(tmp_path / other, "2")
+    assert values(tmp_path) == ["1"]
+
+
+def test_a_readme_may_leave_out_files_of_a_folder(tmp_path):
+    write(tmp_path / "a.jsonl", "1")
+    write(tmp_path / "b.jsonl", "2")
+    head = "---\nconfigs:\n- config_name: default\n  data_files: a.jsonl\n---\n"
+    (tmp_path / "README.md").write_text(head)
+    assert values(tmp_path) == ["1"]
+    (tmp_path / "README.md").write_text("---\nconfigs: [a: b: c\n---\n")
+    with pytest.raises(ValueError, match=r"README\.md: while parsing"):
+        values(tmp_path)
+
+
+def test_a_folder_may_have_the_name_of_a_data_file(tmp_path):
+    write(tmp_path / "set.jsonl" / "train.jsonl" / "x.jsonl", "1")
+    assert values(tmp_path / "set.jsonl") == ["1"]
+    assert values(tmp_path) == ["1"]
+
+
+def test_a_link_in_a_folder_that_leads_nowhere_is_an_error(tmp_path):
+    write(tmp_path / "train.jsonl", "1")
+    (tmp_path / "train-2.jsonl").symlink_to(tmp_path / "gone.jsonl")
+    with pytest.raises(ValueError, match=r"train-2\.jsonl: cannot be read: .*No such file"):
+        values(tmp_path)
+
+
+def test_only_the_files_that_a_saved_data_set_lists_are_read(tmp_path):
+    datasets.disable_progress_bars()
+    saved = datasets.Dataset.from_dict({"a": ["1", "2", "3"]})
+    for shards in (3, 1):
+        saved.save_to_disk(tmp_path / "set", num_shards=shards)
+    (tmp_path / "set" / "cache-1.arrow").write_bytes(b"")
+    assert values(tmp_path / "set") == ["1", "2", "3"]
+    (tmp_path / "set" / "data-00000-of-00001.arrow").unlink()
+    with pytest.raises(ValueError, match=r"set: data-00000-of-00001\.arrow: cannot be read"):
+        values(tmp_path / "set")
+    (tmp_path / "set" / "state.json").write_text("{")
+    with pytest.raises(ValueError, match=r"state\.json: does not list the files"):
+        values(tmp_path / "set")
+
+
+def test_a_split_that_a_saved_data_set_lacks_is_named(tmp_path):
+    (tmp_path / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    with pytest.raises(ValueError, match=r"train/state\.json: does not list the files"):
+        values(tmp_path)
+
+
+def test_a_packed_file_with_another_name_is_told_the_right_one(tmp_path):
+    path = write(tmp_path / "rows.jsonl", "1")
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"packed by gzip; let its name end in \.gz"):
+        values(path)
+    assert values(path.rename(tmp_path / "ROWS.JSONL.GZ")) == ["1"]

@@ -67,6 +67,23 @@ def test_a_path_that_does_not_exist_is_named_whole(text):
     assert str(error.value) == f"{text}: no such data file or folder"
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("x.jsonl@", "split"), ("a:", "config"), ("a:main@", "split"), ("a:@train", "config"),
+        ("some/hub@", "split"), ("some/hub:", "config"),
+    ],
+)  # fmt: skip
+def test_a_sign_that_nothing_follows_is_an_error(text, kind):
+    with pytest.raises(ValueError, match=f"^{text}: no {kind} is named after"):
+        parse_source(text)
+
+
+def test_a_name_that_is_too_long_for_a_file_is_that_of_none():
+    with pytest.raises(FileNotFoundError, match="no such data file"):
+        parse_source(f"{'x' * 300}.jsonl")
+
+
 @pytest.mark.parametrize("text", ["[]", "[{path: a@train[:5]}]", "{path: x.jsonl}"])
 def test_a_list_that_could_not_be_read_as_one_is_told_its_form(text):
     with pytest.raises(FileNotFoundError, match=r"no such .*task\.train=\[\{path: .* with quotes"):

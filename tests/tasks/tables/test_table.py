@@ -1,6 +1,6 @@
 import pytest
 
-from score_ray.tasks.tables.table import MISSING, DataTable, check_column, joined, value_at
+from score_ray.tasks.tables.table import MISSING, DataTable, check_column, joined, text_of, value_at
 
 ROW = {
     "answer": {"value": "7", "unit.long": "metres", "parts": [{"x": 1}, {"x": 2}]},
@@ -54,3 +54,9 @@ def test_tables_are_joined_and_cut():
     table = joined([DataTable(("a",), [{"a": 1}]), DataTable(("b", "a"), [{"b": 2}, {"b": 3}])])
     assert table.names == ("a", "b")
     assert table.part(1, 3).rows == [{"b": 2}, {"b": 3}]
+
+
+@pytest.mark.parametrize("value", ["", " \n", "\u200b", "\ufeff \u2060", "\u3000\u00ad", "\0"])
+def test_a_text_without_a_visible_sign_is_empty(value):
+    with pytest.raises(ValueError, match="^is empty$"):
+        text_of(value)
