@@ -46,17 +46,7 @@ class Config(Section):
 
     def model_post_init(self, _: object) -> None:
         """Check what depends on several sections."""
-        for stage in self.stages:
-            if not len(stage.reward) == len(stage.kl) == self.rollout.attempts:
-                raise ValueError(
-                    f"stages: {stage.name!r} needs {self.rollout.attempts} numbers in reward and "
-                    f"kl, one per attempt; it has {len(stage.reward)} and {len(stage.kl)}"
-                )
-        if self.rollout.offline_share and self.rollout.attempts == 1:
-            raise ValueError(
-                "rollout.offline_share: a given first attempt needs a second one to train on; set "
-                "rollout.attempts to 2 or more, or rollout.offline_share to 0"
-            )
+        self._check_attempts()
         if self.checkpoint.select == "held_out" and not self.evaluation.held_out:
             raise ValueError(
                 "checkpoint.select: held_out needs evaluation.held_out problems, and it is 0"
@@ -70,6 +60,19 @@ class Config(Section):
         self._check_learner()
         self._check_gpus()
         self._check_sources()
+
+    def _check_attempts(self) -> None:
+        for stage in self.stages:
+            if not len(stage.reward) == len(stage.kl) == self.rollout.attempts:
+                raise ValueError(
+                    f"stages: {stage.name!r} needs {self.rollout.attempts} numbers in reward and "
+                    f"kl, one per attempt; it has {len(stage.reward)} and {len(stage.kl)}"
+                )
+        if self.rollout.offline_share and self.rollout.attempts == 1:
+            raise ValueError(
+                "rollout.offline_share: a given first attempt needs a second one to train on; set "
+                "rollout.attempts to 2 or more, or rollout.offline_share to 0"
+            )
 
     def _check_learner(self) -> None:
         learner = self.learner

@@ -88,9 +88,7 @@ def _reason(key: str, errors: list[Any], schema: type[Section]) -> str:
     if error["type"] == "json_invalid":
         return "a text in it is not valid Unicode"
     if error["type"] == "value_error":
-        message = error["msg"].removeprefix(OF_OURS)
-        named = [f"{key}: ", f"{key.rpartition('.')[2]}: "]
-        return next((message.removeprefix(n) for n in named if message.startswith(n)), message)
+        return _without_key(error["msg"].removeprefix(OF_OURS), key)
     if len(kinds) > 1:
         return f"a text or a list is expected; got {_shown(value)}"
     if error["type"] == "string_type":
@@ -98,11 +96,21 @@ def _reason(key: str, errors: list[Any], schema: type[Section]) -> str:
     said: str = SAYINGS.get(error["type"]) or error["msg"]
     if error["type"] == "missing":
         return said
-    guess = ""
-    if error["type"] == "literal_error" and isinstance(value, str):
-        choices = [c for c in error["ctx"]["expected"].replace(" or ", ", ").split(", ") if c]
-        guess = did_you_mean(value, [choice.strip("'") for choice in choices])
-    return f"{said}; got {_shown(value)}{guess}"
+    return f"{said}; got {_shown(value)}{_closest_choice(error)}"
+
+
+def _without_key(message: str, key: str) -> str:
+    """Return a message of ours without the key, or its last part, that it may begin with."""
+    named = [f"{key}: ", f"{key.rpartition('.')[2]}: "]
+    return next((message.removeprefix(n) for n in named if message.startswith(n)), message)
+
+
+def _closest_choice(error: Any) -> str:
+    """Return "; did you mean ...?" if a text is none of those that may be chosen, or ""."""
+    if error["type"] != "literal_error" or not isinstance(error["input"], str):
+        return ""
+    choices = [c for c in error["ctx"]["expected"].replace(" or ", ", ").split(", ") if c]
+    return did_you_mean(error["input"], [choice.strip("'") for choice in choices])
 
 
 def _not_a_text(value: Any) -> str:

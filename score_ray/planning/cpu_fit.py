@@ -62,6 +62,12 @@ def check_nodes(demands: Sequence[CpuDemand], nodes: Collection[Mapping[str, flo
     cores = sum(int(node.get("CPU", 0)) for node in nodes)
     memory = sum(node.get("memory", 0) + node.get("object_store_memory", 0) for node in nodes)
     where = "this machine has" if len(nodes) == 1 else f"the {len(nodes)} nodes have"
+    _check_cores(demands, cores, where)
+    if memory:
+        _check_memory(demands, memory, where)
+
+
+def _check_cores(demands: Sequence[CpuDemand], cores: int, where: str) -> None:
     most = MOST_ON_A_CORE * max(cores, 1)
     for demand in demands:
         if demand.count > most:
@@ -70,16 +76,20 @@ def check_nodes(demands: Sequence[CpuDemand], nodes: Collection[Mapping[str, flo
                 f"core{'s' if cores != 1 else ''}, enough for {most} {demand.role}s at most "
                 f"({MOST_ON_A_CORE} on a core)"
             )
+
+
+def _check_memory(demands: Sequence[CpuDemand], memory: float, where: str) -> None:
     needed = sum(demand.count * demand.memory for demand in demands)
-    if memory and needed > memory:
-        largest = max(demands, key=lambda demand: demand.count * demand.memory)
-        room = memory - (needed - largest.count * largest.memory)
-        fewer = int(room // largest.memory)
-        advice = f"{KEYS[largest.role]} can be {fewer}" if fewer > 0 else "choose a smaller model"
-        raise ConfigError(
-            f"{KEYS[largest.role]}={largest.count}: the run needs at least {_gib(needed)} of "
-            f"memory for {' and '.join(map(str, demands))}; {where} {_gib(memory)}: {advice}"
-        )
+    if needed <= memory:
+        return
+    largest = max(demands, key=lambda demand: demand.count * demand.memory)
+    room = memory - (needed - largest.count * largest.memory)
+    fewer = int(room // largest.memory)
+    advice = f"{KEYS[largest.role]} can be {fewer}" if fewer > 0 else "choose a smaller model"
+    raise ConfigError(
+        f"{KEYS[largest.role]}={largest.count}: the run needs at least {_gib(needed)} of "
+        f"memory for {' and '.join(map(str, demands))}; {where} {_gib(memory)}: {advice}"
+    )
 
 
 def _gib(size: float) -> str:

@@ -8,11 +8,11 @@ from collections import Counter
 from functools import cached_property
 from typing import Any
 
+from score_ray.config.prompt_texts import PROMPT_TEXTS
 from score_ray.rollout.control_tokens import ControlTokens
 from score_ray.tasks.prompts import Prompts
 from score_ray.types import Attempt, Finish, Problem
 
-PROMPT_KEYS = ("first", "correction", "feedback", "system")
 # Answers to try a chat template with. If it changes an earlier answer, or drops its thinking,
 # the second attempt would not see what the first one wrote.
 _ANSWERS = ("An answer.", "<think>\nA thought.\n</think>\n\nAn answer.")
@@ -106,7 +106,7 @@ class Prompter:
 
     def prompts_with_controls(self) -> dict[str, tuple[str, ...]]:
         """Return the control tokens in the texts of `prompts`, by key, where there are any."""
-        texts = {key: getattr(self._prompts, key) for key in PROMPT_KEYS}
+        texts = {key: getattr(self._prompts, key) for key in PROMPT_TEXTS}
         found = {
             key: self._controls.in_text(text, self._encode(text)) for key, text in texts.items()
         }

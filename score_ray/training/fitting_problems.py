@@ -42,15 +42,18 @@ def fitting_problems(
         if most is not None and len(fitting) == most:
             break
         if reason := prompter.fault(problem, room, max_tokens):
-            if not problem.source:
-                raise ConfigError(
-                    f"{split} problem {problem.index}, {problem.question!r}: {reason}"
-                )
-            left_out.append(UnusableRow(problem.source, problem.row, reason))
+            left_out.append(_unusable(problem, split, reason))
         else:
             fitting.append(problem)
     check_unusable(left_out, len(fitting) + len(left_out), skip)
     return fitting, left_out
+
+
+def _unusable(problem: Problem, split: str, reason: str) -> UnusableRow:
+    """Return the row of a problem that does not fit; raise ConfigError for a generated problem."""
+    if not problem.source:
+        raise ConfigError(f"{split} problem {problem.index}, {problem.question!r}: {reason}")
+    return UnusableRow(problem.source, problem.row, reason)
 
 
 def left_out_note(rows: Sequence[UnusableRow]) -> str:
