@@ -14,6 +14,7 @@ from score_ray.config.task_keys import GENERATED, TASK_KEYS
 from score_ray.types import ConfigError
 
 WHATEVER = ("task.name", "task.question")  # keys because of which others may not be set at all
+COLUMN_KEYS = ("question", "question_column", "answer_column")  # of one of several data sets
 JUDGE_KEYS = ("judge", "judge_yes", "judge_no")
 
 
@@ -32,7 +33,8 @@ class UnreadKey:
 
 def unread_keys(config: Config) -> list[UnreadKey]:
     """Return every key that does nothing in this config."""
-    return [*_of_task(config), *_of_prompts(config), *_of_adapter(config), *_of_stages(config)]
+    of_task = [*_of_task(config), *_of_train_sources(config.task)]
+    return [*of_task, *_of_prompts(config), *_of_adapter(config), *_of_stages(config)]
 
 
 def refuse_unread(unread: list[UnreadKey], given: Collection[str], origin: str | None) -> None:
@@ -81,6 +83,14 @@ def _of_task(config: Config) -> Iterator[UnreadKey]:
     if task.question and task.name == "math":
         reason = "the template task.question names the columns of a question; leave one of them out"
         yield from _unread(task, "task", ["question_column"], "task.question", reason)
+
+
+def _of_train_sources(task: TaskConfig) -> Iterator[UnreadKey]:
+    if task.name == "math" or task.name in GENERATED:
+        return
+    reason = f'the task "{task.name}" does not read it; only math does'
+    for number, source in enumerate(task.train_sources):
+        yield from _unread(source, f"task.train.{number}", COLUMN_KEYS, "task.name", reason)
 
 
 def _listed(names: list[str]) -> str:

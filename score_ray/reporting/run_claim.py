@@ -65,9 +65,15 @@ def changed_keys(folder: RunFolder, older: Config, config: Config) -> list[str]:
             return [fault]
         kept = config.model_copy(update={"stages": older.stages})
     changed = differences(kept, older)
-    if folder.inputs.is_file():
-        changed = [line for line in changed if not PLACES.fullmatch(line.split(": ")[0])]
-    return changed
+    if not folder.inputs.is_file():
+        return changed
+    names = [line.split(": ")[0] for line in changed]
+    # One data set is drawn from in another order than a list of data sets, be it of the same one.
+    is_text, was_text = (isinstance(c.task.train, str) for c in (config, older))
+    kept_names = [n for n in names if not PLACES.fullmatch(n)]
+    if is_text != was_text:
+        kept_names += [n for n in names if n == "task.train"]
+    return [line for line, name in zip(changed, names, strict=True) if name in kept_names]
 
 
 def grows(older: Config, config: Config) -> bool:

@@ -7,6 +7,7 @@ problem that it is sent, and no data file.
 import ast
 import builtins
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -28,8 +29,35 @@ from score_ray.types import Problem, UnusableRow, Verdict
 MBPP_SPLITS = {"train": range(601, 975), "test": range(11, 511)}
 
 
+class ProgramTask(ABC):
+    """What the tasks with programs have in common."""
+
+    @abstractmethod
+    def read(self, split: str) -> Reading:
+        """Return what was read of the train or test split.
+
+        Raises ValueError naming the file, the row and what is wrong with it.
+        """
+
+    def problems(self, split: str) -> Sequence[Problem]:
+        """Return the problems of the train or test split; raises as `read` does."""
+        return self.read(split).problems
+
+    def unusable(self, split: str) -> Sequence[UnusableRow]:
+        """Return the rows that `problems` left out."""
+        return self.read(split).unusable
+
+    def prepare(self) -> None:
+        """Find out how programs are isolated; raise IsolationError if they cannot be."""
+        find_isolation()
+
+    def answer(self, text: str) -> str:
+        """Return the program in the text, as `program_lines` does."""
+        return program_lines(text)
+
+
 @dataclass(frozen=True)
-class Mbpp:
+class Mbpp(ProgramTask):
     """MBPP, full or sanitized; with an `attempt_column` that holds the first program, MBPP-R.
 
     A local file that is named for both splits holds all rows, and is split by task_id.
@@ -41,33 +69,18 @@ class Mbpp:
     skip_unusable: bool = False
     packages: tuple[str, ...] = ()
 
-    def problems(self, split: str) -> Sequence[Problem]:
-        """Return the train or test split, read once; it is empty without a source.
-
-        Raises ValueError naming the file, the row and what is wrong with it.
-        """
-        return _read_mbpp(self, split).problems
-
-    def unusable(self, split: str) -> Sequence[UnusableRow]:
-        """Return the rows that `problems` left out."""
-        return _read_mbpp(self, split).unusable
-
-    def prepare(self) -> None:
-        """Find out how programs are isolated; raise IsolationError if they cannot be."""
-        find_isolation()
+    def read(self, split: str) -> Reading:
+        """Return the train or test split, read once; it is empty without a source."""
+        return _read_mbpp(self, split)
 
     def grade(self, problem: Problem, text: str) -> Verdict:
         """Run the program in the text against the problem's tests."""
         tests = program_tests(problem)
         return _verdict(extract(text, tests.entry_point), tests, self.packages)
 
-    def answer(self, text: str) -> str:
-        """Return the program in the text, as `program_lines` does."""
-        return program_lines(text)
-
 
 @dataclass(frozen=True)
-class HumanEval:
+class HumanEval(ProgramTask):
     """HumanEval: functions to complete; only a test split is published."""
 
     train: str | tuple[TrainSource, ...]
@@ -75,29 +88,14 @@ class HumanEval:
     skip_unusable: bool = False
     packages: tuple[str, ...] = ()
 
-    def problems(self, split: str) -> Sequence[Problem]:
-        """Return the train or test split, read once; it is empty without a source.
-
-        Raises ValueError naming the file, the row and what is wrong with it.
-        """
-        return _read_human_eval(self, split).problems
-
-    def unusable(self, split: str) -> Sequence[UnusableRow]:
-        """Return the rows that `problems` left out."""
-        return _read_human_eval(self, split).unusable
-
-    def prepare(self) -> None:
-        """Find out how programs are isolated; raise IsolationError if they cannot be."""
-        find_isolation()
+    def read(self, split: str) -> Reading:
+        """Return the train or test split, read once; it is empty without a source."""
+        return _read_human_eval(self, split)
 
     def grade(self, problem: Problem, text: str) -> Verdict:
         """Run the function that the text holds, or completes, against the problem's tests."""
         tests = program_tests(problem)
         return _verdict(extract(text, tests.entry_point, tests.header), tests, self.packages)
-
-    def answer(self, text: str) -> str:
-        """Return the program in the text, as `program_lines` does."""
-        return program_lines(text)
 
 
 def program_tests(problem: Problem) -> ProgramTests:
@@ -134,17 +132,22 @@ def _answer(tests: ProgramTests, packages: tuple[str, ...]) -> str:
 def _read_mbpp(task: Mbpp, split: str) -> Reading:
     columns = [("text", "prompt"), ("test_list",)]
     columns += [(task.attempt_column,)] if task.attempt_column else []
-    sets = []
+    sets, by_id = [], set()
     for source in _sources(task, split):
         holds_all = source in _sources(task, "train") and source == task.test
         if holds_all and Path(source).expanduser().is_file():
             rows = _rows(source, split, [*columns, ("task_id",)])
+            by_id.add(len(sets))
             sets.append(_rows_of_split(rows, split))
         else:
             sets.append(_rows(source, split, columns))
-    return collect(
-        sets, lambda index, row, _: _mbpp_problem(index, _Row(row), task), task.skip_unusable
-    )
+
+    def problem(index: int, row: Mapping[str, Any], which: int) -> Problem:
+        if which in by_id and not _has_task_id(row):
+            raise ValueError("task_id must be a whole number: it decides the split")
+        return _mbpp_problem(index, _Row(row), task)
+
+    return collect(sets, problem, task.skip_unusable)
 
 
 @cache
@@ -201,24 +204,25 @@ def _rows(source: str, split: str, columns: list[tuple[str, ...]]) -> RowSet:
 
 
 def _rows_of_split(rows: RowSet, split: str) -> RowSet:
-    """Return the rows of a split, from a file that holds all splits.
+    """Return the rows of a split, from a file that holds all splits, and those without a task_id.
 
-    Raises ValueError for a row without a task_id, since it may belong to either split, and if
-    there are no rows of the split.
+    The latter may belong to either split, and cannot be used in any. Raises ValueError if there
+    are no rows of the split.
     """
-    for number, row in rows.rows:
-        if not isinstance(row.get("task_id"), int):
-            raise ValueError(
-                f"{rows.source}: row {number}: task_id must be a whole number: it decides the split"
-            )
     ids = MBPP_SPLITS[split]
-    chosen = [(number, row) for number, row in rows.rows if row["task_id"] in ids]
+    chosen = [
+        (number, row) for number, row in rows.rows if not _has_task_id(row) or row["task_id"] in ids
+    ]
     if not chosen:
         raise ValueError(
             f"{rows.source}: no rows for the {split} split, task_id {ids[0]} to {ids[-1]}; "
             "a file that is named for one split only is used whole"
         )
     return RowSet(rows.source, chosen)
+
+
+def _has_task_id(row: Mapping[str, Any]) -> bool:
+    return type(row.get("task_id")) is int  # true is an int of Python too
 
 
 def _mbpp_problem(index: int, row: _Row, task: Mbpp) -> Problem:

@@ -16,6 +16,7 @@ from score_ray.types import ConfigError
 ARITHMETIC = Path("configs/arithmetic.yaml")
 SUMS = Path("configs/sums_smollm2.yaml")
 MATH = Path("configs/gsm8k_smollm2.yaml")
+MBPP = Path("configs/mbpp_smollm2.yaml")
 STAR = "stages=[{name: s, iterations: 1, learn: star, keep: [c_to_c], reward: [0, 1], kl: [0, 0]}]"
 
 
@@ -53,6 +54,16 @@ def test_every_key_of_the_task_section_is_read_by_a_task_and_all_that_are_listed
         (SUMS, "task.answer_column=a", 'task.answer_column: the task "sums" generates'),
         (MATH, "task.held_out=10", '"math" does not read it; arithmetic and sums do'),
         (MATH, "task.attempt_column=code", "only mbpp_r does"),
+        (
+            MBPP,
+            "task.train=[{path: a, question: '{b}'}]",
+            r'task.train.0.question: the task "mbpp" does',
+        ),
+        (
+            MBPP,
+            "task.train=[{path: a}, {path: b, answer_column: c}]",
+            "task.train.1.answer_column: the task",
+        ),
         (ARITHMETIC, "prompts.judge_yes=Right", "set grading.judge=true or leave it out"),
         (ARITHMETIC, "learner.lora.alpha=16", "while learner.lora.rank is 0"),
         (ARITHMETIC, "learner.lora={targets: [q_proj]}", "learner.lora.targets: no adapter"),

@@ -167,3 +167,26 @@ def test_folders_of_runs_and_empty_ones_are_ours(tmp_path, folder):
     folder.config_file.write_text("name: [")
     (folder.path / ".lock").touch()
     refuse_foreign_folder(folder)
+
+
+def math_config(train: str) -> Config:
+    return load(Path("configs/gsm8k_smollm2.yaml"), [f"task.train={train}"])
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "changed"),
+    [
+        ("a.jsonl", "moved.jsonl", 0),
+        ("a.jsonl", "[{path: a.jsonl}]", 1),
+        ("[{path: a.jsonl, weight: 2.0}]", "a.jsonl", 1),
+        ("[{path: a.jsonl}, {path: b.jsonl}]", "[{path: c.jsonl}, {path: b.jsonl}]", 0),
+        ("[{path: a.jsonl}, {path: b.jsonl}]", "[{path: a.jsonl}, {path: b.jsonl, weight: 3}]", 1),
+    ],
+)
+def test_data_may_lie_elsewhere_but_one_set_is_not_drawn_from_as_a_list_is(
+    folder, before, now, changed
+):
+    folder.inputs.write_text("{}")
+    lines = changed_keys(folder, math_config(before), math_config(now))
+    assert len(lines) == changed
+    assert all(line.startswith("task.train") for line in lines)

@@ -190,6 +190,7 @@ def test_an_error_names_a_wrong_column_of_mbpp(tmp_path, row, message):
     ("row", "message"),
     [
         (ROW | {"task_id": "eleven"}, "row 0: task_id must be a whole number"),
+        (ROW | {"task_id": True}, "row 0: task_id must be a whole number"),
         (ROW | {"task_id": None}, "row 0: task_id must be a whole number"),
         (ROW | {"task_id": 1.5}, "row 0: task_id must be a whole number"),
         ({k: ROW[k] for k in ("text", "test_list")}, "no column 'task_id'"),
@@ -200,6 +201,16 @@ def test_an_error_names_a_file_that_cannot_be_split(tmp_path, row, message):
     path = write(tmp_path / "rows.jsonl", row)
     with pytest.raises(ValueError, match=rf"rows\.jsonl: {message}"):
         Mbpp(path, path).problems("train")
+
+
+def test_rows_without_a_task_id_are_counted_and_may_be_left_out_of_both_splits(tmp_path):
+    rows = [ROW, ROW | {"task_id": None}, ROW | {"task_id": 700}, ROW | {"task_id": 7.5}]
+    path = write(tmp_path / "rows.jsonl", *rows)
+    with pytest.raises(ValueError, match=r"^2 of 3 rows .* row 1: task_id must .*; row 3: task_id"):
+        Mbpp(path, path).problems("train")
+    task = Mbpp(path, path, skip_unusable=True)
+    assert [[p.row for p in task.problems(split)] for split in ("train", "test")] == [[2], [0]]
+    assert [[u.row for u in task.unusable(split)] for split in ("train", "test")] == [[1, 3]] * 2
 
 
 def test_errors_name_a_missing_file_and_a_missing_first_program(tmp_path):
