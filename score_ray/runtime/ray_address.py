@@ -14,9 +14,9 @@ from score_ray.types import ConfigError
 
 SECONDS = 4.0  # for a connection, and again for an answer
 PATIENCE = 8.0  # for both, and for the name server
-# Ray's control service speaks gRPC, which is HTTP/2: each side begins with its settings.
-GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
-SETTINGS = 4  # the type of such a frame, in its fourth byte
+# A question that the control service of each cluster answers, whatever its version.
+QUESTION = "/ray.rpc.NodeInfoGcsService/GetClusterId"
+NO_ANSWER = "no answer within {:.0f} s"
 
 
 def check_named_cluster() -> None:
@@ -26,14 +26,15 @@ def check_named_cluster() -> None:
         check_address(address)
 
 
-def check_address(address: str) -> None:
-    """Raise ConfigError, naming RAY_ADDRESS, unless a cluster may be at host:port.
+def check_address(address: str, found_by: str = "") -> None:
+    """Raise ConfigError, naming RAY_ADDRESS, unless a cluster answers at host:port.
 
-    "auto" is left to Ray, which looks for a cluster on this machine.
+    "auto" is left to Ray, which looks for a cluster on this machine; it is `found_by` for the
+    address that Ray then finds.
     """
     if address == "auto":
         return
-    named = f"RAY_ADDRESS={address}"
+    named = f"RAY_ADDRESS={found_by} ({address})" if found_by else f"RAY_ADDRESS={address}"
     host, port = host_and_port(address)
     if not port:
         raise ConfigError(
@@ -63,25 +64,40 @@ def _in_time(host: str, port: int) -> str:
     try:
         return answers.get(timeout=PATIENCE)
     except queue.Empty:
-        return f"no answer within {PATIENCE:.0f} s"
+        return NO_ANSWER.format(PATIENCE)
 
 
 def _fault(host: str, port: int) -> str:
-    """Return what is wrong with an address; "" if a gRPC server greets there."""
+    """Return what is wrong with an address; "" if a Ray cluster answers there."""
     try:
-        with socket.create_connection((host, port), timeout=SECONDS) as connection:
-            if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
-                return ""
-            connection.settimeout(SECONDS)
-            connection.sendall(GREETING)
-            answer = connection.recv(9)
+        socket.create_connection((host, port), timeout=SECONDS).close()
     except TimeoutError:
-        return f"no answer within {SECONDS:.0f} s"
+        return NO_ANSWER.format(SECONDS)
     except socket.gaierror:
         return f"the host {host} is unknown"
     except (OSError, ValueError) as error:  # a name that cannot be one is a ValueError
         return (getattr(error, "strerror", None) or str(error)).lower()
-    return "" if answer[3:4] == bytes([SETTINGS]) else "another service uses that port"
+    uses_tls = os.environ.get("RAY_USE_TLS", "0") not in ("", "0")
+    return "" if uses_tls else _fault_of_service(host, port)
+
+
+def _fault_of_service(host: str, port: int) -> str:
+    """Return why a service that accepts connections is no Ray cluster; "" if it is one."""
+    import grpc
+
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    # Ray goes past a proxy.
+    with grpc.insecure_channel(place, [("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            channel.unary_unary(QUESTION)(b"", timeout=SECONDS)
+        except grpc.RpcError as error:
+            code = error.code()  # pyright: ignore[reportAttributeAccessIssue]
+            if code == grpc.StatusCode.UNAUTHENTICATED:
+                return ""  # a cluster, to which Ray has to show a token
+            if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+                return NO_ANSWER.format(SECONDS)
+            return "another service uses that port"
+    return ""
 
 
 def through_proxy(url: str) -> str:

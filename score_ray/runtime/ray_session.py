@@ -37,7 +37,7 @@ def start_ray() -> Path | None:
     try:
         if address == "auto":
             # Ray may find the address of a cluster that has ended, and would wait for it.
-            check_address(str(find_cluster(address)))
+            check_address(str(find_cluster(address)), address)
         ray.init(address=address, **QUIET)
     except ConfigError:
         raise

@@ -3,7 +3,10 @@
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
+import grpc
 import pytest
 
 from score_ray.runtime import ray_address
@@ -13,7 +16,7 @@ from score_ray.types import ConfigError
 
 @pytest.fixture
 def server():
-    """Return a function that serves one connection with these bytes, and returns the port."""
+    """Return a function that answers connections with these bytes, and returns the port."""
     listeners = []
 
     def serve(answer: bytes) -> int:
@@ -21,13 +24,14 @@ def server():
         listeners.append(listener)
 
         def reply():
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(100)
-                if answer:
-                    connection.sendall(answer)
-                else:
-                    time.sleep(1)
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    connection.settimeout(1)
+                    with connection, suppress(OSError):
+                        if connection.recv(100) and answer:
+                            connection.sendall(answer)
+                        connection.recv(100)
 
         threading.Thread(target=reply, daemon=True).start()
         return listener.getsockname()[1]
@@ -46,13 +50,67 @@ def refusal(address: str) -> str:
     return text
 
 
-def test_a_server_that_greets_in_http_2_may_be_a_cluster(server):
-    check_address(f"127.0.0.1:{server(bytes([0, 0, 6, 4, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6]))}")
-    check_address(f"localhost:{server(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))}")
+@pytest.fixture
+def service():
+    """Return a function that serves these methods by gRPC, and returns the port."""
+    servers = []
+
+    def serve(**methods) -> int:
+        server = grpc.server(ThreadPoolExecutor(1))
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(call) for name, call in methods.items()
+        }
+        generic = grpc.method_handlers_generic_handler("ray.rpc.NodeInfoGcsService", handlers)
+        server.add_generic_rpc_handlers([generic])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        servers.append(server)
+        return port
+
+    yield serve
+    for server in servers:
+        server.stop(None)
+
+
+def test_a_service_that_says_which_cluster_it_is_passes(service):
+    port = service(GetClusterId=lambda request, context: b"cluster")
+    check_address(f"127.0.0.1:{port}")
+    check_address(f"localhost:{port}")
+
+
+def test_a_cluster_that_wants_a_token_passes(service):
+    def refuse(request, context):
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "no token")
+
+    check_address(f"127.0.0.1:{service(GetClusterId=refuse)}")
+
+
+def test_a_service_that_speaks_http_2_but_is_no_cluster_is_named(service):
+    port = service(GetAllNodeInfo=lambda request, context: b"")
+    assert "another service uses that port" in refusal(f"127.0.0.1:{port}")
+
+
+def test_a_service_that_takes_a_question_and_does_not_answer_is_named(service, monkeypatch):
+    monkeypatch.setattr(ray_address, "SECONDS", 0.2)
+    port = service(GetClusterId=lambda request, context: time.sleep(1) or b"")
+    assert "no answer within" in refusal(f"127.0.0.1:{port}")
+
+
+def test_a_greeting_in_http_2_without_more_is_not_enough(server, monkeypatch):
+    monkeypatch.setattr(ray_address, "SECONDS", 0.5)
+    greeting = bytes([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 9])
+    refusal(f"127.0.0.1:{server(greeting)}")
 
 
 def test_an_address_that_ray_finds_itself_is_left_to_it():
     check_address("auto")
+
+
+def test_an_address_that_ray_has_found_is_named_with_what_it_was_asked_for():
+    with pytest.raises(
+        ConfigError, match=r"^RAY_ADDRESS=auto \(head:port\): host:port of a cluster"
+    ):
+        check_address("head:port", "auto")
 
 
 def test_a_closed_port_is_named():
