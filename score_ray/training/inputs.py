@@ -32,6 +32,7 @@ from score_ray.types import ConfigError, Problem, Task, UnusableRow
 
 # Keys of a model's config that multiply its logits: Cohere's and Granite's.
 SCALES = ("logit_scale", "logits_scaling")
+MOST_LETTERS = 300  # of a library's reason
 STARTS_SECONDS = 4.0  # the least time left to start and end a program, beside its own
 TRAIN = "train"  # the split that is trained on
 
@@ -157,7 +158,8 @@ def check_model(model: str, place: str) -> None:
         try:
             loader.from_pretrained(model)
         except Exception as error:  # libraries underneath raise all kinds, plain Exceptions too
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            lines = str(error).split("\n\n")[0].split()  # what follows is advice
+            reason = " ".join(lines)[:MOST_LETTERS] or type(error).__name__
             raise ConfigError(f"{place} has no {part} that loads: {reason}") from error
     check_weights(model, place)
 
@@ -233,13 +235,19 @@ def _with_problems(inputs: Inputs, splits: Sequence[str]) -> Inputs:
         left_out = [*left_out, *rows]
     if left_out:
         print(f"note: {left_out_note(left_out)}", file=sys.stderr)
-    needed = config.rollout.problems + config.evaluation.held_out
-    _check_sizes(train, test, needed if TRAIN in splits else 0)
-    if TRAIN in splits:
-        weights, held_out = config.task.weights, config.evaluation.held_out
-        check_mixture(train, config.rollout.problems, held_out, weights)
+    found = replace(inputs, train=train, test=test, left_out=left_out)
+    _check_numbers(found, is_trained=TRAIN in splits)
     if config.grading.judge:
         longest = _positions(inputs.model) or config.model.max_length
         question = inputs.judge_question()
         question.check_length([*train, *test], config.rollout.max_tokens, longest)
-    return replace(inputs, train=train, test=test, left_out=left_out)
+    return found
+
+
+def _check_numbers(inputs: Inputs, is_trained: bool) -> None:
+    """Raise ConfigError if there are too few problems for an iteration, or for an evaluation."""
+    config = inputs.config
+    count, held_out = config.rollout.problems, config.evaluation.held_out
+    _check_sizes(inputs.train, inputs.test, count + held_out if is_trained else 0)
+    if is_trained:
+        check_mixture(inputs.train, count, held_out, config.task.weights)

@@ -102,16 +102,21 @@ def _read_split(
     tables = {name: joined([read(file) for file in splits[name]]) for name in set(names)}
     if spec in tables:
         return tables[spec]
-    from datasets import ReadInstruction
-
-    sizes = {name: len(table.rows) for name, table in tables.items()}
     try:
-        ranges = ReadInstruction.from_spec(spec).to_absolute(sizes)
+        return _part(tables, spec)
     except ValueError as error:
         raise ValueError(
             f"{source.text}: @{spec} is no part of a split; "
             f"@{names[0]}[:500] and @{names[0]}[10%:20%] would be"
         ) from error
+
+
+def _part(tables: Mapping[str, DataTable], spec: str) -> DataTable:
+    """Return the rows that a text such as "train[:10%]+test" names; raise ValueError if none."""
+    from datasets import ReadInstruction
+
+    sizes = {name: len(table.rows) for name, table in tables.items()}
+    ranges = ReadInstruction.from_spec(spec).to_absolute(sizes)
     return joined([tables[part.splitname].part(part.from_, part.to) for part in ranges])
 
 
