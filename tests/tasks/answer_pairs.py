@@ -4,6 +4,17 @@
 # ruff: noqa: RUF001
 
 SAME = [
+    (r"12.5\%", "12.5"),
+    ("2.5", "2.5%"),
+    ("5元", "5"),
+    ("12", "12平方米"),
+    ("60", "约60公里/小时"),
+    ("(B)", "Answer: B"),
+    (r"\frac{270}{7}", r"\frac{270}7"),
+    (r"\frac{1}{3}\cdot 2^{n}", r"\frac{1}{3}2^{n}"),
+    ("x=12", r"x = 3 \cdot 4 = 12"),
+    ("52", "52_8"),
+    (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\mathbf{v}=\begin{pmatrix}1\\2\end{pmatrix}"),
     (r"\text{Evelyn}", "Evelyn"),
     (r"\text{Evelyn}", r"\textbf{evelyn}"),
     (r"\text{(C)}", "C"),
@@ -137,6 +148,25 @@ SAME = [
 ]  # fmt: skip
 
 DIFFERENT = [
+    (r"12.5\%", "1250%"),
+    ("0.5", "0.5%"),
+    ("5元", "5元或6元"),
+    ("5", "5万"),
+    ("5", "5个半"),
+    ("7", r"7\text{or}8"),
+    ("7", "7 or8"),
+    ("7", "7 and8"),
+    ("6", "$6$ / $1$"),
+    ("6", r"\(6\) | \(1\)"),
+    (r"\frac{270}{7}", r"\frac{270}71"),
+    (r"\frac{1}{2}", r"\frac{1}{2}1"),
+    ("8.24", r"-\approx 8.24"),
+    ("0.25", "0.25_{0.35}"),
+    ("52_8", "52_8_{53_8}"),
+    (r"3\frac{1}{2}", r"3\frac{1}{3} (3\frac{1}{2})"),
+    ("x=5", "x=6=x=5"),
+    (r"\begin{pmatrix}1\\2\end{pmatrix}",
+     r"\begin{pmatrix}2\\1\end{pmatrix} = \begin{pmatrix}1\\2\end{pmatrix}"),
     (r"\text{Evelyn}", "Carla"),
     (r"\text{odd}", "even"),
     (r"\text{(C)}", "B"),

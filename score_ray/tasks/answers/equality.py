@@ -10,7 +10,7 @@ from typing import Any
 from latex2sympy2_extended.math_normalization import NormalizationConfig
 from latex2sympy2_extended.sets import FiniteSet
 from math_verify import LatexExtractionConfig, parse, verify
-from sympy import Basic, Expr, Float, Symbol, UnevaluatedExpr
+from sympy import Expr, Float, Symbol, UnevaluatedExpr
 from sympy.core.function import AppliedUndef
 
 from score_ray.tasks.answers.cost import is_costly
@@ -20,15 +20,22 @@ from score_ray.tasks.answers.units import without_unit
 BASE = re.compile(r"(-?[0-9A-Z]*\d[0-9A-Z]*)_\{?(\d+)\}?")
 CLOCK = re.compile(r"(\d+:\d+(?::\d+)?)\s*([ap])\.?\s?m\.?", re.I)
 # math-verify reads "3 4" and "3 (4)" as 7, and ABC as a product whose factors may change places.
-NUMBERS = r"[-\d\s.,/]*\d[-\d\s.,/]*"
+NUMBERS = r"(?:[-\d\s.,/{}]|\\[dt]?frac|\\sqrt)+"
 ONLY_AS_TEXT = re.compile(
-    rf"[-\d\s.,]*\d\s+\d[-\d\s.,]*|{NUMBERS}\({NUMBERS}\)|\({NUMBERS}\)[-\s]*\d{NUMBERS}|[A-Z]{{3,}}"
+    rf"[-\d\s.,]*\d\s+\d[-\d\s.,]*|{NUMBERS}\({NUMBERS}\)|\({NUMBERS}\)[-\s]*{NUMBERS}|[A-Z]{{3,}}"
 )
+# Of 52_8 the base may be left out, but of 52_{x} and 52_8_9 nothing may.
+NO_BASE = re.compile(r"\d\s*_(?!\{\d+\}(?!\s*_)|\d(?!\d))")
+# \frac{270}71 may be meant as 270/71, and is read as 270/7 times 1.
+GROUP = r"\{(?:[^{}]|\{[^{}]*\})*\}"
+DIGITS_BEHIND = re.compile(rf"\\[dt]?frac\s*(?:{GROUP}|\w)\s*(?:{GROUP}|\d)\s*\d+(?![\d^]|\s*\^)")
+PERCENTAGE = re.compile(r"(-?[1-9][\d.,]*)\s*\\?%")
+FORMULAS_APART = re.compile(r"(?<!\\)\$\s*[/|]\s*\$")  # $7$ / $8$: two candidates, no quotient
 WORD = re.compile(r"[^\W\d_]{2,}(?:[\s'-]+[^\W\d_]+)*")
 NUMBER = re.compile(r"[-+]?[\d.,/]+|\\d?frac\{\d+\}\{\d+\}")
 # (B), B., B) 12 and Option B, but not "B or C" and not "B) 12 or C) 13".
 CHOICE = re.compile(
-    r"(?:(?i:option|choice|answer|statement)\s*)?"
+    r"(?:(?i:option|choice|answer|statement)\s*:?\s*)?"
     r"(?:\(([A-Z])\)|([A-Z])[.):](?=\s|$)|([A-Z])$)\s*([^A-Z]*(?:[A-Z][a-z][^A-Z]*)*)"
 )
 ADDED = re.compile(r"\b(?:or|and)\b|\(?\b[A-Z]\b")  # beside a choice: another one
@@ -60,6 +67,8 @@ def same_answer(gold: str, given: str) -> bool:
     """Return whether the given answer equals the gold one, as text or as mathematics."""
     if max(len(gold), len(given)) > MAX_ANSWER:
         return gold.strip() == given.strip()
+    if FORMULAS_APART.search(given) and not FORMULAS_APART.search(gold):
+        return False
     gold, given = spelled(gold), spelled(given)
     if plain(gold) == plain(given):
         return True
@@ -83,17 +92,33 @@ def _same_answer(gold: str, given: str) -> bool:
         return True
     if WORD.fullmatch(WRAPPERS.sub(r"\1", gold)) and text.casefold() == given_text.casefold():
         return True
-    if ONLY_AS_TEXT.fullmatch(gold) or ONLY_AS_TEXT.fullmatch(given):
+    if _is_only_text(gold) or _is_only_text(given):
         return False
     if {text[:1] + text[-1:], given_text[:1] + given_text[-1:]} == {"()", r"\}"}:
         return False
     if not _is_consistent(gold, given):
         return False
+    gold, given = _alike_percentages(gold, given)
     return any(
         _same_value(_parse(one), _parse(other))
         for one in _alternatives(gold)
         for other in _alternatives(given)
     )
+
+
+def _is_only_text(answer: str) -> bool:
+    """Return whether math-verify would read into the answer what its writer may not mean."""
+    patterns = NO_BASE, DIGITS_BEHIND
+    return bool(ONLY_AS_TEXT.fullmatch(answer)) or any(p.search(answer) for p in patterns)
+
+
+def _alike_percentages(gold: str, given: str) -> tuple[str, str]:
+    """Return both without a percent sign if only one has it and the other is that number."""
+    for one, other in ((gold, given), (given, gold)):
+        percentage = None if PERCENTAGE.fullmatch(other) else PERCENTAGE.fullmatch(one)
+        if percentage and _same_value(_parse(percentage[1]), _parse(other)):
+            return other, other
+    return gold, given
 
 
 def _split(pattern: re.Pattern[str], answer: str) -> tuple[str, str]:
@@ -134,11 +159,13 @@ def _is_true_chain(part: str, gold: str) -> bool:
     is_equation = bool(CHAIN.search(gold))
     approximate = bool(APPROXIMATELY.search(part))
     sides = [without_unit(side.strip()) for side in CHAIN.split(part)]
+    if any(side.endswith("-") for side in sides):  # -\approx 8.24 is no value
+        return False
     values = [_expression(side) for side in sides]
     if approximate and not all(getattr(value, "is_number", False) for value in values[1:]):
         return False
-    for (one, other), side in zip(pairwise(values), sides[1:], strict=True):
-        if not isinstance(one, Basic) or not isinstance(other, Basic):
+    for (one, other), side in _compared(values, sides):
+        if not hasattr(one, "free_symbols") or not hasattr(other, "free_symbols"):
             continue
         symbols = one.free_symbols
         if isinstance(one, Symbol) or one.has(AppliedUndef) or symbols != other.free_symbols:
@@ -148,6 +175,14 @@ def _is_true_chain(part: str, gold: str) -> bool:
         if not _same_value([one], [other]) and not _is_rounded(one, other, side, approximate):
             return False
     return True
+
+
+def _compared(values: list[Any], sides: list[str]) -> Iterator[tuple[tuple[Any, Any], str]]:
+    """Yield neighbours, and numbers with only names between (x=6=x=5), with the second's text."""
+    both = [*zip(values, sides, strict=True)]
+    numbers = [one for one in both if getattr(one[0], "is_number", False)]
+    for (one, _), (other, side) in [*pairwise(both), *pairwise(numbers)]:
+        yield (one, other), side
 
 
 def _expression(side: str) -> Any:

@@ -33,6 +33,9 @@ ADDS = re.compile(
 )
 OFFERS = re.compile(r"\b(?:or|and|but|not|maybe|perhaps|possibly|either)\b|;", re.I)
 HEDGES = re.compile(r"\b(?:or|maybe|perhaps|possibly|alternatively|instead|unless)\b", re.I)
+# A second choice beside $B$, and a second value for a second case: "$7$ if $a>0$, $8$ if $a<0$".
+LETTER = re.compile(r"\W*(?:\\text\w*\{\W*)?[A-HJ-Z]\b")
+CASES = re.compile(r"\b(if|when|for|where)\b.*[,;]\s*(?:and\s+)?(?:\d|\$|\\\(|-).*\b\1\b", re.S)
 VALUE = re.compile(r"\d|\$|\\\(|\\\[|\\frac|\\sqrt")
 DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]")
 WORDS = re.compile(r"(?<!\\)\b[A-Za-z]{2,}")
@@ -87,7 +90,7 @@ def given_answer(text: str) -> str | None:
     if rest.startswith(("\\boxed", "\\fbox")):
         return last_boxed(text)
     rest = HOPE.split(text[marks[-1].end() :], maxsplit=1)[0].lstrip(': *\n"`')
-    return DELIMITERS.sub("", _value_in(rest))
+    return DELIMITERS.sub("$", _value_in(rest))
 
 
 def last_boxed(text: str) -> str | None:
@@ -155,6 +158,8 @@ def _gives_values(head: str) -> bool:
 
 def _only_explains(tail: str) -> bool:
     """Return whether what follows a value gives no other: a unit, or "since $x = 3$"."""
+    if LETTER.match(tail) or CASES.search(tail):
+        return False
     second = VALUE.search(tail)
     if not second:
         return not SECOND_WORDS.match(tail.lstrip(" ,("))

@@ -27,6 +27,7 @@ SPELLINGS = [
         (r"^(-?\d+)\s+(\d+)\s*/\s*(\d+)$", r"\1\\frac{\2}{\3}"),
         # Words around a value that leave it as it is.
         (r"^(?i:about|approximately|approx\.?|around|roughly|exactly|only|circa|ca\.)\s+", ""),
+        (r"^(?:大约|约为?)\s*", ""),
         (r"^\\(?:text|mbox)\{\s*(?i:about|approximately|around|roughly|exactly)\s*\}\s*", ""),
         (r"^\\(?:thick)?approx\s*|^\\simeq\s*|^\\sim\s*", ""),
         (r"\s*\(?\b(?i:approximately|approx\.?|roughly)\)?$", ""),

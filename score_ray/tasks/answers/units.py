@@ -7,7 +7,8 @@ million", "7 eight" and "7 pi" stay as they are.
 import re
 
 WRAPPED = r"\\(?:text(?:normal|bf|it|rm)?|mbox|math(?:rm|bf|it|sf))\s*\{[^{}]*\}"
-POWER = r"(?:\^?\{?-?[1-9]\}?)?"
+POWER_OF_WORD = r"(?:\^\{?-?[1-9]\}?)?"  # needs its sign: "or8" is no unit
+POWER = r"(?:\^\{?-?[1-9]\}?|-?[1-3])?"
 # Letters that stand for a unit even directly after a number, and those that need a space, since
 # 5m and 12s^2 may be products.
 SYMBOLS = (
@@ -19,7 +20,9 @@ LETTERS = "m|g|s|h|L|l|N|J|W|V|A|K|C|F|in"
 UNIT = rf"(?:{SYMBOLS}|{LETTERS}){POWER}"
 ATTACHED = re.compile(rf"(?:{SYMBOLS}){POWER}(?:\s*(?:/|\*|·|\\cdot)\s*{UNIT})*\.?")
 SPACED = re.compile(rf"{UNIT}(?:\s*(?:/|\*|·|\\cdot|per\b|\s)\s*{UNIT})*\.?")
-WORDS = re.compile(rf"[a-z][a-z.'-]*(?:(?:\s+|\s*/\s*)[a-z][a-z.'-]*)*{POWER}(?:\s+[a-z]+)?", re.I)
+WORDS = re.compile(
+    rf"[a-z][a-z.'-]*(?:(?:\s+|\s*/\s*)[a-z][a-z.'-]*)*{POWER_OF_WORD}(?:\s+[a-z]+)?", re.I
+)
 # Words that count, combine or deny: what they stand in is a second value or a calculation.
 VALUES = re.compile(
     r"\b(?:or|and|nor|but|not|to|than|either|maybe|perhaps|possibly|versus|vs|else|otherwise|plus|"
@@ -37,6 +40,11 @@ VALUE = rf"{NAME}(?:[^A-Za-z\\]|\\[A-Za-z]+|\\.)*(?:[\d}})%]|\d\.|\\pi|\\circ)"
 IN_WRAPPERS = re.compile(rf"(.*?[\w}})%.])((?:\s|/|\\cdot|{WRAPPED}{POWER})+)", re.S)
 IN_BRACKETS = re.compile(rf"({VALUE})\s+\(([A-Za-z][^()\d]*)\)")
 BEHIND = re.compile(rf"({VALUE})(\s*)([A-Za-z°\\^].*)", re.S)
+# 5元, 12平方米 and 60公里/小时, but not 7或8, 5万 (10^4) or 5个半 (and a half).
+IN_CHINESE = re.compile(rf"({VALUE})\s*([\u4e00-\u9fff]{{1,4}}(?:/[\u4e00-\u9fff]{{1,3}})?)", re.S)
+CHINESE_VALUES = re.compile(
+    "[或和与及且并到至不非无又零〇一二两三四五六七八九十百千万亿兆半多余几成折]"
+)
 COMMAND = re.compile(r"\\(?:text(?:normal|bf|it|rm)?|mbox|math(?:rm|bf|it|sf))\s*\{([^{}]*)\}")
 
 
@@ -47,7 +55,9 @@ def without_unit(answer: str, beside_number: bool = False) -> str:
     """
     if not (answer and answer[-1] in "})°.'") and not answer[-1:].isalnum():
         return answer
-    if match := IN_WRAPPERS.fullmatch(answer):
+    if not answer.isascii() and (match := IN_CHINESE.fullmatch(answer)):
+        found = not CHINESE_VALUES.search(match[2])
+    elif match := IN_WRAPPERS.fullmatch(answer):
         unit = COMMAND.sub(r"\1", match[2]).strip().removeprefix("(").removesuffix(")").strip()
         has_value = re.search(r"[\dA-Za-z]", COMMAND.sub("", match[1]))
         found = has_value and (SPACED.fullmatch(unit) or _in_words(unit, 2, SPACED))

@@ -28,11 +28,12 @@ IN_A_FORMULA = [
     r"\{{{g}, {w}\}}", "{g} = {w}", r"{g} \approx {w}", "{g} ({w})", "{w} ({g})", "{g} {w}",
     "{g} (or {w})", r"{g} \text{{ or }} {w}", r"{g}\text{{ or {w}}}", r"{g} \quad {w}",
     "{g} vs {w}", r"{w} \Rightarrow {g}", r"{w} \ne {g}", "{g} to {w}", "{g}, not {w}",
-    "{g} | {w}", r"{g}\\{w}",
+    "{g} | {w}", r"{g}\\{w}", r"{g}\text{{or}}{w}", r"{g}\mathrm{{or}}{w}",
 ]  # fmt: skip
 IN_A_SENTENCE = [
     "${g}$ or ${w}$", "${g}$; ${w}$", "${g}$ ${w}$", "${g}$ (${w}$)", "${g}$ maybe ${w}$",
     "either ${g}$ or perhaps ${w}$", "${g}$ = ${w}$", "${g}$ or {w}", "{g} or maybe {w}",
+    "${g}$ / ${w}$", "${g}$ if $a>0$, ${w}$ if $a<0$", "${g}$ for $n=1$, and ${w}$ for $n=2$",
     "the first is ${g}$ and the second is ${w}$", "not ${w}$ but ${g}$",
 ]  # fmt: skip
 IN_BOXES = [r"\boxed{{{w}}} or \boxed{{{g}}}", r"$\boxed{{{w}}}$, $\boxed{{{g}}}$"]
