@@ -3,12 +3,13 @@
 from score_ray.cli.arguments import FolderOfRun, Overrides, refuse_unused
 from score_ray.cli.terminal import show_results
 
-# A greedy evaluation is the same for every seed; `learner` is used by grading.judge alone.
+# A greedy evaluation is the same for every seed.
 OF_TRAINING = (
     "name", "seed", "stages", "weights", "checkpoint", "rollout.problems", "rollout.samples",
     "rollout.temperature", "rollout.offline_share", "rollout.overlap", "evaluation.every",
     "evaluation.held_out",
 )  # fmt: skip
+OF_JUDGE = ("learner", "model.path")  # the reference is the base model
 
 
 def evaluate(folder: FolderOfRun, overrides: Overrides = None) -> None:
@@ -17,9 +18,11 @@ def evaluate(folder: FolderOfRun, overrides: Overrides = None) -> None:
 
     run = RunFolder(folder)
     config = run.config(overrides or [])
-    without_judge = () if config.grading.judge else ("learner",)
-    refuse_unused("eval", overrides, [*OF_TRAINING, *without_judge])
+    unused = OF_TRAINING if config.grading.judge else (*OF_TRAINING, *OF_JUDGE)
+    refuse_unused("eval", overrides, unused)
     model = run.trained_model()
+    if not config.grading.judge:  # then the base model may be gone
+        config = run.config([*(overrides or []), f"model.path={model.absolute()}"])
 
     from score_ray.reporting.metrics import eval_record
     from score_ray.reporting.reporter import Reporter
@@ -29,8 +32,8 @@ def evaluate(folder: FolderOfRun, overrides: Overrides = None) -> None:
     from score_ray.training.model_source import CACHE
     from score_ray.training.roles import sampling_roles
 
-    inputs = check_inputs(config, CACHE, [TEST])
     check_trained_model(run.path, model)
+    inputs = check_inputs(config, CACHE, [TEST])
     if config.grading.judge:
         refuse_other_model(run, inputs)
     reporter = Reporter(run.evaluation, 0, 0)

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from score_ray.config.loading import dump, load
+from score_ray.types import ConfigError
 from tests.support.command_line import refusal
 from tests.support.tiny_model import make_model
 
@@ -24,8 +25,11 @@ def test_a_wrong_override_is_named(folder):
 
 @pytest.mark.parametrize(
     "override",
-    ["seed=1", "rollout.temperature=0.5", "learner.learning_rate=1", "checkpoint={every: 2}"],
-)
+    [
+        "seed=1", "rollout.temperature=0.5", "learner.learning_rate=1", "checkpoint={every: 2}",
+        "model.path=embedded:arithmetic",
+    ],
+)  # fmt: skip
 def test_an_override_that_an_evaluation_does_not_use_is_refused(override, folder):
     assert "`eval` does not use it; leave it out" in refusal("eval", folder, override)
 
@@ -65,8 +69,21 @@ def test_a_trained_model_that_does_not_load_is_refused_before_anything_starts(
     assert not (folder / "eval").exists()
 
 
-def test_the_keys_of_the_learner_are_used_if_it_judges(folder):
-    judged = ["grading.judge=true", "learner.logits_mb=64"]
+def test_the_base_model_of_a_run_is_needed_only_if_it_judges(folder, tmp_path, monkeypatch):
+    def sampled(inputs, model, _):
+        raise ConfigError(f"tokens of {inputs.model}, sampled from {model}")
+
+    monkeypatch.setattr("score_ray.training.roles.sampling_roles", sampled)
+    trained, gone = make_model(folder / "model"), tmp_path / "gone"
+    config = load(Path("configs/arithmetic.yaml"), [f"model.path={gone}"])
+    (folder / "config.yaml").write_text(dump(config))
+    assert refusal("eval", folder) == f"tokens of {trained}, sampled from {trained}"
+    judged = refusal("eval", folder, "grading.judge=true")
+    assert judged == f"model.path: there is no folder {gone}"
+
+
+def test_the_keys_of_the_learner_and_its_model_are_used_if_it_judges(folder):
+    judged = ["grading.judge=true", "learner.logits_mb=64", "model.path=elsewhere"]
     assert "has no model yet" in refusal("eval", folder, *judged)
 
 
