@@ -29,10 +29,10 @@ REMEDIES = {
     errno.EISDIR: "a folder stands where a file is needed; choose another path",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EMFILE: "allow more open files (ulimit -n)",
-    errno.ENFILE: "the machine has too many open files",
+    errno.ENFILE: "end other programs of this machine, or raise fs.file-max",
     errno.EAGAIN: "allow more processes (ulimit -u, or the container's limit of pids)",
     errno.ENOMEM: "use a machine with more memory, or a smaller run",
-    errno.ENOENT: "it should be there",
+    errno.ENOENT: "restore it, or name another path",
 }
 # How libraries that write files by themselves report a full disk.
 FULL = ("no space left on device", "inline_container", "pytorchstreamwriter failed", "os error 28")

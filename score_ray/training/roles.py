@@ -39,9 +39,9 @@ Note = Callable[[str], None]  # Reporter.note
 def all_roles(inputs: Inputs, reporter: Reporter) -> Iterator[Roles]:
     """Run all participants of a training run while the block runs."""
     train, held_out = inputs.training_problems()
-    test, start = inputs.test, _Start(reporter.note)
+    test, log = inputs.test, _StartLog(reporter.note)
     requests = training_requests(inputs.config)
-    with _placements(inputs, requests, start, partial(_check_gpus, inputs)) as reserved:
+    with _placements(inputs, requests, log, partial(_check_gpus, inputs)) as reserved:
         for_actors, for_ranks = reserved
         on_gpu = any(placement.on_gpu for placement in for_ranks)
         backend = _backend(inputs, on_gpu)
@@ -49,9 +49,9 @@ def all_roles(inputs: Inputs, reporter: Reporter) -> Iterator[Roles]:
         pool, learner = _pool_and_learner(inputs, inputs.model, both, reporter.event, backend)
         with _grading(inputs, learner) as grader:
             pool.wait_ready()
-            start.ready(_counted(len(for_actors), "rollout actor"))
+            log.ready(_counted(len(for_actors), "rollout actor"))
             learner.wait_ready()
-            start.ready(_counted(len(for_ranks), "learner rank"))
+            log.ready(_counted(len(for_ranks), "learner rank"))
             channel = _channel(inputs, learner, pool, backend)
             try:
                 yield Roles(train, held_out, test, pool, grader, learner, channel, reporter)
@@ -64,14 +64,14 @@ def sampling_roles(
     inputs: Inputs, model: str, reporter: Reporter
 ) -> Iterator[tuple[RolloutPool, EpisodeGrader]]:
     """Run rollout actors that serve a model, and a grader; a learner only for its reference."""
-    config, start = inputs.config, _Start(reporter.note)
+    config, log = inputs.config, _StartLog(reporter.note)
     requests = training_requests(config) if config.grading.judge else [actor_request(config)]
-    with _placements(inputs, requests, start) as (for_actors, *for_ranks):
+    with _placements(inputs, requests, log) as (for_actors, *for_ranks):
         reserved = for_actors, for_ranks[0] if for_ranks else []
         pool, learner = _pool_and_learner(inputs, model, reserved, reporter.event, OBJECT_STORE)
         with _grading(inputs, learner) as grader:
             pool.wait_ready()
-            start.ready(_counted(len(for_actors), "rollout actor"))
+            log.ready(_counted(len(for_actors), "rollout actor"))
             yield pool, grader
 
 
@@ -80,15 +80,15 @@ def only_learner(
     inputs: Inputs, record_event: RecordEvent, note: Note = lambda _: None
 ) -> Iterator[LearnerGroup]:
     """Run the learner ranks alone while the block runs."""
-    start = _Start(note)
-    with _placements(inputs, [rank_request(inputs.config)], start) as (for_ranks,):
+    log = _StartLog(note)
+    with _placements(inputs, [rank_request(inputs.config)], log) as (for_ranks,):
         learner = _learner_group(inputs, for_ranks, record_event)
         learner.wait_ready()
-        start.ready(_counted(len(for_ranks), "learner rank"))
+        log.ready(_counted(len(for_ranks), "learner rank"))
         yield learner
 
 
-class _Start:
+class _StartLog:
     """Says what a run is starting, and how long it took."""
 
     def __init__(self, note: Note) -> None:
@@ -111,7 +111,7 @@ def _counted(count: int, role: str) -> str:
 def _placements(
     inputs: Inputs,
     requests: Sequence[ResourceRequest],
-    start: _Start,
+    log: _StartLog,
     check_gpus: CheckNodes = lambda _: None,
 ) -> Iterator[list]:
     recovery = inputs.config.recovery
@@ -124,10 +124,10 @@ def _placements(
             _check_cpus(inputs, requests, nodes)
 
     with placements(
-        requests, recovery.cluster, recovery.start, check, partial(start.begin, "Ray")
+        requests, recovery.cluster, recovery.start, check, partial(log.begin, "Ray")
     ) as reserved:
-        start.ready("Ray")
-        start.begin(" and ".join(_counted(one.count, one.role) for one in separate(requests)))
+        log.ready("Ray")
+        log.begin(" and ".join(_counted(one.count, one.role) for one in separate(requests)))
         yield reserved
 
 

@@ -101,9 +101,7 @@ class Trainer:
         clock.lap("reference")
         coefficients = RewardCoefficients(stage.reward, stage.bonus, tuple(kl or stage.kl))
         batch = LEARNING_METHODS[stage.learn](graded, coefficients, stage.keep)
-        update = roles.learner.update(batch.rows, batch.advantages, iteration)
-        numbers = {"the loss": [update.loss], "the norm of the gradient": [update.grad_norm]}
-        refuse_non_finite(numbers, f"in iteration {iteration}", iteration)
+        update = self._update(batch, iteration)
         clock.lap("update")
         collector.wait()
         clock.lap("rollout")
@@ -157,6 +155,13 @@ class Trainer:
             trained_tokens=sum(len(row.token_ids) for row in batch.rows),
             seconds=clock.done(),
         )
+
+    def _update(self, batch: TrainingBatch, iteration: int) -> UpdateResult:
+        """Update the policy; raise RunError if the loss or the gradient is not finite."""
+        update = self._roles.learner.update(batch.rows, batch.advantages, iteration)
+        numbers = {"the loss": [update.loss], "the norm of the gradient": [update.grad_norm]}
+        refuse_non_finite(numbers, f"in iteration {iteration}", iteration)
+        return update
 
     def _refuse_failed(self, graded: Sequence[GradedEpisode]) -> None:
         """Raise RunError if so many measurements failed that the run must not go on."""

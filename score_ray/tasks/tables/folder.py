@@ -14,6 +14,30 @@ def files_of_folder(source: DataSource, folder: Path) -> dict[str, list[Path]]:
     ValueError if there are no data files, several kinds of them, one that belongs to no split, or
     no such config.
     """
+    files = _files_of_one_kind(source, folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        # The library takes the folder's path for a pattern, and all that counts for it are the
+        # names in the folder. So it gets them in a place without special signs.
+        names = Path(temporary).resolve() / "set"
+        _copy_names(files, folder, names)
+        found = _files_by_library(source, names)
+    splits = {
+        split: [folder / Path(path).relative_to(names) for path in paths]
+        for split, paths in found.items()
+    }
+    taken = {path for paths in splits.values() for path in paths}
+    left = sorted(str(path.relative_to(folder)) for path in files if path not in taken)
+    if left and not _lists_files(folder / "README.md"):  # which may leave files out on purpose
+        raise ValueError(
+            f"{source.text}: {left[0]!r} belongs to no split, as {len(left)} in all; the splits "
+            f"are {list(splits)}. Give it a name such as train-2{Path(left[0]).suffix.lower()}, "
+            "move it away, or name the file that is meant"
+        )
+    return splits
+
+
+def _files_of_one_kind(source: DataSource, folder: Path) -> list[Path]:
+    """Return the data files of a folder; raise ValueError unless there are some, of one kind."""
     if not folder.is_dir():
         raise ValueError(f"{source.text}: is neither a file nor a folder")
     files = [p for p in folder.rglob("*") if _counts(p, folder)]
@@ -21,27 +45,9 @@ def files_of_folder(source: DataSource, folder: Path) -> dict[str, list[Path]]:
         raise ValueError(f"{source.text}: no data files in this folder; {KNOWN_KINDS} is expected")
     if len({kind_of(p) for p in files}) > 1:
         # The library would read the most frequent kind and ignore the others.
-        names = sorted({p.suffix for p in files})
-        raise ValueError(f"{source.text}: {' and '.join(names)} files in one folder; name a file")
-    with tempfile.TemporaryDirectory() as temporary:
-        # The library takes the folder's path for a pattern, and all that counts for it are the
-        # names in the folder. So it gets them in a place without special signs.
-        names = Path(temporary).resolve() / "set"
-        _copy_names(files, folder, names)
-        found, listed = _data_files(source, names)
-    splits = {
-        split: [folder / Path(path).relative_to(names) for path in paths]
-        for split, paths in found.items()
-    }
-    taken = {path for paths in splits.values() for path in paths}
-    left = sorted(str(path.relative_to(folder)) for path in files if path not in taken)
-    if left and not listed:  # a README.md may leave out files on purpose
-        raise ValueError(
-            f"{source.text}: {left[0]!r} belongs to no split, as {len(left)} in all; the splits "
-            f"are {list(splits)}. Give it a name such as train-2{Path(left[0]).suffix.lower()}, "
-            "move it away, or name the file that is meant"
-        )
-    return splits
+        ends = sorted({p.suffix for p in files})
+        raise ValueError(f"{source.text}: {' and '.join(ends)} files in one folder; name a file")
+    return files
 
 
 def _counts(path: Path, folder: Path) -> bool:
@@ -61,8 +67,8 @@ def _copy_names(files: list[Path], folder: Path, target: Path) -> None:
         shutil.copy(folder / "README.md", target / "README.md")
 
 
-def _data_files(source: DataSource, folder: Path) -> tuple[dict[str, list[str]], bool]:
-    """Return the files of each split, and whether a README.md lists them."""
+def _files_by_library(source: DataSource, folder: Path) -> dict[str, list[str]]:
+    """Return the files of each split as the library `datasets` finds them."""
     import datasets
     import yaml
 
@@ -83,8 +89,7 @@ def _data_files(source: DataSource, folder: Path) -> tuple[dict[str, list[str]],
         hint = missing_config(reason, source.place)
         raise ValueError(f"{source.text}: {reason}{hint}") from error
     found = builder.config.data_files or {}
-    files = {str(split): list(paths) for split, paths in found.items()}
-    return files, _lists_files(folder / "README.md")
+    return {str(split): list(paths) for split, paths in found.items()}
 
 
 def _lists_files(readme: Path) -> bool:
