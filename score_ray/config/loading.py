@@ -60,7 +60,10 @@ def read_tree(path: Path, kind: str, content: str) -> dict:
     try:
         tree = read_yaml(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+        line, byte = 1 + error.object.count(b"\n", 0, error.start), error.object[error.start]
+        raise ConfigError(
+            f"{path}: line {line}: the byte 0x{byte:02x} is not UTF-8; save it as UTF-8"
+        ) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{path}: {reason}") from error

@@ -5,7 +5,7 @@ transformers gives weights that are not in the files random values, with a warni
 
 import logging
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 from score_ray.types import ConfigError
 
 MOST_QUIET = logging.CRITICAL
+# A weight's name, its shape in a file, and the one that config.json says.
+Misshapen = tuple[str, Sequence[int], Sequence[int]]
 SHOWN = 3  # weights that are named in an error
 
 
@@ -26,7 +28,7 @@ def check_weights(folder: str, place: str) -> None:
     from safetensors import SafetensorError
 
     try:
-        missing = _missing_weights(folder)
+        missing, misshapen = _faulty_weights(folder)
     except pickle.UnpicklingError as error:
         # The error of torch advises to run whatever the file holds.
         raise ConfigError(
@@ -39,6 +41,13 @@ def check_weights(folder: str, place: str) -> None:
         ) from error
     except (OSError, RuntimeError) as error:
         raise ConfigError(f"{place}: its weights do not load: {_reason(error)}") from error
+    if misshapen:
+        name, found, expected = misshapen[0]
+        raise ConfigError(
+            f"{place}: {len(misshapen)} of the model's weights have another shape than config.json "
+            f"says: {name} has {list(found)} in place of {list(expected)}; copy the whole model "
+            "again"
+        )
     refuse_missing(missing, place)
 
 
@@ -52,20 +61,23 @@ def refuse_missing(missing: list[str], place: str) -> None:
         )
 
 
-def _missing_weights(folder: str) -> list[str]:
-    """Load a model without values, on the device "meta", and return the names that are missing."""
+def _faulty_weights(folder: str) -> tuple[list[str], list[Misshapen]]:
+    """Load a model without values, on the device "meta".
+
+    Return the names of the weights that are missing, and those of another shape.
+    """
     from transformers import AutoModelForCausalLM
 
     load: Any = AutoModelForCausalLM.from_pretrained
     with _silence():
-        _, found = load(folder, device_map="meta", output_loading_info=True)
-    return sorted(found["missing_keys"])
+        _, found = load(
+            folder, device_map="meta", output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    return sorted(found["missing_keys"]), sorted(found["mismatched_keys"])
 
 
 def _reason(error: BaseException) -> str:
     text = str(error).strip()
-    if "ignore_mismatched_sizes" in text:
-        return "some have another shape than config.json says"
     return text.splitlines()[0] if text else type(error).__name__
 
 

@@ -102,6 +102,21 @@ def test_differences_name_the_dotted_key_and_both_values():
     assert differences(ours, ours) == []
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"name: \xe9\n", "line 1: the byte 0xe9 is not UTF-8"),
+        (b"\xef\xbb\xbfname: a\nseed: 1\n# \xff\n", "line 3: the byte 0xff is not UTF-8"),
+        ("name: a\n".encode("utf-16"), "line 1: the byte 0xff is not UTF-8"),
+    ],
+)
+def test_a_byte_that_is_not_utf_8_is_named_with_its_line(content, says, tmp_path):
+    (tmp_path / "run.yaml").write_bytes(content)
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path / "run.yaml")
+    assert str(refused.value) == f"{tmp_path / 'run.yaml'}: {says}; save it as UTF-8"
+
+
 def test_differences_of_stages_name_the_stage_and_the_key():
     ours = load(ARITHMETIC, ["stages.1.kl=[0.3, 0.1]", "stages.0.iterations=7"])
     theirs = load(ARITHMETIC, ["stages.1.kl=[0.2, 0.1]"])

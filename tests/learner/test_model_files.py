@@ -66,8 +66,12 @@ def test_of_many_missing_weights_the_first_are_named(folder):
 
 def test_a_weight_of_another_shape_is_refused(folder):
     weights = load_file(folder / WEIGHTS)
+    rows, columns = weights[LOST].shape
     write(folder, {**weights, LOST: weights[LOST][:-1].clone()})
-    assert "some have another shape than config.json says" in refusal(folder)
+    assert (
+        "1 of the model's weights have another shape than config.json says: "
+        f"{LOST} has [{rows - 1}, {columns}] in place of [{rows}, {columns}]"
+    ) in refusal(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 1000, b"\x02\x00\x00\x00\x00\x00\x00\x00{", None])
