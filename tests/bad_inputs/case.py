@@ -41,6 +41,11 @@ class Case:
     trained: bool = False
 
     @property
+    def title(self) -> str:
+        """The kind and the name, which no other case has."""
+        return f"{self.kind}: {self.name}"
+
+    @property
     def alone(self) -> bool:
         """Whether the case needs a process of its own, in place of a fork of another one."""
         special = self.shell or self.interrupt or self.environment

@@ -40,37 +40,39 @@ def report(name: str, says: str, make: Make) -> Case:
 
 REPORTS = [
     command("report nowhere", "a missing folder", r"nowhere: no such run folder"),
-    command("report model", "another program's folder", r"model: "),
-    command("report train.jsonl", "a file", r"train\.jsonl: "),
+    command("report model", "another program's folder", r"model: no iteration in metrics\.jsonl"),
+    command("report train.jsonl", "a file", r"train\.jsonl: no such run folder"),
     report("a line of metrics that is a list", r"metrics\.jsonl.*line 1", broken("metrics.jsonl", lambda old: b"[1, 2]\n" + old)),
     report("a line of metrics without numbers", r"metrics\.jsonl.*line 1", broken("metrics.jsonl", lambda old: b"{}\n" + old)),
-    report("a text as accuracy", r"metrics\.jsonl.*line 1", broken("metrics.jsonl", lambda old: old.replace(b"0.3125", b'"high"'))),
+    report("a text as accuracy", r"metrics\.jsonl, line 1: 'train/acc_t1'", broken("metrics.jsonl", lambda old: old.replace(b"0.3125", b'"high"'))),
     report("a line of evaluations that is a text", r"evals\.jsonl.*line 1", broken("evals.jsonl", lambda old: b'"x"\n' + old)),
     report("a line of evaluations without numbers", r"evals\.jsonl.*line 1", broken("evals.jsonl", lambda old: b'{"split": "test"}\n' + old)),
     report("a line of episodes that is a number", r"generations\.jsonl.*line 1", broken("generations.jsonl", lambda old: b"3\n" + old)),
 ]  # fmt: skip
 EXPORTS = [
-    command("export nowhere out", "a missing run", r"nowhere"),
-    command(f"export {RUN} out --iteration 100", "a checkpoint that is not kept", r"100(?s:.*)\b1\b", unfinished),
-    command(f"export {RUN} train.jsonl/out", "a place below a file", r"train\.jsonl", unfinished),
-    command(f"export {RUN} train.jsonl", "a file as place", r"train\.jsonl", unfinished),
-    command(f"export {RUN} out", "only damaged checkpoints", r"checkpoint", both(unfinished, edited(f"{RUN}/checkpoints/iteration_000000/weights.bin", lambda old: b"1"), edited(f"{RUN}/checkpoints/iteration_000001/weights.bin", lambda old: b"1"))),
+    command("export nowhere out", "a missing run", r"nowhere/config\.yaml: no such"),
+    command(f"export {RUN} out --iteration 100", "a checkpoint that is not kept", r"no checkpoint after 100 updates; kept are those after 0, 1", unfinished),
+    command(f"export {RUN} train.jsonl/out", "a place below a file", r"train\.jsonl/out: .*train\.jsonl is a file", unfinished),
+    command(f"export {RUN} train.jsonl", "a file as place", r"train\.jsonl is a file", unfinished),
+    command(f"export {RUN} model", "a folder that holds another model", r"model: the folder is not empty", unfinished),
+    command(f"export {RUN} out --iteration -1", "a negative number of updates", r"--iteration.*greater than or equal to 0", unfinished, codes=(2,), lines=10),
+    command(f"export {RUN} out", "only damaged checkpoints", r"^error: no checkpoint can be read: .*iteration_000001.*iteration_000000", both(unfinished, edited(f"{RUN}/checkpoints/iteration_000000/weights.bin", lambda old: b"1"), edited(f"{RUN}/checkpoints/iteration_000001/weights.bin", lambda old: b"1"))),
 ]  # fmt: skip
 EVALS = [
-    command("eval nowhere", "a missing run", r"nowhere"),
-    command("eval model", "another program's folder", r"model"),
-    command(f"eval {RUN}", "an unfinished run", r"runs/run.*model", unfinished),
+    command("eval nowhere", "a missing run", r"nowhere/config\.yaml: no such"),
+    command("eval model", "another program's folder", r"model/config\.yaml: no such"),
+    command(f"eval {RUN}", "an unfinished run", r"runs/run: has no model yet", unfinished),
     command(f"eval {RUN} evaluation.problem=5", "a mistyped key", r"evaluation\.problem\b.*evaluation\.problems", finished),
-    command(f"eval {RUN}", "a trained model without weights", r"weights|safetensors", both(finished, lambda folder: (folder / RUN / "model/model.safetensors").unlink()), heavy=True),
-    command(f"eval {RUN}", "a trained model that is cut off", r"model", both(finished, edited(f"{RUN}/model/model.safetensors", lambda old: old[:-5000])), heavy=True),
+    command(f"eval {RUN}", "a trained model without weights", r"runs/run/model: its weights do not load", both(finished, lambda folder: (folder / RUN / "model/model.safetensors").unlink())),
+    command(f"eval {RUN}", "a trained model that is cut off", r"runs/run/model: .*cut off", both(finished, edited(f"{RUN}/model/model.safetensors", lambda old: old[:-5000]))),
 ]  # fmt: skip
 GRADES = [
     command("grade math.yaml --split dev", "a split that is none", r"--split.*dev.*train.*test"),
     command("grade math.yaml", "no column of solutions", r"test\.jsonl.*no column 'solution'"),
     command("grade math.yaml --column anwser", "a mistyped column", r"test\.jsonl.*anwser.*answer"),
-    command("grade run.yaml", "a task that has no data set", r"solutions"),
+    command("grade run.yaml", "a task that has no data set", r"generates its problems.*no solutions"),
     command("grade math.yaml --column solution", "a solution that is NaN", r"test\.jsonl.*row 1", file("test.jsonl", '{"question": "1", "answer": "1", "solution": "1"}\n{"question": "1", "answer": "1", "solution": NaN}\n')),
-    command("grade math.yaml --column question", "solutions that are wrong", r"not correct", nothing),
+    command("grade math.yaml --column question", "solutions that are wrong", r"8 wrong(?s:.*)not correct: 0, 1", nothing),
 ]  # fmt: skip
 FIGURES = [
     command("figures nowhere", "a missing run", r"nowhere: not a run folder"),
@@ -78,7 +80,7 @@ FIGURES = [
     command(f"figures {RUN} {RUN}", "no place for several runs", r"--out", finished),
     command(f"figures {RUN} --no-sampling", "a line of metrics that is a list", r"metrics\.jsonl.*line 1", both(finished, edited(f"{RUN}/metrics.jsonl", lambda old: b"[1, 2]\n" + old))),
     command(f"figures {RUN} --no-sampling", "a line of answers that is cut off", r"answers/.*line 1", both(finished, file(f"{RUN}/answers/after_000000.jsonl", '{"problem":\n{}\n'))),
-    command(f"figures {RUN} --no-sampling --out train.jsonl/x", "a place below a file", r"train\.jsonl", finished),
+    command(f"figures {RUN} --no-sampling --out train.jsonl/x", "a place below a file", r"train\.jsonl/x: ", finished),
     usage(f"figures {RUN} --attempts 1", "too few attempts", "attempts"),
 ]  # fmt: skip
 SUITES = [

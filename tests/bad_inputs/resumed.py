@@ -96,7 +96,7 @@ CASES = [
     again("a saved config with an unknown key", r"runs/run/config\.yaml(?s:.*)speed", broken("config.yaml", lambda old: old + b"speed: 1\n")),
     again("a run folder in use", "another process", both(unfinished, file("hold.py", HOLD)), shell=LOCKED, left=("locked.txt", f"{RUN}/.lock", "runs/.*")),
     again("--fresh in a run folder in use", "another process", both(unfinished, file("hold.py", HOLD)), "--fresh", shell=LOCKED, left=("locked.txt", f"{RUN}/.lock", "runs/.*")),
-    retrained("a row fewer in the train split", r"train(?s:.*)(rows|problems)", shorter),
+    retrained("a row fewer in the train split", r"task\.train(?s:.*)rows?|train(?s:.*)rows?", shorter),
     retrained("another gold answer in the train split", r"train.*row 0|train(?s:.*)row", edited("train.jsonl", lambda old: old.replace(b'"21"', b'"22"'))),
     retrained("another test split", r"test(?s:.*)row", appended('{"question": "1+2=", "answer": "3"}', name="test.jsonl")),
     retrained("another base model", r"model\.path|model", edited("model/model.safetensors", lambda old: old[:-4] + b"\0\0\0\1")),
