@@ -7,6 +7,7 @@ stands between are one list. A sentence that gives several values is an answer a
 
 import re
 
+from score_ray.tasks.answers.equality import same_answer
 from score_ray.tasks.answers.spelling import normalized, plain
 from score_ray.tasks.answers.units import VALUES as SECOND_WORDS
 
@@ -47,6 +48,7 @@ LIST_SIGNS = re.compile(
 )
 JOINS = re.compile(r"[,;]|\b(?:and|or)\b")
 
+MAX_COMPARED_BOXES = 8  # of one list; in a longer one only the same text is the same value
 MAX_GOLD_WORDS = 10  # in a gold answer without a mark
 MAX_GOLD_WORDS_ALONE = 4  # in one that has neither a digit nor a sign of mathematics
 MATHEMATICS = re.compile(r"[\d\\$^=+*/<>]")
@@ -96,7 +98,8 @@ def given_answer(text: str) -> str | None:
 def last_boxed(text: str) -> str | None:
     r"""Return the content of the last \boxed{...}, braces balanced; None if there is none.
 
-    Boxes of one list, as in \boxed{1} and \boxed{2}, are returned with commas between them.
+    Boxes of one list, as in \boxed{1} and \boxed{2}, are returned with commas between them, and
+    those that equal the last one only once, as in \boxed{3/2} or \boxed{1.5}.
     """
     boxes = list(BOX.finditer(text))
     if not boxes:
@@ -108,8 +111,12 @@ def last_boxed(text: str) -> str | None:
         if content is None or not JOINS.search(between) or not LIST_SIGNS.fullmatch(between):
             break
         values.append(content)
-    known = list(dict.fromkeys(value for value in reversed(values) if value is not None))
-    return ", ".join(known) if values[0] is not None else None
+    last, *others = values
+    if last is None:
+        return None
+    same = same_answer if len(values) <= MAX_COMPARED_BOXES else str.__eq__
+    known = [value for value in reversed(others) if value is not None and not same(last, value)]
+    return ", ".join([*dict.fromkeys(known), last])
 
 
 def _content(text: str, box: re.Match[str]) -> tuple[str | None, int]:

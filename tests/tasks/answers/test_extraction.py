@@ -46,6 +46,8 @@ def test_a_sentence_that_gives_several_values_is_an_answer_as_a_whole(sentence):
     ("text", "answer"),
     [
         (r"$\boxed{1}$ and $\boxed{2}$", "1, 2"),
+        (r"$\boxed{15\frac{39}{40}},$ or $\boxed{\frac{639}{40}}$ inches.", r"\frac{639}{40}"),
+        (r"\boxed{1}, \boxed{\frac{2}{4}}, \boxed{0.5}", "1, 0.5"),
         (r"\boxed{(2, 2)} \quad \text{and} \quad \boxed{(6, 2)}", "(2, 2), (6, 2)"),
         (r"$x = \boxed{3}$, $y = \boxed{4}$", "3, 4"),
         (r"\boxed{7} or \boxed{8}", "7, 8"),
