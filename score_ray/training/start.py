@@ -89,7 +89,11 @@ def _belongs_to_another_run(folder: RunFolder, inputs: Inputs, record: InputReco
     """Return whether a folder that nobody claims holds the start of a run with other inputs."""
     if is_claimed(folder) or not folder.config_file.is_file():
         return False
-    if changed_keys(folder, folder.config(), inputs.config):
+    try:
+        older = folder.config()
+    except ConfigError:  # it cannot be read, or has keys of another version
+        return True
+    if changed_keys(folder, older, inputs.config):
         return True
     before = read_record(folder)
     return before is not None and bool(changes(before, record, inputs))

@@ -151,6 +151,16 @@ def test_a_start_that_recorded_nothing_is_replaced(tmp_path, model):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+@pytest.mark.parametrize("text", ["x: [", "", "colour: red"])
+def test_a_folder_that_nobody_claims_may_hold_a_config_that_cannot_be_read(tmp_path, model, text):
+    run = RunFolder(tmp_path / "run")
+    make_run(run.path, 0, 1)
+    run.config_file.write_text(text)
+    said = carry_out(plan_start(run, inputs_of(model), fresh=False))
+    assert said[1] == f"what {run} held is now in {run}.1"
+    assert run.config() == inputs_of(model).config
+
+
 def test_the_same_run_without_a_checkpoint_says_that_it_starts_anew(folder, model):
     unclaimed(folder)
     start = plan_start(folder, inputs_of(model), fresh=False)
