@@ -94,6 +94,13 @@ def placements(
     if is_private() and not may_use_gpus():
         check([this_machine()])
     announce()
+    with _running_ray():
+        yield _reserve(requests, patience, deadline, check)
+
+
+@contextmanager
+def _running_ray() -> Iterator[None]:
+    """Start or join Ray for a block, and remove the files of a private one if nothing failed."""
     driver = psutil.Process()
     before, started = driver.children(), []
     on_sigterm = signal.getsignal(signal.SIGTERM)
@@ -103,7 +110,7 @@ def placements(
         # Ray has set a handler of its own, which would end the driver without cleaning up.
         signal.signal(signal.SIGTERM, on_sigterm)
         started = [process for process in driver.children() if process not in before]
-        yield _reserve(requests, patience, deadline, check)
+        yield
     except BaseException as error:
         if session and _needs_logs(error):
             error.add_note(f"Ray's logs are in {session / 'logs'}")
