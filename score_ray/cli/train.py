@@ -1,5 +1,7 @@
 """`score-ray train`: train a model to correct itself."""
 
+import os
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,12 +12,14 @@ from score_ray.cli.arguments import Overrides, Recipe, Runs, with_flags
 from score_ray.cli.failures import tracebacks_in
 from score_ray.cli.interruption import interruptible
 from score_ray.cli.terminal import show_results
+from score_ray.types import ConfigError
 
 if TYPE_CHECKING:
     from score_ray.config.config import Config
     from score_ray.reporting.run_folder import RunFolder
     from score_ray.training.start import Start
 
+RECORDS = 2**16  # bytes; the first records of a run are some of these
 ADVICE = "choose another name=..., or begin anew with --fresh, which moves the folder aside"
 
 
@@ -56,9 +60,26 @@ def train(  # noqa: PLR0913  (a parameter is an option)
     refuse_foreign_folder(folder)
     advice = partial(_advice, folder)
     with folder.locked(), tracebacks_in(folder.path), interruptible(advice):
+        _check_space(folder.path)
         if not fresh:
             refuse_other_config(folder, chosen, ADVICE)
         _run(_planned(chosen, folder, fresh))
+
+
+def _check_space(folder: Path) -> None:
+    """Raise ConfigError, which names the folder, unless the first records of a run have room.
+
+    They are written only when all processes have started, which takes a while.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            file.write(bytes(RECORDS))
+            os.fsync(file.fileno())
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(
+            f"{folder}: {reason}; make room there, or choose another folder with --runs"
+        ) from error
 
 
 def _advice(folder: "RunFolder") -> str:

@@ -55,12 +55,12 @@ FOLDERS = [
     Case(KIND, "a file where the run folder should be", TRAIN, r"runs/run: .*a file stands where a folder is needed", file_of_run, lines=2),
     Case(KIND, "--runs below a file", (*TRAIN, "--runs", "train.jsonl/runs"), r"train\.jsonl/runs/run: .*a file stands where a folder is needed", lines=2),
     Case(KIND, "--runs read-only", TRAIN, r"runs/run: read-only file system", mount_point, lines=2, shell="mount -t tmpfs -o ro tmpfs runs", mounts=True),
-    Case(KIND, "a full disk under --runs", TRAIN, r"runs/run.*(?i:no space left)|(?i:no space left).*runs/run", mount_point, shell="mount -t tmpfs -o size=64k tmpfs runs && head -c 65536 /dev/zero > runs/full; true", mounts=True, lines=20, heavy=True, seconds=250),
+    Case(KIND, "a full disk under --runs", TRAIN, r"runs/run: no space left on device", mount_point, shell="mount -t tmpfs -o size=64k tmpfs runs && head -c 65536 /dev/zero > runs/full; true", mounts=True, lines=2),
     Case(KIND, "a disk that a run fills", TRAIN, r"runs/run.*(?i:no space left|free)|(?i:no space left).*runs/run", mount_point, shell="mount -t tmpfs -o size=400k tmpfs runs", mounts=True, heavy=True, seconds=200, lines=30),
 ]  # fmt: skip
 TEMPORARY = [
-    variables("TMPDIR that is missing", r"TMPDIR=/no/such/folder: there is no such folder", environment={"TMPDIR": "/no/such/folder"}),
-    machine("TMPDIR that is a file", r"TMPDIR=.*/file: there is no such folder", 'export TMPDIR="$PWD/file"; touch file', left=("file",)),
+    variables("TMPDIR that is missing", r"TMPDIR=/no/such/folder: there is no such folder", environment={"TMPDIR": "/no/such/folder"}, seconds=120),
+    machine("TMPDIR that is a file", r"TMPDIR=.*/file: there is no such folder", 'export TMPDIR="$PWD/file"; touch file', left=("file",), seconds=120),
     works("TMPDIR of 120 characters", {}, 'export TMPDIR="$TMPDIR/$(printf "%0110d" 0)"; mkdir -p "$TMPDIR"'),
     machine("TMPDIR read-only", r"TMPDIR=.*read-only", 'mount -t tmpfs -o ro tmpfs "$TMPDIR"', mounts=True),
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 """What `score-ray train` refuses before it starts a run."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,17 @@ def test_a_run_folder_of_another_config_is_refused_and_left_alone(tmp_path):
     saved.write_text(content)
     assert "seed: 5 -> 0" in refused(tmp_path)
     assert saved.read_text() == content
+
+
+def test_a_full_disk_is_named_before_the_data_are_read(tmp_path, monkeypatch):
+    full = partial(open, "/dev/full", "wb", buffering=0)
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: full())
+    task = "task={name: math, train: none.jsonl, test: none.jsonl}"
+    assert refused(tmp_path / "runs", task) == (
+        f"{tmp_path}/runs/arithmetic: no space left on device; make room there, or choose another "
+        "folder with --runs"
+    )
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_folder_in_use_is_refused(tmp_path):
