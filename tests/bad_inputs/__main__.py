@@ -9,7 +9,7 @@
 Every input is given to a process of its own, in a fresh folder. It must end with a message of a few
 lines that names the key, file or row, without a traceback, in time. What existed must be as before,
 and nothing may be left: no file, no run folder, no process. The exit code is 0 if all is so; the table
-has every input in any case. It takes about 20 minutes on 2 cores.
+has every input in any case. It takes 20 to 30 minutes on 2 cores.
 """
 
 import argparse
