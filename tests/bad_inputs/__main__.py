@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n")[0])
     parser.add_argument("--out", type=Path, help="the file for the table")
     parser.add_argument("--only", default="", help="a part of the kind or the name of the cases")
     parser.add_argument("--light", action="store_true", help="leave out what starts Ray")
