@@ -16,7 +16,8 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from score_ray.config.config import Config
 from score_ray.config.loading import load
-from tests.end_to_end.test_whole_runs import SMALL, metrics
+from score_ray.reporting.run_folder import RunFolder
+from tests.end_to_end.test_whole_runs import SMALL
 from tests.support.tiny_model import make_model
 
 FOLDER = Path("cluster")
@@ -225,7 +226,8 @@ def test_the_slurm_script_trains_on_two_ray_nodes_and_leaves_nothing(slurm, tmp_
     recipe = ["configs/arithmetic.yaml", *SMALL, f"model.path={model}"]
     done = run_script(slurm, *recipe, "--runs", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert [record["iteration"] for record in metrics(tmp_path)] == [0, 1, 2, 3]
+    records = RunFolder(tmp_path / "arithmetic").metrics()
+    assert [record["iteration"] for record in records] == [0, 1, 2, 3]
     job = slurm["SLURM_JOB_ID"]
     assert not list(processes_of(job))
     assert not list(Path("/tmp").glob(f"ray-{job}*"))
