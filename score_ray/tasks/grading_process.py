@@ -168,10 +168,15 @@ def _prepare(task: Task) -> str:
 
 def _grade(task: Task, problem: Problem, text: str) -> Grade:
     try:
-        verdict, reward = verdict_and_reward(task.grade(problem, text))
+        result = task.grade(problem, text)
     # A grader may also call sys.exit, or raise KeyboardInterrupt.
     except BaseException as error:
         return _failed(Verdict.GRADER_ERROR, one_line(error), traceback.format_exc()[-MOST_TRACE:])
+    try:
+        verdict, reward = verdict_and_reward(result)
+    # The result may be of a class of the grader's own, whose methods may raise anything.
+    except BaseException as error:
+        return _failed(Verdict.GRADER_ERROR, one_line(error))
     if verdict.is_measured:
         return Grade(verdict, reward)
     return _failed(verdict, f"the grader returned the verdict {verdict.value}")

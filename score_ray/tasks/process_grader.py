@@ -126,8 +126,9 @@ class ProcessGrader:
                     self._shown.add(grade.verdict)
                     _log.warning(
                         "%s: %s; such attempts give no reward and no gradient, and later ones "
-                        "are only counted, as %s\n%s",
-                        *(problem.place, grade.fault, grade.verdict.value, grade.trace),
+                        "are only counted, as %s%s",
+                        *(problem.place, grade.fault, grade.verdict.value),
+                        grade.trace and f"\n{grade.trace}",
                     )
             self._all_graded.notify_all()
 

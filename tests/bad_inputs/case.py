@@ -21,7 +21,8 @@ class Case:
     may be printed to stderr. `left` are patterns of what may be left behind in the folder.
     `environment` is added to the process's own. `shell` are shell commands that come first, in
     mount points of their own if `mounts` is set. `interrupt` is the number of seconds until Ctrl-C.
-    A `heavy` case starts Ray, vLLM or a learner; one with `trained` needs a run that did.
+    A `heavy` case starts Ray, vLLM or a learner; one with `trained` needs a run that did. With
+    `shows_trace` the traceback of the user's own function is shown, once.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Case:
     interrupt: float = 0.0
     heavy: bool = False
     trained: bool = False
+    shows_trace: bool = False
 
     @property
     def title(self) -> str:

@@ -91,7 +91,7 @@ FILES = [
     model("weights that are text", r"model\.path: \./model: .*damaged", file(WEIGHTS, "version https://git-lfs.github.com/spec/v1\n")),
     model("a missing tensor", r"model\.path: \./model: 1 of .*model\.layers\.0\.mlp\.up_proj\.weight", tensors(without_one)),
     model("a tensor of another shape", r"model\.path: \./model: .*another shape.*model\.layers\.0\.mlp\.up_proj\.weight has \[32, 64\]", tensors(another_shape)),
-    model("a NaN in the weights", r"finite", tensors(not_finite), heavy=True, seconds=200, lines=20),
+    model("a NaN in the weights", r"finite", tensors(not_finite), heavy=True, seconds=200, lines=20, left=("runs", "runs/*")),
     model("a missing file of an index", r"model\.path: \./model: .*model-00002-of-00002", sharded),
     model("weights of pickle that are damaged", r"model\.path: \./model: its \.bin file", both(removed(WEIGHTS), file("model/pytorch_model.bin", "x" * 99))),
 ]  # fmt: skip

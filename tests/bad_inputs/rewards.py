@@ -15,13 +15,13 @@ def imported(name: str, says: str, content: str, place: str = "", **more) -> Cas
     return Case(KIND, name, words, rf"grading\.reward.*{says}", make, **more)
 
 
-def called(name: str, says: str, body: str, imports: str = "") -> Case:
+def called(name: str, says: str, body: str, imports: str = "", shows_trace: bool = False) -> Case:
     """Return a case of a function that fails in every call, which ends a run by its name."""
     content = f"{imports}\ndef score(problem, text):\n    {body}\n"
     # The run had started: it keeps what it had written.
     more = {"heavy": True, "seconds": 200.0, "lines": 30, "left": ("runs", "runs/*")}
     case = imported(name, "", content, **more)
-    return Case(**{**vars(case), "says": says})
+    return Case(**{**vars(case), "says": says, "shows_trace": shows_trace})
 
 
 FINE = "def score(problem, text):\n    return 1.0\n"
@@ -36,10 +36,10 @@ CASES = [
     imported("an exit at import", r"reward_an_exit_at_import.*SystemExit", f"import sys\nsys.exit(0)\n{FINE}"),
     imported("a coroutine", "reward_a_coroutine:score is an async function", f"async {FINE}"),
     imported("a function without arguments", "reward_a_function_without_arguments:score .*arguments", "def score():\n    return 1.0\n"),
-    called("an error in every call", r"no reward today", "raise RuntimeError('no reward today')"),
+    called("an error in every call", r"no reward today", "raise RuntimeError('no reward today')", shows_trace=True),
     called("NaN in every call", r"nan", "return float('nan')"),
     called("text in every call", r"good", "return 'good'"),
     called("None in every call", r"None", "return None"),
-    called("an exit in every call", r"SystemExit|exit", "raise SystemExit(3)"),
+    called("an exit in every call", r"SystemExit|exit", "raise SystemExit(3)", shows_trace=True),
     called("no end of any call", r"timeout|deadline", "time.sleep(99)", "import time"),
 ]  # fmt: skip

@@ -126,6 +126,13 @@ def test_a_grader_that_misbehaves_is_right_or_costs_its_own_attempt(grader, capl
     assert grader.fault.startswith("SystemExit: 0")
 
 
+def test_what_is_no_reward_is_said_in_one_line_without_a_traceback(grader, caplog):
+    grader.submit([episode(0, "reward nan")])
+    grader.collect()
+    (line,) = caplog.records[0].getMessage().splitlines()
+    assert "ValueError: a reward must be a finite number or a Verdict, not nan" in line
+
+
 def test_the_first_failure_of_each_kind_is_shown_in_full_and_later_ones_are_counted(grader, caplog):
     grader.submit([episode(0, "raise", "hang"), episode(1, "raise", "die"), episode(2, "hang")])
     grader.collect()
