@@ -16,6 +16,10 @@ PROCESS = GIB // 2
 MOST_ON_A_CORE = 8
 ACTOR, RANK = "rollout actor", "learner rank"
 KEYS = {ACTOR: "rollout.num_actors", RANK: "learner.num_ranks"}
+SMALLER = {
+    ACTOR: "choose a smaller rollout.kv_cache_gb or model",
+    RANK: "choose a smaller model",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def _check_memory(demands: Sequence[CpuDemand], memory: float, where: str) -> No
     largest = max(demands, key=lambda demand: demand.count * demand.memory)
     room = memory - (needed - largest.count * largest.memory)
     fewer = int(room // largest.memory)
-    advice = f"{KEYS[largest.role]} can be {fewer}" if fewer > 0 else "choose a smaller model"
+    advice = f"{KEYS[largest.role]} can be {fewer}" if fewer > 0 else SMALLER[largest.role]
     raise ConfigError(
         f"{KEYS[largest.role]}={largest.count}: the run needs at least {_gib(needed)} of "
         f"memory for {' and '.join(map(str, demands))}; {where} {_gib(memory)}: {advice}"

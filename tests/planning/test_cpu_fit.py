@@ -88,3 +88,8 @@ def test_a_model_that_is_too_large_for_one_process_is_named():
     text = refusal([CpuDemand(ACTOR, 1, 3 * GIB), CpuDemand(RANK, 1, 30 * GIB)], node(2, 24))
     assert text.startswith("learner.num_ranks=1: the run needs at least 33.0 GiB")
     assert text.endswith("this machine has 24.0 GiB: choose a smaller model")
+
+
+def test_an_engine_that_is_too_large_names_its_cache_too():
+    text = refusal([CpuDemand(ACTOR, 1, 30 * GIB), CpuDemand(RANK, 1, GIB)], node(2, 24))
+    assert text.endswith("choose a smaller rollout.kv_cache_gb or model")
