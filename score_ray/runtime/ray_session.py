@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from score_ray.runtime.open_files import check_open_files
 from score_ray.runtime.ray_address import check_address
 from score_ray.runtime.ray_files import folder_for_ray
 from score_ray.runtime.ray_library import RayError, find_cluster, ray
@@ -53,6 +54,7 @@ def is_private() -> bool:
 
 
 def _start_private() -> Path:
+    check_open_files()
     folder = folder_for_ray()
     _kill_orphaned_agents()
     os.environ.setdefault(KEEP_VISIBLE, "0")
