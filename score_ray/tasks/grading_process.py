@@ -7,6 +7,7 @@ import signal
 import threading
 import traceback
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -52,7 +53,9 @@ class GradingProcess:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, task), daemon=True)
-        # Ctrl-C is for the driver, which ends its workers. They inherit what is blocked here.
+        # Ctrl-C is for the driver, which ends its workers. They inherit what is blocked here. The
+        # first process of all would start a tracker of resources, which unblocks it again.
+        resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             self.process.start()

@@ -433,3 +433,26 @@ def test_a_worker_that_ignores_the_request_to_end_is_killed(monkeypatch):
         os.kill(worker.process.pid, signal.SIGSTOP)
     grader.close()
     assert not workers()
+
+
+BLOCKS_SIGINT = """
+import re, signal
+from pathlib import Path
+from score_ray.tasks.arithmetic import Arithmetic
+from score_ray.tasks.grading_process import GradingProcess
+
+if __name__ == "__main__":
+    worker = GradingProcess(Arithmetic())
+    assert worker.starts()
+    status = Path(f"/proc/{worker.process.pid}/status").read_text()
+    blocked = int(re.search(r"SigBlk:\\s*(\\w+)", status)[1], 16)
+    worker.stop()
+    print(bool(blocked >> (signal.SIGINT - 1) & 1))
+"""
+
+
+def test_the_first_process_of_a_program_leaves_ctrl_c_to_the_program(tmp_path):
+    script = tmp_path / "first.py"
+    script.write_text(BLOCKS_SIGINT)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("True\n", "")
