@@ -69,6 +69,7 @@ def carry_out(case: Case, number: int, base: Path, forked: bool = False) -> Outc
     left += [f"$TMPDIR/{path.name}" for path in sorted((folder.parent / "tmp").iterdir())]
     faults += [f"left behind: {path}" for path in left if not _may_stay(case, path)]
     message = text.replace(str(folder), ".").replace(str(folder.parent / "tmp"), "$TMPDIR")
+    message = message.replace(str(Path.home()), "~")
     if not faults:
         shutil.rmtree(folder.parent)
     return Outcome(case, message, code, seconds, tuple(left), tuple(faults))
