@@ -52,7 +52,7 @@ def keep_downloads(cache: Path | None) -> None:
 
 
 def writable(folder: Path) -> bool:
-    """Whether files can be written in a folder, which is not made if it can be made."""
+    """Return whether files can be written in a folder, or in its nearest parent if it is missing."""
     with suppress(OSError):
         there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
         # The permissions alone do not say it: a mount may be read-only, and root may do anything.

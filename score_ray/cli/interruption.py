@@ -94,7 +94,7 @@ def watch() -> None:
 
 
 def is_interrupted() -> bool:
-    """Whether a signal has asked this process to end."""
+    """Return whether a signal has asked this process to end."""
     return _interruption.began > 0
 
 

@@ -17,7 +17,7 @@ def alternatives(kind: Any) -> tuple[Any, ...]:
 
 
 def is_section(kind: Any) -> bool:
-    """Whether a type is a section."""
+    """Return whether a type is a section."""
     return isinstance(kind, type) and issubclass(kind, Section)
 
 
@@ -43,14 +43,14 @@ def types_of(key: str, schema: type[Section]) -> tuple[Any, ...]:
 
 
 def is_text(kind: Any) -> bool:
-    """Whether a type is text, or a choice of texts."""
+    """Return whether a type is text, or a choice of texts."""
     if get_origin(kind) is Literal:
         return all(isinstance(choice, str) for choice in get_args(kind))
     return kind is str
 
 
 def is_structure(kind: Any) -> bool:
-    """Whether values of a type hold other values."""
+    """Return whether values of a type hold other values."""
     return (
         kind is not NoneType
         and not is_text(kind)

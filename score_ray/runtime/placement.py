@@ -126,7 +126,7 @@ def _running_ray() -> Iterator[None]:
 
 
 def _needs_logs(error: BaseException) -> bool:
-    """Whether a process failed in a way that its logs may explain."""
+    """Return whether a process failed in a way that its logs may explain."""
     if isinstance(error, ConfigError | RunError):
         return isinstance(error.__cause__, ProcessLost)
     return isinstance(error, Exception)

@@ -36,7 +36,7 @@ def folder_for_ray() -> Path:
 
 
 def fits(folder: Path) -> bool:
-    """Whether the paths of Ray's sockets in a folder are short enough."""
+    """Return whether the paths of Ray's sockets in a folder are short enough."""
     return len(os.fsencode(f"{folder}{SOCKET}")) <= LONGEST_SOCKET
 
 

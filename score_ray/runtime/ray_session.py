@@ -49,7 +49,7 @@ def start_ray() -> Path | None:
 
 
 def is_private() -> bool:
-    """Whether a run starts a Ray of its own: RAY_ADDRESS names no cluster."""
+    """Return whether a run starts a Ray of its own: RAY_ADDRESS names no cluster."""
     return os.environ.get("RAY_ADDRESS", "") in ("", "local")
 
 
@@ -83,7 +83,7 @@ def _usable_gpus() -> dict[str, int]:
 
 
 def may_use_gpus() -> bool:
-    """Whether this machine's torch can use GPUs, if there are any."""
+    """Return whether this machine's torch can use GPUs, if there are any."""
     from torch.backends import cuda
 
     return cuda.is_built()

@@ -41,8 +41,8 @@ def raised(error: BaseException) -> BaseException:
             "error: runs: file exists; a file stands where a folder is needed; choose another path",
         ),
         (
-            PermissionError(errno.EACCES, "Permission denied", "/root/x"),
-            "error: /root/x: permission denied; choose a folder that this user may write to, or "
+            PermissionError(errno.EACCES, "Permission denied", "/etc/x"),
+            "error: /etc/x: permission denied; choose a folder that this user may write to, or "
             "change its permissions",
         ),
         (
