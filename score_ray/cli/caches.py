@@ -52,7 +52,7 @@ def keep_downloads(cache: Path | None) -> None:
 
 
 def writable(folder: Path) -> bool:
-    """Return whether files can be written in a folder, or if it is missing in its nearest parent."""
+    """Return whether a folder, or its nearest parent if it is missing, can be written to."""
     with suppress(OSError):
         there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
         # The permissions alone do not say it: a mount may be read-only, and root may do anything.
