@@ -1,7 +1,7 @@
 """Finds the type of a dotted key in a schema: through sections, lists, mappings and unions."""
 
 from collections.abc import Iterator
-from types import NoneType, UnionType
+from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from score_ray.config.section import Section
@@ -51,11 +51,7 @@ def is_text(kind: Any) -> bool:
 
 def is_structure(kind: Any) -> bool:
     """Return whether values of a type hold other values."""
-    return (
-        kind is not NoneType
-        and not is_text(kind)
-        and (is_section(kind) or get_origin(kind) in (tuple, dict))
-    )
+    return is_section(kind) or get_origin(kind) in (tuple, dict)
 
 
 def all_keys(kinds: tuple[Any, ...], prefix: str = "") -> Iterator[str]:

@@ -36,7 +36,7 @@ class PromptConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _unset_empty(cls, keys: Any) -> Any:
-        """Without a preset, an empty text and an unset one are the same."""
+        """Take an empty text for an unset one if there is no preset, whose text it would empty."""
         if not isinstance(keys, dict) or keys.get("preset"):
             return keys
         return {k: None if k in PROMPT_TEXTS and v == "" else v for k, v in keys.items()}
