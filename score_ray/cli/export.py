@@ -1,6 +1,5 @@
 """`score-ray export`: write a checkpoint as a Hugging Face model."""
 
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,7 @@ from typing import Annotated
 import typer
 
 from score_ray.cli.arguments import FolderOfRun
+from score_ray.cli.caches import writable
 from score_ray.types import ConfigError
 
 
@@ -53,11 +53,8 @@ def _refuse_place(out: Path) -> None:
         raise ConfigError(f"{out}: {nearest} is a file; a folder to write the model to is expected")
     if out.is_dir() and any(out.iterdir()):
         raise ConfigError(f"{out}: the folder is not empty; name a new one, or empty it first")
-    try:  # os.access would allow root everything, also where nothing can be written
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
-    except OSError as error:
-        raise ConfigError(f"{out}: the folder {nearest} cannot be written to") from error
+    if not writable(nearest):
+        raise ConfigError(f"{out}: the folder {nearest} cannot be written to")
 
 
 def _print_event(_: str, who: str, what: str, **numbers: float) -> None:
